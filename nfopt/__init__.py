@@ -1,0 +1,37 @@
+"""nfopt: find the structure and the hyperparameters of a normalizing flow for a table of data.
+
+The public names load their modules on first use (PEP 562), so that importing nfopt stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Flow": "nfopt.model",
+    "FlowSpec": "nfopt.spec",
+    "Objective": "nfopt.study",
+    "SearchSpace": "nfopt.space",
+    "TrainSpec": "nfopt.spec",
+    "fit": "nfopt.api",
+    "load": "nfopt.api",
+    "load_study": "nfopt.api",
+    "search": "nfopt.api",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'nfopt' has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

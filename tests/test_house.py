@@ -1,0 +1,223 @@
+"""The house rules of CONTRIBUTING.md: floors, no circles, short modules, light lower floors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAX_LINES = 350
+
+FLOORS = (
+    ("errors", "masks", "designs", "adjacency", "dependence", "spec", "data"),
+    ("flows",),
+    ("model", "training", "recipes", "space", "evolution"),
+    ("export", "samplers", "autonf"),
+    ("study",),
+    ("report",),
+    ("api", "estimator", "cli", ""),  # "" is nfopt/__init__.py
+)
+FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
+
+# What a place may import on its own floor. Inside a place, anything without circles.
+SAME_FLOOR = {
+    "masks": {"errors"},
+    "designs": {"errors", "masks", "dependence"},
+    "adjacency": {"errors", "masks"},
+    "dependence": {"errors"},
+    "spec": {"errors", "masks", "adjacency"},
+    "data": {"errors"},
+    "training": {"model"},
+    "api": {""},
+    "estimator": {"", "api"},
+    "cli": {"", "api", "estimator"},
+    "": {"api", "estimator"},
+}
+
+# Libraries that only these places may import; the cores know nothing of storage or command line.
+ONLY_IN = {
+    "torch": {"flows", *FLOORS[2], *FLOORS[3], *FLOORS[4], *FLOORS[5], *FLOORS[6]} - {"evolution"},
+    "optuna": {"space", "samplers", *FLOORS[4], *FLOORS[5], *FLOORS[6]},
+    "sqlalchemy": {*FLOORS[4], *FLOORS[5], *FLOORS[6]},
+    "typer": {"cli"},
+}
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every module under root/nfopt by its dotted name."""
+    names = {}
+    for path in sorted((root / "nfopt").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def imported(module: str, path: Path, known: Iterable[str]) -> Iterator[str]:
+    """What a file imports anywhere in it: our modules by full name, others by their first part."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            names = [
+                f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base
+                for alias in node.names
+            ]
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+        else:
+            continue
+        for name in names:
+            yield name if name.split(".")[0] == "nfopt" else name.split(".")[0]
+
+
+def graph(root: Path) -> dict[str, set[str]]:
+    known = modules(root)
+    return {name: set(imported(name, path, known)) - {name} for name, path in known.items()}
+
+
+def place(module: str) -> str:
+    """The row of the table that a module belongs to."""
+    return [*module.split("."), ""][1]
+
+
+def climbs(edges: dict[str, set[str]]) -> list[str]:
+    """Imports of nfopt that the table does not allow."""
+    wrong = []
+    for name, targets in edges.items():
+        here = place(name)
+        if here not in FLOOR_OF:
+            wrong.append(f"{name} stands on no floor: add it to FLOORS and to CONTRIBUTING.md")
+            continue
+        for target in targets:
+            there = place(target)
+            if not target.startswith("nfopt") or there == here:
+                continue
+            lower = FLOOR_OF.get(there, len(FLOORS)) < FLOOR_OF[here]
+            if not lower and there not in SAME_FLOOR.get(here, set()):
+                wrong.append(f"{name} may not import {target}")
+    return sorted(wrong)
+
+
+def circle(edges: dict[str, set[str]]) -> list[str] | None:
+    """The first circle of imports found, as a path that ends where it starts."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str] | None:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return None
+        for target in sorted(edges.get(name, ())):
+            if found := visit(target, [*path, name]):
+                return found
+        done.add(name)
+        return None
+
+    return next((found for name in sorted(edges) if (found := visit(name, []))), None)
+
+
+def strangers(edges: dict[str, set[str]]) -> list[str]:
+    """Libraries imported from a place that should know nothing of them."""
+    return sorted(
+        f"{name} imports {target}"
+        for name, targets in edges.items()
+        for target in targets
+        if place(name) not in ONLY_IN.get(target, FLOOR_OF)
+    )
+
+
+def test_imports_never_climb() -> None:
+    assert climbs(graph(ROOT)) == []
+
+
+def test_imports_have_no_circle() -> None:
+    assert circle(graph(ROOT)) is None
+
+
+def test_lower_floors_stay_light() -> None:
+    assert strangers(graph(ROOT)) == []
+
+
+def test_modules_stay_short() -> None:
+    lines = {
+        name: len(path.read_text("utf-8").splitlines()) for name, path in modules(ROOT).items()
+    }
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_the_page_and_the_test_have_the_same_floors() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
+    told = {
+        (int(floor), name.strip(" `/").removesuffix(".py").removesuffix("__init__"))
+        for floor, names in rows
+        if floor.strip().isdigit()
+        for name in names.split(",")
+    }
+    assert told == {(floor, name) for name, floor in FLOOR_OF.items()}
+
+
+# The checks themselves, each on a small house with one fault.
+
+
+def house(tmp_path: Path, files: dict[str, str]) -> dict[str, set[str]]:
+    for name, text in files.items():
+        path = tmp_path / "nfopt" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return graph(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from nfopt.flows import build",
+        "import nfopt.flows",
+        "from nfopt import flows",
+        "from .flows import build",
+        "from . import flows",
+        "def f():\n    from nfopt.flows import build",
+        "def f():\n    import importlib\n    importlib.import_module('nfopt.flows')",
+        "from nfopt import __version__",
+    ],
+)
+def test_a_climbing_import_is_seen(tmp_path: Path, text: str) -> None:
+    edges = house(tmp_path, {"__init__.py": "", "masks.py": text, "flows/__init__.py": ""})
+    assert len(climbs(edges)) == 1
+
+
+def test_a_sibling_that_the_table_does_not_name_is_seen(tmp_path: Path) -> None:
+    edges = house(tmp_path, {"masks.py": "from nfopt import spec", "spec.py": ""})
+    assert climbs(edges) == ["nfopt.masks may not import nfopt.spec"]
+    edges = house(tmp_path, {"masks.py": "", "spec.py": "from .masks import parse"})
+    assert climbs(edges) == []
+
+
+def test_a_module_without_a_floor_is_seen(tmp_path: Path) -> None:
+    assert len(climbs(house(tmp_path, {"attic.py": ""}))) == 1
+
+
+def test_a_circle_inside_functions_is_seen(tmp_path: Path) -> None:
+    edges = house(
+        tmp_path,
+        {
+            "flows/__init__.py": "from .stack import build",
+            "flows/stack.py": "from nfopt.flows.maps import affine",
+            "flows/maps.py": "def f():\n    from . import stack",
+        },
+    )
+    assert climbs(edges) == []
+    assert circle(edges) == ["nfopt.flows.stack", "nfopt.flows.maps", "nfopt.flows.stack"]
+
+
+def test_a_library_on_the_wrong_floor_is_seen(tmp_path: Path) -> None:
+    edges = house(
+        tmp_path, {"masks.py": "def f():\n    import torch.nn", "flows.py": "import torch"}
+    )
+    assert strangers(edges) == ["nfopt.masks imports torch"]

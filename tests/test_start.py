@@ -1,0 +1,61 @@
+"""What importing nfopt and asking for help may load, seen in a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "alembic",
+    "numpy",
+    "optuna",
+    "optuna_dashboard",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+    "torch",
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy libraries in sys.modules after a fresh process ran the code."""
+    report = f"{code}\nimport sys\nprint('loaded:', *({HEAVY!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nfopt",
+        "import nfopt; dir(nfopt)",
+        "import nfopt.cli",
+        "from nfopt.cli import app\napp(['--help'], standalone_mode=False)",
+    ],
+)
+def test_start_is_light(code: str) -> None:
+    assert loaded_by(code) == set()
+
+
+def test_the_probe_sees_a_heavy_library() -> None:
+    assert "numpy" in loaded_by("import numpy")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import nfopt
+
+    with pytest.raises(AttributeError, match=r"module 'nfopt' has no attribute 'serch'"):
+        _ = nfopt.serch
+
+
+def test_version_matches_the_installed_package() -> None:
+    import importlib.metadata
+
+    import nfopt
+
+    assert importlib.metadata.version("nfopt") == nfopt.__version__
