@@ -1,0 +1,41 @@
+"""How messages about data name columns and rows: one line, the first few, and the count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHOWN = 5
+
+
+def rows_text(rows: NDArray[np.intp]) -> str:
+    """Name the first few of some row numbers, which count from 0 (a header is not a row)."""
+    shown = ", ".join(str(int(row)) for row in rows[:_SHOWN])
+    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more} (counted from 0)"
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Name the first few of some columns."""
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def nearest_text(name: str, known: Iterable[str]) -> str:
+    """Offer the nearest of the known names, or the first few of them when none is near."""
+    names = list(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(repr(one) for one in near) + "?"
+    shown = ", ".join(repr(one) for one in names[:12])
+    return f"there are {shown}" + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
+
+
+def short(value: object, limit: int = 40) -> str:
+    """Show a value in one line of at most `limit` characters."""
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= limit else text[: limit - 3] + "..."
