@@ -71,7 +71,9 @@ def topological_order(adjacency: Adjacency) -> tuple[int, ...]:
         ready = np.flatnonzero((waiting == 0) & ~done)
         if not len(ready):
             rest = tuple(int(i) for i in np.flatnonzero(~done))
-            raise ValueError(f"`parents` must have no cycle, but features {rest} wait for each other.")
+            raise ValueError(
+                f"`parents` must have no cycle, but features {rest} wait for each other."
+            )
         done[ready] = True
         placed.extend(int(i) for i in ready)
         waiting -= adjacency[:, ready].sum(axis=1)
@@ -161,7 +163,10 @@ def wire(adjacency: Adjacency, width: int, *, context: bool = False) -> Wiring:
     if count == 0:  # no feature has a parent: nothing to see, the outputs are their biases
         empty = np.zeros((width, len(adjacency)), dtype=np.bool_)
         return Wiring(
-            empty, np.zeros((width, width), dtype=np.bool_), empty.T, np.zeros(width, dtype=np.bool_)
+            empty,
+            np.zeros((width, width), dtype=np.bool_),
+            empty.T,
+            np.zeros(width, dtype=np.bool_),
         )
     units = np.arange(width)
     held = sets[units % count if width >= count else (units * count) // width]

@@ -38,7 +38,9 @@ def _range(name: str, value: int, low: int, high: int) -> None:
 
 def _version(version: object) -> None:
     if version != VERSION:
-        raise ValueError(f"`version` {version!r} of a FlowSpec is not known; this nfopt reads {VERSION}.")
+        raise ValueError(
+            f"`version` {version!r} of a FlowSpec is not known; this nfopt reads {VERSION}."
+        )
 
 
 class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,7 +138,9 @@ class Autoregressive(_Tagged, frozen=True, kw_only=True, tag="autoregressive"):
 
     def __post_init__(self) -> None:
         if (self.order is None) == (self.parents is None):
-            raise ValueError("An autoregressive layer takes either `order` or `parents`, and not both.")
+            raise ValueError(
+                "An autoregressive layer takes either `order` or `parents`, and not both."
+            )
         self.adjacency()
 
     def adjacency(self) -> graph.Adjacency:
@@ -181,7 +185,17 @@ class Identity(_Tagged, frozen=True, tag="identity"):
     """Does nothing; pads depth."""
 
 
-Layer = Coupling | Autoregressive | Planar | Radial | Permutation | Reverse | LU | Elementwise | Identity
+Layer = (
+    Coupling
+    | Autoregressive
+    | Planar
+    | Radial
+    | Permutation
+    | Reverse
+    | LU
+    | Elementwise
+    | Identity
+)
 
 
 class Normal(_Tagged, frozen=True, tag="normal"):
@@ -254,7 +268,9 @@ class FlowSpec(_Plain, frozen=True):
 
     def parameter_count(self) -> int:
         """Count the weights that can receive a gradient, from the spec alone."""
-        return sum(_parameters(layer, self.features, self.context_features) for layer in self.layers)
+        return sum(
+            _parameters(layer, self.features, self.context_features) for layer in self.layers
+        )
 
     def summary(self) -> str:
         """Say the structure in a few words, equal neighbours counted."""
@@ -294,7 +310,9 @@ class TrainSpec(_Plain, frozen=True):
         _range("steps", self.steps, 0, 1 << 31)
         _range("patience", self.patience, 0, 1 << 31)
         if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"`learning_rate` must be above 0 and at most 1, got {self.learning_rate}.")
+            raise ValueError(
+                f"`learning_rate` must be above 0 and at most 1, got {self.learning_rate}."
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` must be from 0 to below 1, got {self.dropout}.")
         for name in ("weight_decay", "clip"):
@@ -320,7 +338,9 @@ def _from_json(text: str | bytes, kind: type[T]) -> T:
     try:
         raw: Any = msgspec.json.decode(text)
         if kind is FlowSpec and isinstance(raw, dict):
-            _version(raw.get("version", VERSION))  # first: a newer version may have fields unknown here
+            _version(
+                raw.get("version", VERSION)
+            )  # first: a newer version may have fields unknown here
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"{name} JSON: {error}") from None

@@ -1,0 +1,101 @@
+"""Autoregressive layers: every feature is mapped by what its parents say (Papamakarios et al. 2017).
+
+The density takes one pass; the inverse takes as many as the longest chain of parents is long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfopt import adjacency as graph
+from nfopt.flows import conditioner, maps
+from nfopt.flows.layer import Dropout, Order, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.spec import Autoregressive
+
+
+class AutoregressiveLayer(StackLayer):
+    """An autoregressive layer for a population of adjacencies."""
+
+    def __init__(
+        self,
+        specs: Sequence[Autoregressive],
+        order: Order,
+        context: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        """Take one spec a member and the incoming order (P, D)."""
+        self.spec = specs[0]
+        self.context = context
+        members, features = order.shape
+        self.order = feature_order(members, features)
+        self.rows = Rows(slots_of(order, self.order), features, device)
+        net = self.spec.conditioner
+        graphs = [spec.adjacency() for spec in specs]
+        self.passes = max(graph.passes(each) for each in graphs)
+        self.wirings = [graph.wire(each, net.width, context=context > 0) for each in graphs]
+
+        def mask(rows: Sequence[np.typing.NDArray[np.bool_]]) -> Tensor:
+            return torch.from_numpy(np.stack(rows)).to(device, dtype)
+
+        self.masks = conditioner.Masks(
+            input=mask([w.inputs for w in self.wirings]),
+            hidden=mask([w.hidden for w in self.wirings]),
+            output=mask([w.outputs for w in self.wirings]).unsqueeze(1),
+        )
+        outputs = (self.spec.map.parameters(), features)
+        self.shapes = conditioner.shapes(net, features, context, outputs)
+
+    def forward(
+        self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Map every feature at once."""
+        if state.dim() == 2 and self.rows.identity:  # the first layer: all members see the same
+            seen, state = state, state.expand(len(self.order), -1, -1)
+        else:
+            seen = state = self.rows(state)
+        parameters = conditioner.run(
+            self.spec.conditioner, seen, weights, self.masks, context, dropout
+        )
+        y, log_derivative = maps.forward(self.spec.map, state, parameters)
+        return y, 0.0 if log_derivative is None else log_derivative.sum(1)
+
+    def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
+        """Undo `forward`, one generation of the graph a pass."""
+        x = torch.zeros_like(state)
+        for _ in range(self.passes):
+            parameters = conditioner.run(
+                self.spec.conditioner, x, weights, self.masks, context, None
+            )
+            x = maps.inverse(self.spec.map, state, parameters)
+        return x
+
+    def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:
+        """Draw weights by the number of weights that exist."""
+        wiring = self.wirings[member]
+        if name in ("input", "context", "bias"):
+            fan_in = wiring.inputs.sum(1) + self.context
+        elif name == "output":
+            fan_in = wiring.outputs.sum(1)
+        else:
+            fan_in = wiring.hidden.sum(1)
+        fan = torch.from_numpy(np.asarray(fan_in)).to(torch.get_default_dtype())
+        fan = fan if name.endswith("bias") or "bias" in name else fan.unsqueeze(-1)
+        return conditioner.start(name, self.own_shape(name, member), fan, generator)
+
+    def active(self, name: str, member: int) -> Tensor | None:
+        """Say which weights the adjacency leaves."""
+        wiring = self.wirings[member]
+        if name == "input":
+            return torch.from_numpy(wiring.inputs)
+        if name.startswith("hidden") and "bias" not in name:
+            return torch.from_numpy(wiring.hidden)
+        if name == "output":
+            return torch.from_numpy(wiring.outputs).expand(self.own_shape(name, member))
+        if name == "output_bias" or wiring.outputs.any():
+            return None
+        return torch.zeros(self.own_shape(name, member), dtype=torch.bool)

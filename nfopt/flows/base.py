@@ -1,0 +1,37 @@
+"""Base distributions: independent and alike in every feature, so that the order of the slots does not matter."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nfopt.spec import Base, Normal
+
+
+def log_prob(base: Base, z: Tensor) -> Tensor:
+    """Sum the log-densities of the features: (P, D, B) to (P, B), in nats."""
+    features = z.shape[1]
+    if isinstance(base, Normal):
+        return -0.5 * (z * z).sum(1) - 0.5 * features * math.log(2 * math.pi)
+    df = base.df
+    constant = (
+        math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
+    ) * features
+    return constant - (df + 1) / 2 * torch.log1p(z * z / df).sum(1)
+
+
+def sample(
+    base: Base,
+    shape: tuple[int, ...],
+    generator: torch.Generator,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Draw from the base; Student t by the polar method of Bailey (1994)."""
+    if isinstance(base, Normal):
+        return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+    u, v = torch.rand((2, *shape), generator=generator, device=device, dtype=dtype)
+    u = u.clamp_min(torch.finfo(dtype).tiny ** 0.25)
+    return (base.df * torch.expm1(-2 / base.df * u.log())).sqrt() * torch.cos(2 * math.pi * v)

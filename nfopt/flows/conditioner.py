@@ -1,0 +1,110 @@
+"""The network that computes the parameters of the scalar maps, for a whole population at once.
+
+Shapes: what it sees (P, C, B) or shared (C, B), context (P, X, B) or (X, B), what it returns (P, K, T, B).
+Weights: `input` (H, C), `context` (H, X), `bias` (H), `hidden_i` (H, H), `hidden_bias_i` (H), `output` (K, T, H),
+`output_bias` (K, T).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nfopt.flows.layer import Dropout, Shape, Weights
+from nfopt.spec import Conditioner
+
+OUTPUT_SCALE = 0.1  # a flow near the identity starts well, but an exact zero would give all units equal gradients
+
+_ACTIVATIONS = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "tanh": torch.tanh,
+}
+
+
+@dataclass
+class Masks:
+    """Factors on the weights, (P, H, C), (P, 1, H, H), (P, 1, T, H); None where every weight exists."""
+
+    input: Tensor | None = None
+    hidden: Tensor | None = None
+    output: Tensor | None = None
+
+
+def shapes(spec: Conditioner, fed: int, context: int, outputs: tuple[int, int]) -> dict[str, Shape]:
+    """Name the weights' shapes for `fed` inputs and (K, T) outputs."""
+    width = spec.width
+    named: dict[str, Shape] = {"input": (width, fed)}
+    if context:
+        named["context"] = (width, context)
+    named["bias"] = (width,)
+    for i in range(1, spec.hidden_layers):
+        named[f"hidden_{i}"] = (width, width)
+        named[f"hidden_bias_{i}"] = (width,)
+    named["output"] = (*outputs, width)
+    named["output_bias"] = outputs
+    return named
+
+
+def start(name: str, shape: Shape, fan_in: int | Tensor, generator: torch.Generator) -> Tensor:
+    """Draw uniform weights within 1 / sqrt(fan in), the outputs smaller; biases of outputs are zero."""
+    if name == "output_bias":
+        return torch.zeros(shape)
+    drawn = torch.rand(shape, generator=generator) * 2 - 1
+    scale = OUTPUT_SCALE if name == "output" else 1.0
+    if isinstance(fan_in, Tensor):
+        return drawn * scale / fan_in.clamp_min(1).sqrt()
+    return drawn * scale / math.sqrt(max(fan_in, 1))
+
+
+def run(
+    spec: Conditioner,
+    seen: Tensor,
+    weights: Weights,
+    masks: Masks,
+    context: Tensor | None,
+    dropout: Dropout | None,
+) -> Tensor:
+    """Compute the parameters (P, K, T, B)."""
+    activation = _ACTIVATIONS[spec.activation]
+    first = weights["input"] if masks.input is None else weights["input"] * masks.input
+    hidden = _linear(first, seen, weights["bias"])
+    if context is not None:
+        hidden = hidden + torch.matmul(weights["context"], context)
+    for i in range(1, spec.hidden_layers):
+        active = activation(hidden)
+        if dropout is not None:
+            active = dropout(active)
+        weight = weights[f"hidden_{i}"]
+        if masks.hidden is not None:
+            weight = weight * masks.hidden
+        after = _linear(weight, active, weights[f"hidden_bias_{i}"])
+        hidden = hidden + after if spec.residual else after
+    active = activation(hidden)
+    if dropout is not None:
+        active = dropout(active)
+    output = weights["output"]
+    if masks.output is not None:
+        output = output * masks.output
+    members, each, moved, width = output.shape
+    flat = _linear(
+        output.reshape(members, each * moved, width),
+        active,
+        weights["output_bias"].reshape(members, each * moved),
+    )
+    return flat.view(members, each, moved, flat.shape[-1])
+
+
+def _linear(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+    """Multiply (P, out, in) with (P, in, B), or with an (in, B) that all members share, and add (P, out)."""
+    if x.dim() == 2:
+        members, out, size = weight.shape
+        flat = torch.addmm(bias.reshape(-1, 1), weight.reshape(members * out, size), x)
+        return flat.view(members, out, x.shape[-1])
+    return torch.baddbmm(bias.unsqueeze(-1), weight, x)

@@ -1,0 +1,139 @@
+"""What every layer of a stack is, and the bookkeeping that it shares with the others.
+
+A layer works on states (P, D, B): features first, rows last, so that every operation is one slab along the batch.
+Its weights are rows of the stack's one tensor, handed to it already shaped (P, ...).
+Members of a stack may differ in masks and orders. What differs is data: index tensors and, where the numbers of
+features differ, padding. A member's own weights are the leading part of each padded tensor, so that they do not
+depend on who else is in the stack.
+
+The state's slots need not be in feature order: a layer that permutes says so in `order` and moves nothing; the next
+one that has to look rows up combines the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Order = NDArray[np.int64]
+Weights = Mapping[str, Tensor]
+Shape = tuple[int, ...]
+
+
+class Dropout:
+    """Rates of the members and where their randomness comes from."""
+
+    def __init__(self, rates: Tensor, generator: torch.Generator) -> None:
+        """Take one rate a member, shape (P,)."""
+        self.rates = rates.reshape(-1, 1, 1)
+        self.generator = generator
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Set each member's share of hidden units (P, H, B) to zero and scale the rest up."""
+        noise = torch.rand(
+            hidden.shape, generator=self.generator, device=hidden.device, dtype=hidden.dtype
+        )
+        return hidden * (noise >= self.rates) / (1 - self.rates)
+
+
+class Rows:
+    """A choice of k rows of the state for each member: a permutation, or a subset with repeats as padding."""
+
+    def __init__(self, chosen: Order, features: int, device: torch.device) -> None:
+        """Take the slots, shape (P, k)."""
+        members, self.count = chosen.shape
+        self.identity = self.count == features and bool((chosen == np.arange(features)).all())
+        offset = np.arange(members)[:, None] * features
+        self.flat = torch.from_numpy((chosen + offset).reshape(-1)).to(device)
+        self.first = torch.from_numpy(chosen.reshape(-1).copy()).to(device)
+        self.back: Tensor | None = None
+        if self.count == features and (np.sort(chosen, axis=1) == np.arange(features)).all():
+            self.back = torch.from_numpy((np.argsort(chosen, axis=1) + offset).reshape(-1)).to(
+                device
+            )
+        self.members = members
+
+    def __call__(self, state: Tensor) -> Tensor:
+        """Look the rows up in (P, D, B), or in the (D, B) that all members share; returns (P, k, B)."""
+        batch = state.shape[-1]
+        if state.dim() == 2:
+            return state.index_select(0, self.first).view(self.members, self.count, batch)
+        if self.identity:
+            return state
+        flat = state.reshape(-1, batch)
+        if self.back is None:
+            rows = flat.index_select(0, self.flat)
+        else:
+            rows = _Permute.apply(flat, self.flat, self.back)  # type: ignore[no-untyped-call]
+        return rows.view(self.members, self.count, batch)
+
+
+class _Permute(torch.autograd.Function):
+    """index_select whose gradient is another one: for a permutation, nothing need be accumulated."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, forth: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(forth, back)
+        return flat.index_select(0, forth)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        forth, back = ctx.saved_tensors
+        out: Tensor = _Permute.apply(grad, back, forth)  # type: ignore[no-untyped-call]
+        return out, None, None
+
+
+class StackLayer:
+    """One layer of a stack.
+
+    Attributes:
+        shapes: Name to padded shape of each weight, without the population axis.
+        order: Slot k of the outgoing state holds feature `order[p, k]` of member p, shape (P, D).
+    """
+
+    shapes: dict[str, Shape]
+    order: Order
+
+    def forward(
+        self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Map the state (P, D, B) towards the base; return it and the log-determinant (P, B)."""
+        raise NotImplementedError
+
+    def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
+        """Undo `forward`, on states in feature order on both sides."""
+        raise NotImplementedError
+
+    def part(self, name: str, member: int) -> tuple[slice, ...]:
+        """Say which part of the padded weight is the member's own."""
+        return tuple(slice(None) for _ in self.shapes[name])
+
+    def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:
+        """Draw the member's own part of a weight before training."""
+        return torch.zeros(self.own_shape(name, member))
+
+    def active(self, name: str, member: int) -> Tensor | None:
+        """Say which of the member's own weights can receive a gradient; None for all of them."""
+        return None
+
+    def own_shape(self, name: str, member: int) -> Shape:
+        """Give the shape of the member's own part."""
+        return tuple(
+            len(range(*part.indices(size)))
+            for part, size in zip(self.part(name, member), self.shapes[name], strict=True)
+        )
+
+
+def feature_order(members: int, features: int) -> Order:
+    """Give every member its features in their own order, shape (P, D)."""
+    return np.tile(np.arange(features), (members, 1))
+
+
+def slots_of(order: Order, wanted: Sequence[Order] | Order) -> Order:
+    """Find in which slots of `order` (P, D) the wanted features (P, k) are, shape (P, k)."""
+    return np.take_along_axis(np.argsort(order, axis=1), np.asarray(wanted), axis=1)

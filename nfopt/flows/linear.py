@@ -1,0 +1,138 @@
+"""Layers that mix or map the features linearly, and the map of each feature alone.
+
+Permutations move nothing: they rename the slots of the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfopt.flows import maps
+from nfopt.flows.layer import Dropout, Order, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.spec import Elementwise, Permutation, Reverse
+
+
+class PermutationLayer(StackLayer):
+    """Permutations and reversals: output k is input `order[k]`."""
+
+    def __init__(
+        self, specs: Sequence[Permutation | Reverse], order: Order, device: torch.device
+    ) -> None:
+        """Take one spec a member and the incoming order (P, D)."""
+        features = order.shape[1]
+        self.shapes = {}
+        wanted = np.array(
+            [s.order if isinstance(s, Permutation) else range(features)[::-1] for s in specs]
+        )
+        renamed = np.argsort(wanted, axis=1)
+        self.order = np.take_along_axis(renamed, order, axis=1)
+        self.back = Rows(renamed, features, device)
+
+    def forward(
+        self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Leave the rows where they are."""
+        return state, 0.0
+
+    def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
+        """Put the features back."""
+        return self.back(state)
+
+
+class LULayer(StackLayer):
+    """x -> L U x + bias (after Oliva et al. 2018), off-diagonals and log-diagonal bounded smoothly.
+
+    `matrix` (D, D) holds L below the diagonal, U above it and log U on it. An off-diagonal stays below
+    2 / sqrt(D) (at most 1): without a bound, the inverse of a unit triangle grows like 2**D and overflows.
+    """
+
+    def __init__(self, order: Order, device: torch.device, dtype: torch.dtype) -> None:
+        """Take the incoming order (P, D)."""
+        members, features = order.shape
+        self.shapes = {"matrix": (features, features), "bias": (features,)}
+        self.order = feature_order(members, features)
+        self.bound = min(1.0, 2 / features**0.5)
+        self.moved = bool((order != self.order).any())
+        self.columns = torch.from_numpy(order).to(device).unsqueeze(1)
+        self.eye = torch.eye(features, device=device, dtype=dtype)
+
+    def _triangles(self, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        matrix = weights["matrix"]
+        off = maps.soft_clip(matrix, self.bound)
+        log_diagonal = maps.soft_clip(matrix.diagonal(dim1=1, dim2=2), maps.LOG_LIMIT)
+        lower = off.tril(-1) + self.eye
+        upper = off.triu(1) + torch.diag_embed(log_diagonal.exp())
+        return lower, upper, log_diagonal
+
+    def forward(
+        self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Multiply; an incoming permutation is applied to the matrix's columns, not to the rows."""
+        lower, upper, log_diagonal = self._triangles(weights)
+        matrix = lower @ upper
+        if self.moved:
+            matrix = matrix.gather(2, self.columns.expand_as(matrix))
+        bias = weights["bias"].unsqueeze(-1)
+        if state.dim() == 2:
+            state = torch.matmul(matrix, state) + bias
+        else:
+            state = torch.baddbmm(bias, matrix, state)
+        return state, log_diagonal.sum(1, keepdim=True)
+
+    def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
+        """Solve the two triangles."""
+        lower, upper, _ = self._triangles(weights)
+        state = state - weights["bias"].unsqueeze(-1)
+        state = torch.linalg.solve_triangular(lower, state, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, state, upper=True)
+
+
+class ElementwiseLayer(StackLayer):
+    """A map of its own for each feature: `parameters` (K, D)."""
+
+    def __init__(self, spec: Elementwise, order: Order, device: torch.device) -> None:
+        """Take the spec and the incoming order (P, D)."""
+        self.spec = spec
+        members, features = order.shape
+        self.shapes = {"parameters": (spec.map.parameters(), features)}
+        self.order = feature_order(members, features)
+        self.rows = Rows(slots_of(order, self.order), features, device)
+
+    def _parameters(self, weights: Weights, batch: int) -> Tensor:
+        return weights["parameters"].unsqueeze(-1).expand(-1, -1, -1, batch)
+
+    def forward(
+        self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Map each feature."""
+        state = self.rows(state)
+        parameters = self._parameters(weights, state.shape[-1])
+        state, log_derivative = maps.forward(self.spec.map, state, parameters)
+        return state, 0.0 if log_derivative is None else log_derivative.sum(1)
+
+    def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
+        """Undo each map."""
+        return maps.inverse(self.spec.map, state, self._parameters(weights, state.shape[-1]))
+
+
+class IdentityLayer(StackLayer):
+    """Nothing; keeps its place in the depth."""
+
+    def __init__(self, order: Order) -> None:
+        """Take the incoming order (P, D)."""
+        self.shapes = {}
+        self.order = order
+
+    def forward(
+        self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Do nothing."""
+        return state, 0.0
+
+    def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
+        """Do nothing."""
+        return state
