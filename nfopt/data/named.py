@@ -28,8 +28,14 @@ _MAGIC_COLUMNS = (
 _MAGIC_STEPS = {"fSize": 1e-4, "fConc": 1e-4, "fConc1": 1e-4}
 _WINE_STEPS = {"alcalinity_of_ash": 0.1, "magnesium": 1.0, "proline": 1.0}  # the others: 0.01
 # In these, 13 of the 569 rows hold exactly 0: an atom.
-_CANCER_DROPPED = ("mean concavity", "mean concave points", "concavity error")
-_CANCER_DROPPED += ("concave points error", "worst concavity", "worst concave points")
+_CANCER_DROPPED = (
+    "mean concavity",
+    "mean concave points",
+    "concavity error",
+    "concave points error",
+    "worst concavity",
+    "worst concave points",
+)
 # Pixels at the rim that are blank in more than 95% of the images.
 _DIGITS_DROPPED = (0, 7, 8, 15, 16, 23, 24, 31, 32, 39, 40, 47, 48, 56)
 
@@ -58,7 +64,7 @@ def _shipped(name: str) -> NDArray[Any]:
 
 def _table(name: str, columns: list[str], rows: Array, steps: Mapping[str, float]) -> RawTable:
     kept = {column: step for column, step in steps.items() if column in columns}
-    return RawTable(name, tuple(columns), rows, steps=kept, named=True)
+    return RawTable(name, tuple(columns), rows, steps=kept)
 
 
 def _magic() -> RawTable:
@@ -111,7 +117,7 @@ def _rings(n: int, seed: int, noise: float) -> RawTable:
     return _table("rings", ["x", "y"], rings(n, seed, noise), {})
 
 
-def _sparse_graph(n: int, seed: int, D: int) -> RawTable:  # noqa: N803 - D is the field's name
+def _sparse_graph(n: int, seed: int, D: int) -> RawTable:
     columns = [f"x{position}" for position in range(D)]
     return _table("sparse_graph", columns, sparse_graph(D, seed).sample(n, seed), {})
 
@@ -177,4 +183,4 @@ def named_table(source: str) -> RawTable:
             raise DataError(f"{key!r} in {source!r} must be from {least:g} to {greatest:g}")
         given[key] = number
     made = NAMED[name].make(**given)
-    return RawTable(source, made.columns, made.content, steps=made.steps, named=True)
+    return RawTable(source, made.columns, made.content, steps=made.steps)

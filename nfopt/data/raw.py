@@ -31,7 +31,6 @@ class RawTable:
         content: A 2-D array or a DataFrame with these columns.
         parts: Row numbers of the source's own training, validation and test part.
         steps: Dequantising steps that a named data set brings, by column.
-        named: True for a named data set, whose peculiarities are known: no warnings on them.
     """
 
     name: str
@@ -39,7 +38,6 @@ class RawTable:
     content: NDArray[Any] | pd.DataFrame
     parts: Parts | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
-    named: bool = False
 
     @property
     def rows(self) -> int:
@@ -89,7 +87,7 @@ def from_frame(frame: pd.DataFrame, *, name: str) -> RawTable:
     """
     labels = [
         "_".join(map(str, label)) if isinstance(label, tuple) else str(label)
-        for label in frame.columns
+        for label in list[Any](frame.columns)
     ]
     check_names(labels, name)
     if frame.shape[0] == 0 or frame.shape[1] == 0:
@@ -107,7 +105,7 @@ def from_object(source: Any) -> RawTable:
         DataError: If it is ragged, empty or of a wrong shape.
     """
     if isinstance(source, np.ma.MaskedArray):
-        return from_array(source.astype(np.float64).filled(np.nan), name="data")
+        return from_array(np.ma.filled(source.astype(np.float64), np.nan), name="data")
     if isinstance(source, np.ndarray):
         return from_array(source, name="data")
     if type(source).__module__.split(".")[0] == "pandas" or isinstance(source, Mapping):
@@ -220,4 +218,3 @@ def numbers_of(column: Any, name: str) -> NDArray[np.float64]:
             f"{short(first, 24)}; correct it, or leave the column out with `columns`"
         )
     return numbers
-

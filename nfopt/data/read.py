@@ -11,7 +11,7 @@ import gzip
 import warnings
 import zipfile
 import zlib
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -239,9 +239,7 @@ def _read_npz(path: Path, name: str) -> RawTable:
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(_numpy_text(path, error, key)) from error
     names = arrays.pop("columns", None)
-    tables = [
-        from_array(arrays[key], name=name, what=f"{path.name!r} ({key})") for key in wanted
-    ]
+    tables = [from_array(arrays[key], name=name, what=f"{path.name!r} ({key})") for key in wanted]
     width = len(tables[0].columns)
     if any(len(table.columns) != width for table in tables):
         shapes = ", ".join(f"{key} {arrays[key].shape}" for key in wanted)
@@ -253,7 +251,7 @@ def _read_npz(path: Path, name: str) -> RawTable:
     if len(tables) == 1:
         return RawTable(name, tuple(columns), tables[0].content)
     ends = np.cumsum([0, *(table.rows for table in tables)])
-    train, val, test = (np.arange(a, b) for a, b in zip(ends, ends[1:], strict=False))
+    train, val, test = (np.arange(a, b) for a, b in pairwise(ends))
     content = np.concatenate([np.asarray(table.content) for table in tables])
     return RawTable(name, tuple(columns), content, parts=(train, val, test))
 
