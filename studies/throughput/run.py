@@ -1,0 +1,284 @@
+"""Training steps a second a member: a stack of nfopt flows against peers, one flow at a time.
+
+    python studies/throughput/run.py            # the full measurement, about fifteen minutes
+    python studies/throughput/run.py --quick    # does it run? The figures are noise
+
+Needs the extra `peers`, and a machine that does nothing else. Variants are interleaved: every round
+times each once, primed just before, so that a slow minute of the machine falls on all of them. A
+ratio is taken within its round, and the median over the rounds is reported, with the lowest and the
+highest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from peers import (
+    LEARNING_RATE,
+    Case,
+    Trainer,
+    checkered,
+    nflows_trainer,
+    normflows_trainer,
+    zuko_trainer,
+)
+from profile_shares import shares
+from torch import Tensor
+
+from nfopt import designs, masks
+from nfopt.flows import build
+from nfopt.spec import Affine, Conditioner, Coupling, FlowSpec, Spline
+
+CASES = [Case("affine", 8), Case("affine", 43), Case("spline", 8), Case("spline", 43)]
+ASKED = {"affine, D 8": 3.5, "affine, D 43": 2.7, "spline, D 8": 4.5, "spline, D 43": 2.8}
+BATCH = 256
+STACK = 16
+ROWS = 16384
+REFERENCE = "zuko, Adam"
+OURS = f"nfopt, P {STACK}"
+UNEQUAL = f"nfopt, P {STACK}, unequal masks"
+UNEQUAL_REFERENCE = "zuko, Adam, unequal masks"
+
+
+@dataclass
+class Variant:
+    """Trainers that run one after the other, each taking the same number of steps.
+
+    Attributes:
+        draw: Draws a batch.
+        members: Flows that one trainer trains in one step.
+        rates: Member steps a second, one figure a round.
+    """
+
+    name: str
+    trainers: Sequence[Trainer]
+    draw: Callable[[], Tensor]
+    members: int = 1
+    rates: list[float] = field(default_factory=list)
+
+    def burst(self, steps: int) -> float:
+        """Take `steps` steps with every trainer; return member steps a second."""
+        start = time.perf_counter()
+        for trainer in self.trainers:
+            for _ in range(steps):
+                trainer(self.draw())
+        return steps * len(self.trainers) * self.members / (time.perf_counter() - start)
+
+    def round(self, seconds: float) -> None:
+        """Prime, then time a burst of about `seconds`."""
+        rate = max(self.burst(1), self.burst(2))
+        each = len(self.trainers) * self.members
+        self.burst(max(1, round(0.25 * seconds * rate / each)))
+        self.rates.append(self.burst(max(2, round(seconds * rate / each))))
+
+
+def our_trainer(
+    case: Case, letters: Sequence[Sequence[str]], generator: torch.Generator
+) -> Trainer:
+    """A stack with one list of masks a member; a step is the one that nfopt.training takes."""
+    scalar = Affine() if case.map == "affine" else Spline(bins=case.bins)
+    net = Conditioner(width=case.width, hidden_layers=case.hidden_layers)
+    specs = [
+        FlowSpec(
+            features=case.features,
+            layers=tuple(Coupling(mask=mask, map=scalar, conditioner=net) for mask in member),
+        )
+        for member in letters
+    ]
+    (stack,) = build(specs, generator)
+    optimiser = torch.optim.Adam([stack.theta], lr=LEARNING_RATE, fused=True)
+
+    def step(x: Tensor) -> None:
+        optimiser.zero_grad()
+        (-stack.log_prob(x).mean(1)).sum().backward()
+        optimiser.step()
+
+    return step
+
+
+def balanced(case: Case, members: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Masks that differ between the members, each layer pair a random half and its complement."""
+    return [
+        masks.letters(designs.complement_pairs(case.layers, case.features, rng))
+        for _ in range(members)
+    ]
+
+
+def unequal(case: Case, members: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Masks with anything from 1 to D-1 features transformed."""
+    counts = rng.integers(1, case.features, size=(members, case.layers))
+    return [
+        tuple(
+            "".join(rng.permutation(list("T" * count + "C" * (case.features - count))))
+            for count in row
+        )
+        for row in counts
+    ]
+
+
+def drawer(case: Case, members: int | None, generator: torch.Generator) -> Callable[[], Tensor]:
+    """Random minibatches of one table: (B, D), or for a stack (P, B, D), each member its own."""
+    table = torch.randn((ROWS, case.features), generator=generator)
+    shape = (BATCH,) if members is None else (members, BATCH)
+    return lambda: table[torch.randint(ROWS, shape, generator=generator)]
+
+
+def variants(case: Case, wanted: Sequence[str] | None = None) -> list[Variant]:
+    """All that is compared for a case, or the named ones only."""
+    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    one = drawer(case, None, generator)
+    plain, odd = checkered(case), unequal(case, STACK, rng)
+
+    def stack(members: int, letters: Sequence[Sequence[str]]) -> Callable[[str], Variant]:
+        return lambda name: Variant(
+            name,
+            [our_trainer(case, letters, generator)],
+            drawer(case, members, generator),
+            members,
+        )
+
+    makers: dict[str, Callable[[str], Variant]] = {
+        REFERENCE: lambda name: Variant(name, [zuko_trainer(case, plain)], one),
+        "zuko, fused Adam": lambda name: Variant(
+            name, [zuko_trainer(case, plain, fused=True)], one
+        ),
+        "nflows, Adam": lambda name: Variant(name, [nflows_trainer(case, plain)], one),
+        "normflows, Adam": lambda name: Variant(name, [normflows_trainer(case, plain)], one),
+        **{f"nfopt, P {p}": stack(p, balanced(case, p, rng)) for p in (1, 4, 16, 64)},
+        UNEQUAL_REFERENCE: lambda name: Variant(
+            name, [zuko_trainer(case, list(letters)) for letters in odd], one
+        ),
+        UNEQUAL: stack(STACK, odd),
+    }
+    return [make(name) for name, make in makers.items() if wanted is None or name in wanted]
+
+
+def reference_of(name: str) -> str:
+    return UNEQUAL_REFERENCE if name.endswith("unequal masks") else REFERENCE
+
+
+def measure(
+    case: Case, rounds: int, seconds: float, wanted: Sequence[str] | None = None
+) -> dict[str, dict[str, object]]:
+    """Time all variants of a case in interleaved rounds."""
+    compared = variants(case, wanted)
+    for number in range(rounds):
+        start = number % len(compared)
+        for variant in compared[start:] + compared[:start]:
+            variant.round(seconds)
+        print(f"{case.name}: round {number + 1} of {rounds}", file=sys.stderr)
+    rates = {variant.name: variant.rates for variant in compared}
+    results: dict[str, dict[str, object]] = {}
+    for name, own in rates.items():
+        ratios = [a / b for a, b in zip(own, rates[reference_of(name)], strict=True)]
+        results[name] = {
+            "rates": own,
+            "rate": median(own),
+            "ratio": median(ratios),
+            "lowest": min(ratios),
+            "highest": max(ratios),
+        }
+    return results
+
+
+def table(results: dict[str, dict[str, dict[str, object]]], asked: bool) -> str:
+    """Markdown: one row a variant, one column a case; ratio (lowest to highest), steps a second."""
+    names = list(results)
+    lines = [f"| variant | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for variant in results[names[0]]:
+        cells = []
+        for name in names:
+            r = results[name][variant]
+            cells.append(
+                f"{r['ratio']:.2f} ({r['lowest']:.2f} to {r['highest']:.2f}), {r['rate']:.0f}/s"
+            )
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    if asked:
+        goals = " | ".join(f"at least {ASKED[name]}" for name in names)
+        lines.append(f"| asked of {OURS} | {goals} |")
+    return "\n".join(lines)
+
+
+def share_table(results: dict[str, dict[str, float]]) -> str:
+    names = list(results)
+    lines = [f"| part | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for part in results[names[0]]:
+        cells = " | ".join(f"{results[name][part]:.0%}" for name in names)
+        lines.append(f"| {part} | {cells} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, str]:
+    info = Path("/proc/cpuinfo")
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    packages = {name: version(name) for name in ("torch", "zuko", "nflows", "normflows")}
+    return {
+        "cpu": (models or [platform.processor()])[0],
+        "python": platform.python_version(),
+        **packages,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two short rounds: does it run?")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one timed burst")
+    parser.add_argument("--cases", nargs="*", help='such as "affine, D 8"; default all')
+    parser.add_argument("--out", type=Path, help="write all figures as JSON")
+    options = parser.parse_args()
+    rounds, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
+    cases = [case for case in CASES if not options.cases or case.name in options.cases]
+    if not cases:
+        parser.error(f"`--cases` must be of {[case.name for case in CASES]}, got {options.cases}")
+
+    torch.set_num_threads(1)
+    one_thread = {case.name: measure(case, rounds, seconds) for case in cases}
+    parts = {}
+    for case in cases:
+        (ours,) = variants(case, [OURS])
+        parts[case.name] = shares(lambda v=ours: v.burst(1), steps=3 if options.quick else 20)
+    torch.set_num_threads(2)
+    few = [REFERENCE, "zuko, fused Adam", OURS]
+    two_threads = {case.name: measure(case, rounds, seconds, few) for case in cases}
+
+    print(
+        "One thread: ratio to zuko in the same round, median (lowest to highest);"
+        " member steps a second\n"
+    )
+    print(table(one_thread, asked=True))
+    print(f"\nWhere the time of {OURS} goes, one thread\n")
+    print(share_table(parts))
+    print("\nTwo threads: ratio to zuko on two threads\n")
+    print(table(two_threads, asked=False))
+    print("\n" + ", ".join(f"{name} {value}" for name, value in machine().items()))
+    if options.out:
+        everything = {
+            "machine": machine(),
+            "rounds": rounds,
+            "seconds": seconds,
+            "one_thread": one_thread,
+            "shares": parts,
+            "two_threads": two_threads,
+        }
+        options.out.write_text(json.dumps(everything, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
