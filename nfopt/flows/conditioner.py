@@ -8,6 +8,7 @@ Weights: `input` (H, C), `context` (H, X), `bias` (H), `hidden_i` (H, H), `hidde
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from nfopt.spec import Conditioner
 
 OUTPUT_SCALE = 0.1  # a flow near the identity starts well, but an exact zero would give all units equal gradients
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "elu": F.elu,
     "silu": F.silu,

@@ -88,7 +88,8 @@ class LULayer(StackLayer):
         lower, upper, _ = self._triangles(weights)
         state = state - weights["bias"].unsqueeze(-1)
         state = torch.linalg.solve_triangular(lower, state, upper=False, unitriangular=True)
-        return torch.linalg.solve_triangular(upper, state, upper=True)
+        solved: Tensor = torch.linalg.solve_triangular(upper, state, upper=True)
+        return solved
 
 
 class ElementwiseLayer(StackLayer):

@@ -20,13 +20,28 @@ SIZE_LIMIT = math.log(1e3) / 2  # widths and heights: within a factor 1e3 of eac
 SLOPE_LIMIT = math.log(1e3)  # slopes: from 1e-3 to 1e3
 
 
+def _clip(raw: Tensor, limit: float) -> Tensor:
+    """1 + |raw / limit|, in one new tensor: a fresh one a step would cost more in page faults than in arithmetic."""
+    return raw.abs().mul_(1 / limit).add_(1)
+
+
+def _raw_sizes(parameters: Tensor, bins: int) -> Tensor:
+    """View the raw widths and heights as (P, 2, K, T, B)."""
+    members, _, moved, batch = parameters.shape
+    return parameters[:, : 2 * bins].view(members, 2, bins, moved, batch)
+
+
 def _sizes(parameters: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """Return the exponentials of widths and heights, and their running sums, both (P, 2, K, T, B).
 
     The clipped values are at most 3.5, so that no maximum need be subtracted before the exponential.
     """
-    raw = parameters[:, : 2 * bins].unflatten(1, (2, bins))
-    sizes = (raw / (1 + (raw / SIZE_LIMIT).abs())).exp()
+    raw = _raw_sizes(parameters, bins)
+    if torch.is_grad_enabled() and parameters.requires_grad:  # autograd keeps what it divides by
+        sizes = (raw / _clip(raw, SIZE_LIMIT)).exp()
+    else:
+        sizes = _clip(raw, SIZE_LIMIT)
+        torch.div(raw, sizes, out=sizes).exp_()
     return sizes, sizes.cumsum(2)
 
 
@@ -122,20 +137,21 @@ class _Spline(torch.autograd.Function):
         ) / (unit * 2 * bound)
         edge, size = edge / unit, size / unit
         grad = torch.empty_like(parameters)
+        by_sizes = _raw_sizes(grad, bins)
         knots = torch.arange(bins, device=index.device).view(1, bins, 1, 1)
-        below, own = (knots < index).unsqueeze(1), (knots == index).unsqueeze(1)
-        by_sizes = torch.where(below, edge.unsqueeze(2), 0)
-        by_sizes += base.unsqueeze(2)
-        by_sizes += torch.where(own, size.unsqueeze(2), 0)
-        raw = parameters[:, : 2 * bins].unflatten(1, (2, bins))
-        clip = 1 + (raw / SIZE_LIMIT).abs()
-        torch.div(by_sizes * sizes, clip * clip, out=grad[:, : 2 * bins].unflatten(1, (2, bins)))
+        by_sizes.copy_(base.unsqueeze(2).expand_as(by_sizes))
+        by_sizes.addcmul_((knots < index).unsqueeze(1).to(edge.dtype), edge.unsqueeze(2))
+        pick = index.unsqueeze(1).expand(-1, 2, -1, -1, -1)
+        by_sizes.scatter_add_(2, pick, size.unsqueeze(2))
+        clip = _clip(_raw_sizes(parameters, bins), SIZE_LIMIT)
+        by_sizes.mul_(sizes).div_(clip).div_(clip)
         # to the slopes at both ends of the bin
+        left_inner, right_inner = (index > 0).squeeze(1), (index < bins - 1).squeeze(1)
         by0 = by_d0 * d0 / (1 + (raw0 / SLOPE_LIMIT).abs()) ** 2
         by1 = by_d1 * d1 / (1 + (raw1 / SLOPE_LIMIT).abs()) ** 2
-        inner = knots[:, : bins - 1]
-        grad[:, 2 * bins :] = torch.where(inner == index, by1.unsqueeze(1), 0)
-        grad[:, 2 * bins :] += torch.where(inner == index - 1, by0.unsqueeze(1), 0)
+        by_slopes = grad[:, 2 * bins :].zero_()
+        by_slopes.scatter_add_(1, (index - 1).clamp_min(0), (by0 * left_inner).unsqueeze(1))
+        by_slopes.scatter_add_(1, index.clamp_max(bins - 2), (by1 * right_inner).unsqueeze(1))
         return torch.where(inside, gx, outside), grad, None, None
 
 

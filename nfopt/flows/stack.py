@@ -241,7 +241,7 @@ class Stack:
     def _weights(self) -> list[Weights]:
         named: list[dict[str, Tensor]] = [{} for _ in self.layers]
         # one split has one concatenation as its gradient; slices would each make a tensor of the full size
-        pieces = self.theta.split(self._sizes, 1) if self._sizes else ()
+        pieces = torch.split(self.theta, self._sizes, 1) if self._sizes else ()
         for (number, name, shape), piece in zip(self._slots, pieces, strict=True):
             named[number][name] = piece.view(len(self), *shape)
         return list(named)
