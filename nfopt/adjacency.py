@@ -1,8 +1,8 @@
-"""Which features a feature may depend on: orders, parents, adjacencies, and the wiring of a masked conditioner.
+"""Which features a feature may depend on: orders, parents, adjacencies, masked conditioners.
 
-An adjacency is a D x D boolean matrix: row i, column j is true when feature i may depend on feature j. It is
-acyclic, so there is an order in which every feature comes after its parents. `order` is that sequence of features;
-`parents` names each feature's set.
+An adjacency is a D x D boolean matrix: row i, column j is true when feature i may depend on feature
+j. It is acyclic, so there is an order in which every feature comes after its parents. `order` is
+that sequence of features; `parents` names each feature's set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def check_order(order: Sequence[int], features: int) -> None:
     """Raise ValueError unless `order` names each of the `features` exactly once."""
     if sorted(order) != list(range(features)):
         raise ValueError(
-            f"`order` must name each of the {features} features 0 to {features - 1} once, got {tuple(order)}."
+            f"`order` must name each feature from 0 to {features - 1} once, got {tuple(order)}."
         )
 
 
@@ -46,7 +46,7 @@ def from_parents(parents: Sequence[Sequence[int]]) -> Adjacency:
         for column in chosen:
             if not 0 <= column < size or column == row:
                 raise ValueError(
-                    f"`parents` of feature {row} must be other features below {size}, got {tuple(chosen)}."
+                    f"`parents` of feature {row} must be others below {size}, got {tuple(chosen)}."
                 )
             matrix[row, column] = True
     topological_order(matrix)
@@ -81,7 +81,7 @@ def topological_order(adjacency: Adjacency) -> tuple[int, ...]:
 
 
 def passes(adjacency: Adjacency) -> int:
-    """Count the steps that an inverse needs: features on the longest chain of parents, at least 1."""
+    """Count the steps of an inverse: features on the longest chain of parents, at least 1."""
     depth = np.zeros(len(adjacency), dtype=np.int64)
     for feature in topological_order(adjacency):
         above = np.flatnonzero(adjacency[feature])
@@ -136,7 +136,8 @@ class Wiring:
 
     Attributes:
         inputs: Hidden unit on feature, shape (width, D).
-        hidden: Hidden unit on hidden unit of the layer below, shape (width, width); the same in every layer.
+        hidden: Hidden unit on hidden unit of the layer below, shape (width, width); the same in
+            every layer.
         outputs: Feature on hidden unit, shape (D, width).
         context: Whether the hidden units see the context features, one flag a unit, shape (width,).
     """
@@ -150,10 +151,11 @@ class Wiring:
 def wire(adjacency: Adjacency, width: int, *, context: bool = False) -> Wiring:
     """Wire a conditioner so that output i sees input j exactly where the adjacency allows it.
 
-    Each hidden unit stands for one feature's set of parents and keeps it through the layers, so that a residual
-    connection respects it too; a unit feeds those units and outputs whose sets contain its own. For a full order
-    these are the masks of MADE (Germain et al. 2015, section 4); for any other graph those of zuko's MaskedMLP,
-    with narrow layers spread over the sets rather than cut off after the first ones.
+    Each hidden unit stands for one feature's set of parents and keeps it through the layers, so
+    that a residual connection respects it too; a unit feeds those units and outputs whose sets
+    contain its own. For a full order these are the masks of MADE (Germain et al. 2015, section 4);
+    for any other graph those of zuko's MaskedMLP, with narrow layers spread over the sets rather
+    than cut off after the first ones.
     """
     sets = np.unique(adjacency, axis=0)
     sets = sets[np.lexsort((np.arange(len(sets)), sets.sum(axis=1)))]

@@ -11,8 +11,9 @@
     FlowSpec.from_json(spec.to_json()) == spec
     spec.parameter_count()
 
-Layers are applied from the data to the base, in the order of the tuple. A mask has one letter a feature:
-`C` conditions, `T` is transformed, `I` is idle. Nothing here knows of torch or of training data.
+Layers are applied from the data to the base, in the order of the tuple. A mask has one letter a
+feature: `C` conditions, `T` is transformed, `I` is idle. Nothing here knows of torch or of training
+data.
 """
 
 from __future__ import annotations
@@ -22,18 +23,56 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from nfopt import adjacency as graph
+from nfopt import layers as parts
+from nfopt.layers import (
+    LU,
+    Activation,
+    Additive,
+    Affine,
+    Autoregressive,
+    Base,
+    Conditioner,
+    Coupling,
+    Elementwise,
+    Identity,
+    Layer,
+    Normal,
+    Permutation,
+    Planar,
+    Radial,
+    Reverse,
+    ScalarMap,
+    Spline,
+    StudentT,
+)
+
+__all__ = [
+    "LU",
+    "Activation",
+    "Additive",
+    "Affine",
+    "Autoregressive",
+    "Base",
+    "Conditioner",
+    "Coupling",
+    "Elementwise",
+    "FlowSpec",
+    "Identity",
+    "Layer",
+    "Normal",
+    "Permutation",
+    "Planar",
+    "Radial",
+    "Reverse",
+    "ScalarMap",
+    "Spline",
+    "StudentT",
+    "TrainSpec",
+]
 
 VERSION = 1
-MAX_BINS = 32
 
-Activation = Literal["relu", "elu", "silu", "gelu", "tanh"]
 T = TypeVar("T", "FlowSpec", "TrainSpec")
-
-
-def _range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"`{name}` must be from {low} to {high}, got {value}.")
 
 
 def _version(version: object) -> None:
@@ -43,182 +82,7 @@ def _version(version: object) -> None:
         )
 
 
-class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen, hashable plain data; a field that it does not know is an error."""
-
-
-class _Tagged(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """Plain data with a `kind` in its JSON."""
-
-    @property
-    def kind(self) -> str:
-        """The name of this kind, as in the JSON."""
-        return str(self.__struct_config__.tag)
-
-
-# ---------------------------------------------------------------------------------------------- scalar maps
-
-
-class Additive(_Tagged, frozen=True, tag="additive"):
-    """y = x + shift (NICE, Dinh et al. 2014)."""
-
-    def parameters(self) -> int:
-        """Count the parameters of one feature."""
-        return 1
-
-
-class Affine(_Tagged, frozen=True, tag="affine"):
-    """y = x * scale + shift (RealNVP, Dinh et al. 2016); the log-scale is bounded smoothly."""
-
-    def parameters(self) -> int:
-        """Count the parameters of one feature."""
-        return 2
-
-
-class Spline(_Tagged, frozen=True, tag="spline"):
-    """Monotone rational-quadratic spline on [-bound, bound], identity outside (Durkan et al. 2019)."""
-
-    bins: int = 8
-    bound: float = 5.0
-
-    def __post_init__(self) -> None:
-        _range("bins", self.bins, 2, MAX_BINS)
-        if not 0 < self.bound < float("inf"):
-            raise ValueError(f"`bound` must be positive and finite, got {self.bound}.")
-
-    def parameters(self) -> int:
-        """Count the parameters of one feature: widths, heights, inner slopes."""
-        return 3 * self.bins - 1
-
-
-ScalarMap = Additive | Affine | Spline
-
-
-class Conditioner(_Plain, frozen=True):
-    """The network that turns what a feature depends on into the parameters of its map."""
-
-    width: int = 64
-    hidden_layers: int = 2
-    activation: Activation = "relu"
-    residual: bool = False
-
-    def __post_init__(self) -> None:
-        _range("width", self.width, 1, 65536)
-        _range("hidden_layers", self.hidden_layers, 1, 64)
-
-
-# --------------------------------------------------------------------------------------------------- layers
-
-
-class Coupling(_Tagged, frozen=True, kw_only=True, tag="coupling"):
-    """Features with the letter `T` are mapped, with parameters computed from those with the letter `C`."""
-
-    mask: str
-    map: ScalarMap = Affine()
-    conditioner: Conditioner = Conditioner()
-
-    def __post_init__(self) -> None:
-        wrong = sorted(set(self.mask) - set("CTI"))
-        if wrong:
-            raise ValueError(f"`mask` must be of the letters C, T and I, got {self.mask!r}.")
-        if "T" not in self.mask or "C" not in self.mask:
-            raise ValueError(f"`mask` must have at least one C and one T, got {self.mask!r}.")
-
-
-class Autoregressive(_Tagged, frozen=True, kw_only=True, tag="autoregressive"):
-    """Every feature is mapped, with parameters computed from its parents (MAF, Papamakarios et al. 2017).
-
-    Give `order` for the full dependence (each feature on all before it), or `parents` for any acyclic graph.
-    """
-
-    order: tuple[int, ...] | None = None
-    parents: tuple[tuple[int, ...], ...] | None = None
-    map: ScalarMap = Affine()
-    conditioner: Conditioner = Conditioner()
-
-    def __post_init__(self) -> None:
-        if (self.order is None) == (self.parents is None):
-            raise ValueError(
-                "An autoregressive layer takes either `order` or `parents`, and not both."
-            )
-        self.adjacency()
-
-    def adjacency(self) -> graph.Adjacency:
-        """Return who depends on whom, shape (D, D)."""
-        if self.order is not None:
-            return graph.from_order(self.order)
-        return graph.from_parents(self.parents or ())
-
-
-class Planar(_Tagged, frozen=True, tag="planar"):
-    """x + u tanh(w.x + b) (Rezende and Mohamed 2015, equation 10)."""
-
-
-class Radial(_Tagged, frozen=True, tag="radial"):
-    """x + beta (x - x0) / (alpha + |x - x0|) (Rezende and Mohamed 2015, equation 14)."""
-
-
-class Permutation(_Tagged, frozen=True, tag="permutation"):
-    """Output k is input `order[k]`."""
-
-    order: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        graph.check_order(self.order, len(self.order))
-
-
-class Reverse(_Tagged, frozen=True, tag="reverse"):
-    """The features in reverse order."""
-
-
-class LU(_Tagged, frozen=True, tag="lu"):
-    """x -> L U x + bias, with a unit lower and a positive upper triangle (after Oliva et al. 2018)."""
-
-
-class Elementwise(_Tagged, frozen=True, kw_only=True, tag="elementwise"):
-    """A map of its own for each feature, seeing no other feature (and no context)."""
-
-    map: ScalarMap = Affine()
-
-
-class Identity(_Tagged, frozen=True, tag="identity"):
-    """Does nothing; pads depth."""
-
-
-Layer = (
-    Coupling
-    | Autoregressive
-    | Planar
-    | Radial
-    | Permutation
-    | Reverse
-    | LU
-    | Elementwise
-    | Identity
-)
-
-
-class Normal(_Tagged, frozen=True, tag="normal"):
-    """The standard normal in D dimensions."""
-
-
-class StudentT(_Tagged, frozen=True, tag="student_t"):
-    """Independent standard Student t variables, for heavy tails."""
-
-    df: float = 5.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.df < float("inf"):
-            raise ValueError(f"`df` must be positive and finite, got {self.df}.")
-
-
-Base = Normal | StudentT
-
-
-# ---------------------------------------------------------------------------------------------- whole specs
-
-
-class FlowSpec(_Plain, frozen=True):
+class FlowSpec(parts.Plain, frozen=True):
     """A whole flow as plain data.
 
     Attributes:
@@ -239,13 +103,13 @@ class FlowSpec(_Plain, frozen=True):
 
     def __post_init__(self) -> None:
         _version(self.version)
-        _range("features", self.features, 1, 1024)
-        _range("context_features", self.context_features, 0, 65536)
+        parts.check_range("features", self.features, 1, 1024)
+        parts.check_range("context_features", self.context_features, 0, 65536)
         for number, layer in enumerate(self.layers):
-            seen = _width_of(layer)
+            seen = parts.width_of(layer)
             if seen is not None and seen != self.features:
                 raise ValueError(
-                    f"Layer {number} ({layer.kind}) is for {seen} features, `features` is {self.features}."
+                    f"`layers` {number} ({layer.kind}) is for {seen} features, not {self.features}."
                 )
 
     def to_json(self) -> str:
@@ -262,21 +126,26 @@ class FlowSpec(_Plain, frozen=True):
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def shape_key(self) -> str:
-        """Name the tensor shapes: specs with equal keys train as one stack, whatever their masks and orders."""
-        shapes = [self.features, self.context_features, self.base, [_blank(x) for x in self.layers]]
+        """Name the tensor shapes: specs with equal keys stack, whatever their masks and orders."""
+        shapes = [
+            self.features,
+            self.context_features,
+            self.base,
+            [parts.blank(x) for x in self.layers],
+        ]
         return msgspec.json.encode(shapes, order="deterministic").decode()
 
     def parameter_count(self) -> int:
         """Count the weights that can receive a gradient, from the spec alone."""
         return sum(
-            _parameters(layer, self.features, self.context_features) for layer in self.layers
+            parts.parameters(layer, self.features, self.context_features) for layer in self.layers
         )
 
     def summary(self) -> str:
         """Say the structure in a few words, equal neighbours counted."""
         words: list[tuple[str, int]] = []
         for layer in self.layers:
-            word = _words(layer)
+            word = parts.words(layer)
             if words and words[-1][0] == word:
                 words[-1] = (word, words[-1][1] + 1)
             else:
@@ -285,7 +154,7 @@ class FlowSpec(_Plain, frozen=True):
         return f"{inner or 'no layers'} on {self.features} features"
 
 
-class TrainSpec(_Plain, frozen=True):
+class TrainSpec(parts.Plain, frozen=True):
     """How to train a flow.
 
     Attributes:
@@ -306,9 +175,9 @@ class TrainSpec(_Plain, frozen=True):
     clip: float = 5.0
 
     def __post_init__(self) -> None:
-        _range("batch_size", self.batch_size, 1, 1 << 24)
-        _range("steps", self.steps, 0, 1 << 31)
-        _range("patience", self.patience, 0, 1 << 31)
+        parts.check_range("batch_size", self.batch_size, 1, 1 << 24)
+        parts.check_range("steps", self.steps, 0, 1 << 31)
+        parts.check_range("patience", self.patience, 0, 1 << 31)
         if not 0 < self.learning_rate <= 1:
             raise ValueError(
                 f"`learning_rate` must be above 0 and at most 1, got {self.learning_rate}."
@@ -330,9 +199,6 @@ class TrainSpec(_Plain, frozen=True):
         return _from_json(text, cls)
 
 
-# -------------------------------------------------------------------------------------------------- helpers
-
-
 def _from_json(text: str | bytes, kind: type[T]) -> T:
     name = kind.__name__
     try:
@@ -346,66 +212,3 @@ def _from_json(text: str | bytes, kind: type[T]) -> T:
         raise ValueError(f"{name} JSON: {error}") from None
     except msgspec.DecodeError as error:
         raise ValueError(f"{name} JSON can't be read: {error}") from None
-
-
-def _width_of(layer: Layer) -> int | None:
-    match layer:
-        case Coupling():
-            return len(layer.mask)
-        case Autoregressive():
-            return len(layer.order if layer.order is not None else layer.parents or ())
-        case Permutation():
-            return len(layer.order)
-        case _:
-            return None
-
-
-def _blank(layer: Layer) -> Layer:
-    match layer:
-        case Coupling():
-            return msgspec.structs.replace(layer, mask="CT")
-        case Autoregressive():
-            return msgspec.structs.replace(layer, order=(0,), parents=None)
-        case Permutation() | Reverse():
-            return Permutation(order=())  # both are an order given as data
-        case _:
-            return layer
-
-
-def _parameters(layer: Layer, features: int, context: int) -> int:
-    match layer:
-        case Coupling():
-            fed, moved = layer.mask.count("C") + context, layer.mask.count("T")
-            width, outputs = layer.conditioner.width, moved * layer.map.parameters()
-            inner = (layer.conditioner.hidden_layers - 1) * (width + 1) * width
-            return (fed + 1) * width + inner + (width + 1) * outputs
-        case Autoregressive():
-            width, each = layer.conditioner.width, layer.map.parameters()
-            wiring = graph.wire(layer.adjacency(), width, context=context > 0)
-            # a unit that sees nothing feeds nothing, so its bias does not count
-            used = width if wiring.inputs.any() or context else 0
-            first = int(wiring.inputs.sum()) + used * context + used
-            inner = (layer.conditioner.hidden_layers - 1) * (int(wiring.hidden.sum()) + used)
-            return first + inner + (int(wiring.outputs.sum()) + features) * each
-        case Planar():
-            return 2 * features + 1
-        case Radial():
-            return features + 2
-        case LU():
-            return features * features + features
-        case Elementwise():
-            return features * layer.map.parameters()
-        case _:
-            return 0
-
-
-def _words(layer: Layer) -> str:
-    match layer:
-        case Coupling() | Autoregressive():
-            net = layer.conditioner
-            kind = "residual " if net.residual else ""
-            return f"{layer.map.kind} {layer.kind} ({kind}{net.hidden_layers}x{net.width})"
-        case Elementwise():
-            return f"{layer.map.kind} elementwise"
-        case _:
-            return layer.kind

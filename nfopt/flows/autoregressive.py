@@ -1,6 +1,7 @@
-"""Autoregressive layers: every feature is mapped by what its parents say (Papamakarios et al. 2017).
+"""Autoregressive layers: every feature is mapped by what its parents say.
 
-The density takes one pass; the inverse takes as many as the longest chain of parents is long.
+After Papamakarios et al. (2017). The density takes one pass; the inverse takes as many as the
+longest chain of parents is long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Base distributions: independent and alike in every feature, so that the order of the slots does not matter."""
+"""Base distributions: independent and alike in every feature, so slots may be in any order."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The network that computes the parameters of the scalar maps, for a whole population at once.
 
-Shapes: what it sees (P, C, B) or shared (C, B), context (P, X, B) or (X, B), what it returns (P, K, T, B).
-Weights: `input` (H, C), `context` (H, X), `bias` (H), `hidden_i` (H, H), `hidden_bias_i` (H), `output` (K, T, H),
-`output_bias` (K, T).
+Shapes: what it sees (P, C, B) or shared (C, B), context (P, X, B) or (X, B), what it returns (P, K,
+T, B).
+Weights: `input` (H, C), `context` (H, X), `bias` (H), `hidden_i` (H, H), `hidden_bias_i` (H),
+`output` (K, T, H), `output_bias` (K, T).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import Tensor
 from nfopt.flows.layer import Dropout, Shape, Weights
 from nfopt.spec import Conditioner
 
-OUTPUT_SCALE = 0.1  # a flow near the identity starts well, but an exact zero would give all units equal gradients
+# A flow near the identity starts well; exact zeros would leave the layers below no gradient.
+OUTPUT_SCALE = 0.1
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -31,7 +33,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class Masks:
-    """Factors on the weights, (P, H, C), (P, 1, H, H), (P, 1, T, H); None where every weight exists."""
+    """Factors on the weights; None where every weight exists."""
 
     input: Tensor | None = None
     hidden: Tensor | None = None
@@ -54,7 +56,7 @@ def shapes(spec: Conditioner, fed: int, context: int, outputs: tuple[int, int]) 
 
 
 def start(name: str, shape: Shape, fan_in: int | Tensor, generator: torch.Generator) -> Tensor:
-    """Draw uniform weights within 1 / sqrt(fan in), the outputs smaller; biases of outputs are zero."""
+    """Draw uniform weights within 1 / sqrt(fan in), the outputs smaller, their biases zero."""
     if name == "output_bias":
         return torch.zeros(shape)
     drawn = torch.rand(shape, generator=generator) * 2 - 1
@@ -103,7 +105,7 @@ def run(
 
 
 def _linear(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
-    """Multiply (P, out, in) with (P, in, B), or with an (in, B) that all members share, and add (P, out)."""
+    """Multiply (P, out, in) with (P, in, B), or with a shared (in, B), and add (P, out)."""
     if x.dim() == 2:
         members, out, size = weight.shape
         flat = torch.addmm(bias.reshape(-1, 1), weight.reshape(members * out, size), x)

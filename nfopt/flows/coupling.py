@@ -1,7 +1,8 @@
-"""Coupling layers: features with the letter T are mapped by what those with the letter C say (Dinh et al. 2016).
+"""Coupling layers: features with the letter T are mapped by what those with a C say.
 
-The rows are permuted once a layer: kept features first, then a block of as many rows as the member with most T's
-moves. In members with fewer, the block ends in kept features, which pass unchanged.
+After Dinh et al. (2016). The rows are permuted once a layer: kept features first, then a block of
+as many rows as the member with most T's moves. In members with fewer, the block ends in kept
+features, which pass unchanged.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class CouplingLayer(StackLayer):
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Take one spec a member, the incoming order (P, D), and the padded numbers of C's and T's."""
+        """Take one spec a member, the incoming order (P, D), and the padded counts of C and T."""
         self.spec = specs[0]
         self.context = context
         members, features = order.shape

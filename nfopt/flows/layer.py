@@ -1,13 +1,13 @@
 """What every layer of a stack is, and the bookkeeping that it shares with the others.
 
-A layer works on states (P, D, B): features first, rows last, so that every operation is one slab along the batch.
-Its weights are rows of the stack's one tensor, handed to it already shaped (P, ...).
-Members of a stack may differ in masks and orders. What differs is data: index tensors and, where the numbers of
-features differ, padding. A member's own weights are the leading part of each padded tensor, so that they do not
-depend on who else is in the stack.
+A layer works on states (P, D, B): features first, rows last, so that every operation is one slab
+along the batch. Its weights are rows of the stack's one tensor, handed to it already shaped (P,
+...). Members of a stack may differ in masks and orders. What differs is data: index tensors and,
+where the numbers of features differ, padding. A member's own weights are the leading part of each
+padded tensor, so that they do not depend on who else is in the stack.
 
-The state's slots need not be in feature order: a layer that permutes says so in `order` and moves nothing; the next
-one that has to look rows up combines the two.
+The state's slots need not be in feature order: a layer that permutes says so in `order` and moves
+nothing; the next one that has to look rows up combines the two.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Dropout:
 
 
 class Rows:
-    """A choice of k rows of the state for each member: a permutation, or a subset with repeats as padding."""
+    """A choice of k rows of the state for each member: a permutation, or any subset."""
 
     def __init__(self, chosen: Order, features: int, device: torch.device) -> None:
         """Take the slots, shape (P, k)."""
@@ -59,7 +59,7 @@ class Rows:
         self.members = members
 
     def __call__(self, state: Tensor) -> Tensor:
-        """Look the rows up in (P, D, B), or in the (D, B) that all members share; returns (P, k, B)."""
+        """Look the rows up in (P, D, B), or in a shared (D, B); returns (P, k, B)."""
         batch = state.shape[-1]
         if state.dim() == 2:
             return state.index_select(0, self.first).view(self.members, self.count, batch)
@@ -74,7 +74,7 @@ class Rows:
 
 
 class _Permute(torch.autograd.Function):
-    """index_select whose gradient is another one: for a permutation, nothing need be accumulated."""
+    """index_select whose gradient is another one: a permutation accumulates nothing."""
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, forth: Tensor, back: Tensor) -> Tensor:

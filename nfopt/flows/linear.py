@@ -46,8 +46,9 @@ class PermutationLayer(StackLayer):
 class LULayer(StackLayer):
     """x -> L U x + bias (after Oliva et al. 2018), off-diagonals and log-diagonal bounded smoothly.
 
-    `matrix` (D, D) holds L below the diagonal, U above it and log U on it. An off-diagonal stays below
-    2 / sqrt(D) (at most 1): without a bound, the inverse of a unit triangle grows like 2**D and overflows.
+    `matrix` (D, D) holds L below the diagonal, U above it and log U on it. An off-diagonal stays
+    below 2 / sqrt(D) (at most 1): without a bound, the inverse of a unit triangle grows like 2**D
+    and overflows.
     """
 
     def __init__(self, order: Order, device: torch.device, dtype: torch.dtype) -> None:

@@ -1,8 +1,9 @@
 """Scalar maps: what happens to one feature, given its parameters.
 
-Shapes throughout: `x` and `y` are (P, T, B), parameters (P, K, T, B) with K as the map's spec says, log-derivatives
-(P, T, B). Every map is the identity at zero parameters, and has a finite inverse at any finite parameters, because
-what is exponentiated is bounded smoothly first (`soft_clip`), to factors from 1e-3 to 1e3 as in zuko.
+Shapes throughout: `x` and `y` are (P, T, B), parameters (P, K, T, B) with K as the map's spec says,
+log-derivatives (P, T, B). Every map is the identity at zero parameters, and has a finite inverse at
+any finite parameters, because what is exponentiated is bounded smoothly first (`soft_clip`), to
+factors from 1e-3 to 1e3 as in zuko.
 """
 
 from __future__ import annotations

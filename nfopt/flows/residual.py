@@ -1,6 +1,7 @@
-"""Planar and radial layers (Rezende and Mohamed 2015): one direction, or one centre, of the whole space.
+"""Planar and radial layers (Rezende and Mohamed 2015): one direction, or one centre, of all space.
 
-Both are x plus something along a line, so that the inverse is one scalar equation, solved by bisection.
+Both are x plus something along a line, so that the inverse is one scalar equation, solved by
+bisection.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class PlanarLayer(_WholeSpace):
 
 
 class RadialLayer(_WholeSpace):
-    """x + beta (x - x0) / (alpha + |x - x0|), beta > -alpha by 1 + beta / alpha = exp(bounded) (appendix A.2)."""
+    """x + beta (x - x0) / (alpha + |x - x0|), 1 + beta / alpha = exp(bounded) (appendix A.2)."""
 
     def __init__(self, order: Order, device: torch.device) -> None:
         """Take the incoming order (P, D)."""
@@ -124,7 +125,8 @@ def _norm(x: Tensor) -> Tensor:
 def _bisect(image: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Find where an increasing function reaches the target, within a bracket.
 
-    The halvings carry no gradient; one Newton step at the end gives the root its derivative by every input.
+    The halvings carry no gradient; one Newton step at the end gives the root its derivative by
+    every input.
     """
     with torch.no_grad():
         for _ in range(HALVINGS):

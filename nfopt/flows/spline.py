@@ -1,10 +1,11 @@
-"""The monotone rational-quadratic spline (Durkan et al. 2019, section 3.1), with its derivative written out.
+"""The monotone rational-quadratic spline (Durkan et al. 2019, section 3.1), derivative included.
 
-Parameters (P, 3K-1, T, B) hold K widths, K heights and K-1 inner slopes, in zuko's parametrisation, so that weights
-carry over: softmax of the smoothly clipped widths and heights, exponential of the smoothly clipped slopes, slope 1 at
-both ends, identity outside the box. Layout decides the speed: each operation runs over a contiguous slab along the
-batch. Autograd would keep some sixty such slabs; `_Spline.backward` needs nine, and follows from the two facts that
-y depends on one bin only, and that a bin's edges are sums of the exponentials below it.
+Parameters (P, 3K-1, T, B) hold K widths, K heights and K-1 inner slopes, in zuko's parametrisation,
+so that weights carry over: softmax of the smoothly clipped widths and heights, exponential of the
+smoothly clipped slopes, slope 1 at both ends, identity outside the box. Layout decides the speed:
+each operation runs over a contiguous slab along the batch. Autograd would keep some sixty such
+slabs; `_Spline.backward` needs nine, and follows from the two facts that y depends on one bin only,
+and that a bin's edges are sums of the exponentials below it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SLOPE_LIMIT = math.log(1e3)  # slopes: from 1e-3 to 1e3
 
 
 def _clip(raw: Tensor, limit: float) -> Tensor:
-    """1 + |raw / limit|, in one new tensor: a fresh one a step would cost more in page faults than in arithmetic."""
+    """1 + |raw / limit|, in one new tensor: page faults of more would outweigh the arithmetic."""
     return raw.abs().mul_(1 / limit).add_(1)
 
 
@@ -34,7 +35,8 @@ def _raw_sizes(parameters: Tensor, bins: int) -> Tensor:
 def _sizes(parameters: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """Return the exponentials of widths and heights, and their running sums, both (P, 2, K, T, B).
 
-    The clipped values are at most 3.5, so that no maximum need be subtracted before the exponential.
+    The clipped values are at most 3.5, so that no maximum need be subtracted before the
+    exponential.
     """
     raw = _raw_sizes(parameters, bins)
     if torch.is_grad_enabled() and parameters.requires_grad:  # autograd keeps what it divides by
@@ -130,7 +132,7 @@ class _Spline(torch.autograd.Function):
         by_height = gy * ratio + by_s / width
         edge = torch.stack((-gx, gy), 1)
         size = torch.stack((by_width, by_height), 1)
-        # to the exponentials: all through the total, those below through the edge, the bin's own through its size
+        # to the exponentials: all by the total, those below by the edge, the own one by its size
         base = -(
             edge * torch.stack((left + bound, bottom + bound), 1)
             + size * torch.stack((width, height), 1)
@@ -164,7 +166,8 @@ def forward(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tuple[Ten
 def inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Tensor:
     """Undo `forward` (Durkan et al. 2019, equations 6 to 8), differentiable by autograd.
 
-    The discriminant is floored and the root clamped to its bin: rounding at steep slopes otherwise makes a NaN.
+    The discriminant is floored and the root clamped to its bin: rounding at steep slopes otherwise
+    makes a NaN.
     """
     inside = y.abs() < bound
     clamped = y.clamp(-bound, bound)

@@ -1,33 +1,19 @@
 """A population of flows as one program.
 
-All weights are one tensor `theta` (P, N), a row a member: optimisers, clipping, compaction and checkpoints are row
-operations. Each layer sees its own slice, shaped (P, ...).
+All weights are one tensor `theta` (P, N), a row a member: optimisers, clipping, compaction and
+checkpoints are row operations. Each layer sees its own slice, shaped (P, ...).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from nfopt.flows import autoregressive, base, coupling, linear, residual
-from nfopt.flows.layer import Dropout, Order, StackLayer, Weights, feature_order
-from nfopt.spec import (
-    LU,
-    Autoregressive,
-    Coupling,
-    Elementwise,
-    FlowSpec,
-    Identity,
-    Permutation,
-    Planar,
-    Radial,
-    Reverse,
-)
-
-Pads = tuple[tuple[int, int] | None, ...]
+from nfopt.flows import base, plan
+from nfopt.flows.layer import Dropout, Order, Weights, feature_order
+from nfopt.spec import FlowSpec
 
 
 class Stack:
@@ -46,10 +32,10 @@ class Stack:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        pads: Pads | None = None,
+        pads: plan.Pads | None = None,
         positions: Sequence[int] | None = None,
     ) -> None:
-        """Lay out the members' weights; without `theta` they are zero (the identity, but for planar layers)."""
+        """Lay out the members' weights; without `theta` they are zero."""
         keys = {spec.shape_key() for spec in specs}
         if len(keys) != 1:
             raise ValueError(
@@ -61,8 +47,8 @@ class Stack:
         self.features = specs[0].features
         self.context_features = specs[0].context_features
         self.base = specs[0].base
-        self.pads = _pads(specs) if pads is None else pads
-        self.layers = self._plan()
+        self.pads = plan.pads(specs) if pads is None else pads
+        self.layers = plan.layers(self.specs, self.pads, self.device, self.dtype)
         self._slots = [
             (number, name, shape)
             for number, layer in enumerate(self.layers)
@@ -82,7 +68,7 @@ class Stack:
         """Say how many flows of which structure."""
         return f"Stack({len(self)} x {self.specs[0].summary()}, {self.theta.shape[1]} weights each)"
 
-    # ------------------------------------------------------------------------------------- density and samples
+    # ---------------------------------------------------------------------- density and samples
 
     def forward(
         self,
@@ -143,10 +129,10 @@ class Stack:
         with torch.no_grad():
             return self.rsample(n, generator, context)
 
-    # ------------------------------------------------------------------------------------------------- members
+    # ---------------------------------------------------------------------------------- members
 
     def select(self, members: Sequence[int]) -> Stack:
-        """Copy some members, in the order given, into a stack of their own with the same padding."""
+        """Copy some members, in the order given, into a stack with the same padding."""
         chosen = list(members)
         return Stack(
             [self.specs[i] for i in chosen],
@@ -180,19 +166,20 @@ class Stack:
         views = dict(self._own(self.theta.detach(), member))
         if set(views) != set(weights):
             raise ValueError(
-                f"`weights` must be those of the spec; they differ in {sorted(set(views) ^ set(weights))}."
+                f"`weights` must be those of the spec, they differ in {set(views) ^ set(weights)}."
             )
         for key, view in views.items():
             if view.shape != weights[key].shape:
                 raise ValueError(
-                    f"`weights` {key!r} must have shape {tuple(view.shape)}, got {tuple(weights[key].shape)}."
+                    f"`weights` {key!r} must have shape {tuple(view.shape)}, got"
+                    f" {tuple(weights[key].shape)}."
                 )
         for key, view in views.items():
             view.copy_(weights[key])
 
     @property
     def active(self) -> Tensor:
-        """Which weights can receive a gradient, (P, N) booleans; a row's sum is the spec's parameter count."""
+        """Which weights can receive a gradient, (P, N); a row's sum is the parameter count."""
         flags = torch.zeros(self.theta.shape, dtype=torch.bool)
         for member in range(len(self)):
             for key, view in self._own(flags, member):
@@ -208,39 +195,11 @@ class Stack:
                 number, name = key.split(".")
                 view.copy_(self.layers[int(number)].start(name, member, generator))
 
-    # ------------------------------------------------------------------------------------------------- inside
-
-    def _plan(self) -> list[StackLayer]:
-        order = feature_order(len(self.specs), self.features)
-        layers: list[StackLayer] = []
-        for number, pad in enumerate(self.pads):
-            layer = self._layer([spec.layers[number] for spec in self.specs], order, pad)
-            order = layer.order
-            layers.append(layer)
-        return layers
-
-    def _layer(self, specs: Sequence[Any], order: Order, pad: tuple[int, int] | None) -> StackLayer:
-        device, dtype, context = self.device, self.dtype, self.context_features
-        makers: dict[type, Callable[[], StackLayer]] = {
-            Coupling: lambda: coupling.CouplingLayer(
-                specs, order, context, pad or (1, 1), device, dtype
-            ),
-            Autoregressive: lambda: autoregressive.AutoregressiveLayer(
-                specs, order, context, device, dtype
-            ),
-            Planar: lambda: residual.PlanarLayer(order, device),
-            Radial: lambda: residual.RadialLayer(order, device),
-            Permutation: lambda: linear.PermutationLayer(specs, order, device),
-            Reverse: lambda: linear.PermutationLayer(specs, order, device),
-            LU: lambda: linear.LULayer(order, device, dtype),
-            Elementwise: lambda: linear.ElementwiseLayer(specs[0], order, device),
-            Identity: lambda: linear.IdentityLayer(order),
-        }
-        return makers[type(specs[0])]()
+    # ----------------------------------------------------------------------------------- inside
 
     def _weights(self) -> list[Weights]:
         named: list[dict[str, Tensor]] = [{} for _ in self.layers]
-        # one split has one concatenation as its gradient; slices would each make a tensor of the full size
+        # one split has one concatenation as its gradient; slices would make a full tensor each
         pieces = torch.split(self.theta, self._sizes, 1) if self._sizes else ()
         for (number, name, shape), piece in zip(self._slots, pieces, strict=True):
             named[number][name] = piece.view(len(self), *shape)
@@ -259,25 +218,22 @@ class Stack:
         good = x.dim() == 2 or (x.dim() == 3 and len(x) == len(self))
         if not good or x.shape[-1] != self.features:
             raise ValueError(
-                f"`{name}` must have shape (B, {self.features}) or ({len(self)}, B, {self.features}),"
-                f" got {tuple(x.shape)}."
+                f"`{name}` must have shape (B, {self.features}) or"
+                f" ({len(self)}, B, {self.features}), got {tuple(x.shape)}."
             )
         return x.to(self.device, self.dtype).mT.contiguous()
 
     def _context(self, context: Tensor | None) -> Tensor | None:
-        if (context is None) != (self.context_features == 0):
-            raise ValueError(
-                f"`context` must {'have' if context is None else 'be None, not'}"
-                f" {self.context_features or 'given,'} columns for this flow."
-                if context is None
-                else f"`context` was given, but this flow has {self.context_features} context features."
-            )
+        wanted = self.context_features
         if context is None:
+            if wanted:
+                raise ValueError(f"`context` must have {wanted} columns for this flow, got None.")
             return None
         good = context.dim() == 2 or (context.dim() == 3 and len(context) == len(self))
-        if not good or context.shape[-1] != self.context_features:
+        if not wanted or not good or context.shape[-1] != wanted:
             raise ValueError(
-                f"`context` must have {self.context_features} columns, got shape {tuple(context.shape)}."
+                f"`context` must have {wanted or 'no'} columns for this flow,"
+                f" got shape {tuple(context.shape)}."
             )
         return context.to(self.device, self.dtype).mT.contiguous()
 
@@ -316,7 +272,8 @@ def build(
 
     Args:
         specs: The flows, at least one.
-        generator: One for all, or one a spec, on the CPU. A member's weights depend on its own alone.
+        generator: One for all, or one a spec, on the CPU. A member's weights depend on its own
+            alone.
         device: Where the stacks live.
         dtype: torch.float32 or torch.float64.
 
@@ -330,7 +287,7 @@ def build(
         generators = list(generator)
         if len(generators) != len(specs):
             raise ValueError(
-                f"`generator` must be one, or one a spec: got {len(generators)} for {len(specs)} specs."
+                f"`generator` must be one, or one a spec: got {len(generators)} for {len(specs)}."
             )
     groups: dict[str, list[int]] = {}
     for position, spec in enumerate(specs):
@@ -343,12 +300,3 @@ def build(
         stack.start([generators[i] for i in positions])
         stacks.append(stack)
     return tuple(stacks)
-
-
-def _pads(specs: Sequence[FlowSpec]) -> Pads:
-    return tuple(
-        coupling.pads([spec.layers[number] for spec in specs])  # type: ignore[misc]
-        if isinstance(layer, Coupling)
-        else None
-        for number, layer in enumerate(specs[0].layers)
-    )
