@@ -1,0 +1,141 @@
+"""A run on disk: one safetensors file, plain data as JSON in its header, replaced atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nfopt.errors import NfoptError
+from nfopt.training.population import Population
+from nfopt.training.results import Record
+from nfopt.training.schedule import Plan
+
+VERSION = 1
+
+
+class PartState(msgspec.Struct, forbid_unknown_fields=True):
+    """The plain data of a population; its tensors are named `PART.NAME`."""
+
+    members: list[int]
+    step: int
+    plan: Plan
+    next_rung: int
+    check_rows: int | None
+    checked: float
+    check_seconds: float
+    position: int
+    shared: bool
+
+
+class RunState(msgspec.Struct, forbid_unknown_fields=True):
+    """The plain data of a run.
+
+    Attributes:
+        identity: Digest of what the run was asked to do; a checkpoint of another run is refused.
+        elapsed: Seconds so far.
+        records: One a member.
+        parts: The populations that are not finished.
+    """
+
+    identity: str
+    elapsed: float
+    records: list[Record]
+    parts: list[PartState]
+    version: int = VERSION
+
+
+def identity(*parts: str) -> str:
+    """Digest what makes two runs the same."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def state_of(part: Population) -> PartState:
+    """Collect the plain data of a population."""
+    return PartState(
+        members=part.members,
+        step=part.step,
+        plan=part.plan,
+        next_rung=part.next_rung,
+        check_rows=part.check_rows,
+        checked=part.checked,
+        check_seconds=part.check_seconds,
+        position=part.batches.position,
+        shared=part.optimiser.shared,
+    )
+
+
+def tensors_of(part: Population) -> dict[str, Tensor]:
+    """Collect the tensors of a population: weights, moments, generators."""
+    return {
+        "theta": part.stack.theta,
+        "epoch": part.batches.state(),
+        "dropout": part.dropout.get_state(),
+        **part.optimiser.state(),
+    }
+
+
+@torch.no_grad()
+def restore(part: Population, state: PartState, tensors: dict[str, Tensor]) -> None:
+    """Put what the two above collected into a fresh population of the same members."""
+    part.stack.theta.copy_(tensors["theta"])
+    part.optimiser.load_state(tensors)
+    part.batches.load_state(tensors["epoch"], state.position)
+    part.dropout.set_state(tensors["dropout"])
+    part.step, part.next_rung, part.check_rows = state.step, state.next_rung, state.check_rows
+    part.checked, part.check_seconds = state.checked, state.check_seconds
+
+
+def save(path: Path, state: RunState, tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint beside `path` and put it in its place in one step.
+
+    A crash leaves the old checkpoint or the new one, never a part of either.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(on_cpu, beside, metadata={"nfopt": msgspec.json.encode(state).decode()})
+        with beside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(path: Path, identity: str) -> tuple[RunState, dict[str, Tensor]]:
+    """Read a checkpoint.
+
+    Args:
+        path: Of the file.
+        identity: Of the run that wants to go on.
+
+    Raises:
+        NfoptError: If the file is no checkpoint, or one of another run or version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = msgspec.json.decode((file.metadata() or {}).get("nfopt", ""), type=RunState)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, msgspec.MsgspecError, OSError) as error:
+        raise NfoptError(
+            f"`checkpoint` {str(path)!r} can't be read ({error}): delete it to start anew."
+        ) from None
+    if state.version != VERSION:
+        raise NfoptError(
+            f"`checkpoint` {str(path)!r} has version {state.version}, this nfopt reads {VERSION}:"
+            " delete it to start anew."
+        )
+    if state.identity != identity:
+        raise NfoptError(
+            f"`checkpoint` {str(path)!r} is of another run (other flows, settings or data):"
+            " delete it or choose another path."
+        )
+    return state, tensors
