@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
 
 FLOORS = (
-    ("errors", "masks", "designs", "adjacency", "dependence", "spec", "data"),
+    ("errors", "masks", "designs", "adjacency", "dependence", "layers", "spec", "data"),
     ("flows",),
     ("model", "training", "recipes", "space", "evolution"),
     ("export", "samplers", "autonf"),
@@ -28,7 +28,8 @@ SAME_FLOOR = {
     "designs": {"errors", "masks", "dependence"},
     "adjacency": {"errors", "masks"},
     "dependence": {"errors"},
-    "spec": {"errors", "masks", "adjacency"},
+    "layers": {"adjacency"},
+    "spec": {"errors", "masks", "adjacency", "layers"},
     "data": {"errors"},
     "training": {"model"},
     "api": {""},
