@@ -232,48 +232,84 @@ def distance(a: Masks, b: Masks) -> int:
     return differing + abs(len(a) - len(b)) * int(a.shape[1])
 
 
-def word_bits(features: int) -> tuple[int, ...]:
-    """The number of bits in each packed integer of a plane: as many of 32 as fit, then the rest.
+def word_bits(bits: int) -> tuple[int, ...]:
+    """The number of bits in each integer of a packed row: as many of 32 as fit, then the rest."""
+    full, rest = divmod(bits, WORD_BITS)
+    return (WORD_BITS,) * full + ((rest,) if rest else ())
+
+
+def pack_bits(rows: NDArray[np.bool_]) -> list[int]:
+    """Pack rows of bits into integers of at most 32 bits, the first bit in the lowest place.
 
     Args:
-        features: D, at least 1.
+        rows: Shape (R, N).
+
+    Returns:
+        R * ceil(N / 32) integers, row by row.
     """
-    full, rest = divmod(features, WORD_BITS)
-    return (WORD_BITS,) * full + ((rest,) if rest else ())
+    words, start = [], 0
+    for bits in word_bits(rows.shape[1]):
+        places = np.uint64(1) << np.arange(bits, dtype=np.uint64)
+        words.append((rows[:, start : start + bits] * places).sum(axis=1, dtype=np.uint64))
+        start += bits
+    return [int(word) for word in np.stack(words, axis=-1).ravel()] if words else []
+
+
+def unpack_bits(words: Sequence[int], rows: int, bits: int) -> NDArray[np.bool_]:
+    """Unpack what `pack_bits` wrote.
+
+    Args:
+        words: R * ceil(N / 32) integers.
+        rows: R.
+        bits: N.
+
+    Returns:
+        Shape (R, N).
+
+    Raises:
+        ValueError: If there are more or fewer integers, or one has bits beyond the last.
+    """
+    widths = word_bits(bits)
+    if len(words) != rows * len(widths):
+        raise ValueError(
+            f"`words` must have {rows * len(widths)} integers for {rows} rows of {bits} bits, "
+            f"not {len(words)}."
+        )
+    for index, word in enumerate(words):
+        width = widths[index % len(widths)]
+        if not 0 <= word < 1 << width:
+            raise ValueError(f"`words` must fit {width} bits: integer {index} is {word}.")
+    packed = np.array(words, dtype=np.uint64).reshape(rows, len(widths), 1)
+    places = packed >> np.arange(WORD_BITS, dtype=np.uint64) & np.uint64(1)
+    return places.reshape(rows, len(widths) * WORD_BITS)[:, :bits].astype(bool)
 
 
 def pack(masks: Masks, idle: bool) -> list[int]:
     """Pack masks into integers of at most 32 bits, exactly.
 
     Layer by layer a plane of bits, 1 for `T`; where idle features are allowed a second plane,
-    1 for `I`. The first feature is the lowest bit of a plane's first integer.
+    1 for `I`.
 
     Args:
         masks: Shape (L, D).
         idle: Whether to write the second plane.
 
     Returns:
-        L * planes * ceil(D / 32) integers.
+        L * planes * ceil(D / 32) integers; see `pack_bits`.
 
     Raises:
         ValueError: If a feature is idle and `idle` is false.
     """
     transformed, conditions = _planes(masks)
-    idle_bits = ~(transformed | conditions)
-    if not idle and idle_bits.any():
-        layer, feature = (int(index) for index in np.argwhere(idle_bits)[0])
+    unused = ~(transformed | conditions)
+    if not idle and unused.any():
+        layer, feature = (int(index) for index in np.argwhere(unused)[0])
         raise ValueError(
             f"`masks` must have no idle feature where `idle` is false: layer {layer}, "
             f"feature {feature} is 'I'."
         )
-    planes = np.stack([transformed, idle_bits] if idle else [transformed], axis=1)
-    words: list[NDArray[np.uint64]] = []
-    start = 0
-    for bits in word_bits(masks.shape[1]):
-        powers = np.uint64(1) << np.arange(bits, dtype=np.uint64)
-        words.append((planes[..., start : start + bits] * powers).sum(axis=-1, dtype=np.uint64))
-        start += bits
-    return [int(word) for word in np.stack(words, axis=-1).ravel()] if words else []
+    planes = np.stack([transformed, unused] if idle else [transformed], axis=1)
+    return pack_bits(planes.reshape(-1, masks.shape[1]))
 
 
 def unpack(words: Sequence[int], layers: int, features: int, idle: bool) -> Masks:
@@ -291,26 +327,8 @@ def unpack(words: Sequence[int], layers: int, features: int, idle: bool) -> Mask
     Raises:
         ValueError: If there are more or fewer integers, or one has bits beyond the last feature.
     """
-    widths = word_bits(features)
-    shape = (layers, 2 if idle else 1, len(widths))
-    if len(words) != np.prod(shape):
-        raise ValueError(
-            f"`words` must have {np.prod(shape)} integers for {layers} layers of {features} "
-            f"features, not {len(words)}."
-        )
-    for index, word in enumerate(words):
-        bits = widths[index % len(widths)]
-        if not 0 <= word < 1 << bits:
-            raise ValueError(f"`words` must fit {bits} bits: integer {index} is {word}.")
-    packed = np.array(words, dtype=np.uint64).reshape(shape)
-    planes = np.concatenate(
-        [
-            packed[..., index, None] >> np.arange(bits, dtype=np.uint64) & np.uint64(1)
-            for index, bits in enumerate(widths)
-        ]
-        or [np.zeros((*shape[:2], 0), dtype=np.uint64)],
-        axis=-1,
-    ).astype(bool)
+    count = 2 if idle else 1
+    planes = unpack_bits(words, layers * count, features).reshape(layers, count, features)
     kept = np.where(planes[:, -1], "I", "C") if idle else "C"
     return np.where(planes[:, 0], "T", kept).astype("<U1")
 
