@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
-from torch import Tensor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from nfopt.flows import maps
+from nfopt.training.optimiser import PopulationAdam
 
 PRODUCTS = {"aten::addmm", "aten::baddbmm", "aten::bmm", "aten::mm"}
 PARTS = ("matrix products", "scalar map", "optimiser", "the rest")
 MAP = "nfopt: scalar map"
+OPTIMISER = "nfopt: optimiser"
 BACKWARD = "autograd::engine::evaluate_function"
 
 
@@ -30,17 +32,20 @@ def _ancestors(event: FunctionEvent | None) -> list[FunctionEvent]:
     return found
 
 
+def _labelled(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any) -> Any:
+        with record_function(label):
+            return function(*args)
+
+    return run
+
+
 def shares(step: Callable[[], object], steps: int) -> dict[str, float]:
     """Profile some steps; return each part's share of the time, adding up to 1."""
-    forward = maps.forward
-
-    def labelled(*args: object) -> tuple[Tensor, Tensor | None]:
-        with record_function(MAP):
-            return forward(*args)  # type: ignore[arg-type]
-
     step()
     with (
-        mock.patch.object(maps, "forward", labelled),
+        mock.patch.object(maps, "forward", _labelled(MAP, maps.forward)),
+        mock.patch.object(PopulationAdam, "step", _labelled(OPTIMISER, PopulationAdam.step)),
         profile(activities=[ProfilerActivity.CPU]) as profiled,
     ):
         for _ in range(steps):
@@ -57,7 +62,7 @@ def shares(step: Callable[[], object], steps: int) -> dict[str, float]:
     for event in events:
         chain = chains[id(event)]
         nodes = [above for above in chain if above.name.startswith(BACKWARD)]
-        if any(above.name.startswith("Optimizer.step") for above in chain):
+        if any(above.name == OPTIMISER for above in chain):
             part = "optimiser"
         elif event.name in PRODUCTS:
             part = "matrix products"

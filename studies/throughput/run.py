@@ -37,8 +37,12 @@ from profile_shares import shares
 from torch import Tensor
 
 from nfopt import designs, masks
-from nfopt.flows import build
-from nfopt.spec import Affine, Conditioner, Coupling, FlowSpec, Spline
+from nfopt.flows import Stack, build
+from nfopt.spec import Affine, Conditioner, Coupling, FlowSpec, Spline, TrainSpec
+from nfopt.training import TrainData
+from nfopt.training.optimiser import PopulationAdam
+from nfopt.training.population import Population
+from nfopt.training.schedule import Plan
 
 CASES = [Case("affine", 8), Case("affine", 43), Case("spline", 8), Case("spline", 43)]
 ASKED = {"affine, D 8": 3.5, "affine, D 43": 2.7, "spline, D 8": 4.5, "spline, D 43": 2.8}
@@ -56,37 +60,34 @@ class Variant:
     """Trainers that run one after the other, each taking the same number of steps.
 
     Attributes:
-        draw: Draws a batch.
+        steps: What draws a batch and takes a step with it, one a trainer.
         members: Flows that one trainer trains in one step.
         rates: Member steps a second, one figure a round.
     """
 
     name: str
-    trainers: Sequence[Trainer]
-    draw: Callable[[], Tensor]
+    steps: Sequence[Callable[[], None]]
     members: int = 1
     rates: list[float] = field(default_factory=list)
 
     def burst(self, steps: int) -> float:
         """Take `steps` steps with every trainer; return member steps a second."""
         start = time.perf_counter()
-        for trainer in self.trainers:
+        for step in self.steps:
             for _ in range(steps):
-                trainer(self.draw())
-        return steps * len(self.trainers) * self.members / (time.perf_counter() - start)
+                step()
+        return steps * len(self.steps) * self.members / (time.perf_counter() - start)
 
     def round(self, seconds: float) -> None:
         """Prime, then time a burst of about `seconds`."""
         rate = max(self.burst(1), self.burst(2))
-        each = len(self.trainers) * self.members
+        each = len(self.steps) * self.members
         self.burst(max(1, round(0.25 * seconds * rate / each)))
         self.rates.append(self.burst(max(2, round(seconds * rate / each))))
 
 
-def our_trainer(
-    case: Case, letters: Sequence[Sequence[str]], generator: torch.Generator
-) -> Trainer:
-    """A stack with one list of masks a member; a step is the one that nfopt.training takes."""
+def our_stack(case: Case, letters: Sequence[Sequence[str]]) -> Stack:
+    """A stack with one list of masks a member."""
     scalar = Affine() if case.map == "affine" else Spline(bins=case.bins)
     net = Conditioner(width=case.width, hidden_layers=case.hidden_layers)
     specs = [
@@ -96,13 +97,41 @@ def our_trainer(
         )
         for member in letters
     ]
-    (stack,) = build(specs, generator)
-    optimiser = torch.optim.Adam([stack.theta], lr=LEARNING_RATE, fused=True)
+    (stack,) = build(specs, torch.Generator().manual_seed(0))
+    return stack
 
-    def step(x: Tensor) -> None:
-        optimiser.zero_grad()
-        (-stack.log_prob(x).mean(1)).sum().backward()
-        optimiser.step()
+
+def train_specs(members: int) -> list[TrainSpec]:
+    """Adam, cosine and clip; each member has a learning rate of its own."""
+    return [
+        TrainSpec(
+            optimiser="adam", learning_rate=LEARNING_RATE * (1 + i / members), batch_size=BATCH
+        )
+        for i in range(members)
+    ]
+
+
+def our_step(case: Case, letters: Sequence[Sequence[str]], rows: Tensor) -> Callable[[], None]:
+    """The step of nfopt.training itself: one minibatch for all members."""
+    members = len(letters)
+    population = Population.start(
+        our_stack(case, letters), range(members), train_specs(members), ROWS, (0, 1), Plan(1)
+    )
+    data = TrainData(x=rows, val=rows[:1])
+    return lambda: population.advance(0.5, data)
+
+
+def our_own_batches_step(
+    case: Case, letters: Sequence[Sequence[str]], rows: Tensor
+) -> Callable[[], None]:
+    """The same with a minibatch for each member, (P, B, D)."""
+    stack = our_stack(case, letters)
+    optimiser = PopulationAdam(stack.theta, train_specs(len(letters)))
+    draw = drawer(rows, (len(letters), BATCH))
+
+    def step() -> None:
+        stack.log_prob(draw()).mean(1).sum().neg().backward()
+        optimiser.step(0.5)
 
     return step
 
@@ -127,42 +156,43 @@ def unequal(case: Case, members: int, rng: np.random.Generator) -> list[tuple[st
     ]
 
 
-def drawer(case: Case, members: int | None, generator: torch.Generator) -> Callable[[], Tensor]:
-    """Random minibatches of one table: (B, D), or for a stack (P, B, D), each member its own."""
-    table = torch.randn((ROWS, case.features), generator=generator)
-    shape = (BATCH,) if members is None else (members, BATCH)
-    return lambda: table[torch.randint(ROWS, shape, generator=generator)]
+def drawer(rows: Tensor, shape: tuple[int, ...]) -> Callable[[], Tensor]:
+    """Random minibatches of a table."""
+    generator = torch.Generator().manual_seed(0)
+    return lambda: rows[torch.randint(len(rows), shape, generator=generator)]
 
 
 def variants(case: Case, wanted: Sequence[str] | None = None) -> list[Variant]:
     """All that is compared for a case, or the named ones only."""
-    generator = torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)
-    one = drawer(case, None, generator)
+    rows = torch.randn((ROWS, case.features), generator=torch.Generator().manual_seed(0))
+    draw = drawer(rows, (BATCH,))
     plain, odd = checkered(case), unequal(case, STACK, rng)
 
-    def stack(members: int, letters: Sequence[Sequence[str]]) -> Callable[[str], Variant]:
-        return lambda name: Variant(
-            name,
-            [our_trainer(case, letters, generator)],
-            drawer(case, members, generator),
-            members,
-        )
+    def peer(*trainers: Trainer) -> list[Callable[[], None]]:
+        return [lambda trainer=trainer: trainer(draw()) for trainer in trainers]
 
-    makers: dict[str, Callable[[str], Variant]] = {
-        REFERENCE: lambda name: Variant(name, [zuko_trainer(case, plain)], one),
-        "zuko, fused Adam": lambda name: Variant(
-            name, [zuko_trainer(case, plain, fused=True)], one
+    def ours(members: int) -> list[Callable[[], None]]:
+        return [our_step(case, balanced(case, members, rng), rows)]
+
+    makers: dict[str, tuple[Callable[[], Sequence[Callable[[], None]]], int]] = {
+        REFERENCE: (lambda: peer(zuko_trainer(case, plain)), 1),
+        "zuko, fused Adam": (lambda: peer(zuko_trainer(case, plain, fused=True)), 1),
+        "nflows, Adam": (lambda: peer(nflows_trainer(case, plain)), 1),
+        "normflows, Adam": (lambda: peer(normflows_trainer(case, plain)), 1),
+        **{f"nfopt, P {p}": (lambda p=p: ours(p), p) for p in (1, 4, STACK, 64)},
+        f"{OURS}, own batches": (
+            lambda: [our_own_batches_step(case, balanced(case, STACK, rng), rows)],
+            STACK,
         ),
-        "nflows, Adam": lambda name: Variant(name, [nflows_trainer(case, plain)], one),
-        "normflows, Adam": lambda name: Variant(name, [normflows_trainer(case, plain)], one),
-        **{f"nfopt, P {p}": stack(p, balanced(case, p, rng)) for p in (1, 4, 16, 64)},
-        UNEQUAL_REFERENCE: lambda name: Variant(
-            name, [zuko_trainer(case, list(letters)) for letters in odd], one
-        ),
-        UNEQUAL: stack(STACK, odd),
+        UNEQUAL_REFERENCE: (lambda: peer(*(zuko_trainer(case, list(x)) for x in odd)), 1),
+        UNEQUAL: (lambda: [our_step(case, odd, rows)], STACK),
     }
-    return [make(name) for name, make in makers.items() if wanted is None or name in wanted]
+    return [
+        Variant(name, make(), members)
+        for name, (make, members) in makers.items()
+        if wanted is None or name in wanted
+    ]
 
 
 def reference_of(name: str) -> str:
@@ -237,14 +267,19 @@ def machine() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two short rounds: does it run?")
+    parser.add_argument(
+        "--quick", action="store_true", help="two short rounds at D 8: does it run?"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one timed burst")
     parser.add_argument("--cases", nargs="*", help='such as "affine, D 8"; default all')
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     options = parser.parse_args()
     rounds, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
-    cases = [case for case in CASES if not options.cases or case.name in options.cases]
+    wanted = options.cases or [
+        case.name for case in CASES if case.features == 8 or not options.quick
+    ]
+    cases = [case for case in CASES if case.name in wanted]
     if not cases:
         parser.error(f"`--cases` must be of {[case.name for case in CASES]}, got {options.cases}")
 
