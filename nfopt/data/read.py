@@ -135,8 +135,8 @@ def _read_csv(path: Path, name: str, header: bool) -> RawTable:
                 names=names,
                 index_col=False,
                 skipinitialspace=True,
-                float_precision="round_trip",
                 encoding="utf-8",
+                **_exact_floats(pd.__version__),
             )
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{str(path)!r} is empty") from error
@@ -162,6 +162,12 @@ def _read_csv(path: Path, name: str, header: bool) -> RawTable:
         else:
             frame = frame.rename(columns={"": "unnamed"})
     return from_frame(frame, name=name)
+
+
+def _exact_floats(version: str) -> dict[str, Any]:
+    """Ask pandas for correctly rounded numbers: from 3.1 on they always are."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _csv_names(path: Path, fields: list[str]) -> list[str]:
