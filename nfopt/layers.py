@@ -6,7 +6,8 @@ many weights it has, which shapes, and what it is. `nfopt.spec` puts layers toge
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -21,6 +22,23 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     """Raise ValueError unless low <= value <= high."""
     if not low <= value <= high:
         raise ValueError(f"`{name}` must be from {low} to {high}, got {value}.")
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise ValueError unless the value is one of a Literal's."""
+    if value not in get_args(choices):
+        raise ValueError(f"`{name}` must be one of {get_args(choices)}, got {value!r}.")
+
+
+def settle(struct: msgspec.Struct, **values: Any) -> None:
+    """Set fields of a frozen struct while it is made, so that equal specs have equal JSON."""
+    for name, value in values.items():
+        msgspec.structs.force_setattr(struct, name, value)
+
+
+def _indices(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Make a tuple of plain integers, also from NumPy's."""
+    return tuple(int(number) for number in numbers)
 
 
 class Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,6 +83,7 @@ class Spline(Tagged, frozen=True, tag="spline"):
         check_range("bins", self.bins, 2, MAX_BINS)
         if not 0 < self.bound < float("inf"):
             raise ValueError(f"`bound` must be positive and finite, got {self.bound}.")
+        settle(self, bound=float(self.bound))
 
     def parameters(self) -> int:
         """Count the parameters of one feature: widths, heights, inner slopes."""
@@ -85,6 +104,7 @@ class Conditioner(Plain, frozen=True):
     def __post_init__(self) -> None:
         check_range("width", self.width, 1, 65536)
         check_range("hidden_layers", self.hidden_layers, 1, 64)
+        check_choice("activation", self.activation, Activation)
 
 
 # --------------------------------------------------------------------------------------- layers
@@ -122,6 +142,10 @@ class Autoregressive(Tagged, frozen=True, kw_only=True, tag="autoregressive"):
             raise ValueError(
                 "An autoregressive layer takes either `order` or `parents`, and not both."
             )
+        if self.order is not None:
+            settle(self, order=_indices(self.order))
+        if self.parents is not None:
+            settle(self, parents=tuple(_indices(sorted(set(row))) for row in self.parents))
         self.adjacency()
 
     def adjacency(self) -> graph.Adjacency:
@@ -145,6 +169,7 @@ class Permutation(Tagged, frozen=True, tag="permutation"):
     order: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        settle(self, order=_indices(self.order))
         graph.check_order(self.order, len(self.order))
 
 
@@ -191,6 +216,7 @@ class StudentT(Tagged, frozen=True, tag="student_t"):
     def __post_init__(self) -> None:
         if not 0 < self.df < float("inf"):
             raise ValueError(f"`df` must be positive and finite, got {self.df}.")
+        settle(self, df=float(self.df))
 
 
 Base = Normal | StudentT

@@ -72,6 +72,8 @@ __all__ = [
 
 VERSION = 1
 
+Optimiser = Literal["adam", "adamw"]
+Schedule = Literal["cosine", "one_cycle", "constant"]
 T = TypeVar("T", "FlowSpec", "TrainSpec")
 
 
@@ -102,6 +104,7 @@ class FlowSpec(parts.Plain, frozen=True):
     version: int = VERSION
 
     def __post_init__(self) -> None:
+        parts.settle(self, layers=tuple(self.layers))
         _version(self.version)
         parts.check_range("features", self.features, 1, 1024)
         parts.check_range("context_features", self.context_features, 0, 65536)
@@ -164,8 +167,8 @@ class TrainSpec(parts.Plain, frozen=True):
         dropout: Share of hidden units set to zero in training.
     """
 
-    optimiser: Literal["adam", "adamw"] = "adamw"
-    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
+    optimiser: Optimiser = "adamw"
+    schedule: Schedule = "cosine"
     learning_rate: float = 2e-3
     batch_size: int = 512
     weight_decay: float = 0.0
@@ -175,6 +178,8 @@ class TrainSpec(parts.Plain, frozen=True):
     clip: float = 5.0
 
     def __post_init__(self) -> None:
+        parts.check_choice("optimiser", self.optimiser, Optimiser)
+        parts.check_choice("schedule", self.schedule, Schedule)
         parts.check_range("batch_size", self.batch_size, 1, 1 << 24)
         parts.check_range("steps", self.steps, 0, 1 << 31)
         parts.check_range("patience", self.patience, 0, 1 << 31)
@@ -188,6 +193,8 @@ class TrainSpec(parts.Plain, frozen=True):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise ValueError(f"`{name}` must be at least 0 and finite, got {value}.")
+        for name in ("learning_rate", "weight_decay", "dropout", "clip"):
+            parts.settle(self, **{name: float(getattr(self, name))})
 
     def to_json(self) -> str:
         """Write the canonical JSON."""
