@@ -66,7 +66,7 @@ class LULayer(StackLayer):
         off = maps.soft_clip(matrix, self.bound)
         log_diagonal = maps.soft_clip(matrix.diagonal(dim1=1, dim2=2), maps.LOG_LIMIT)
         lower = off.tril(-1) + self.eye
-        upper = off.triu(1) + torch.diag_embed(log_diagonal.exp())
+        upper = (off.triu(1) + self.eye) * log_diagonal.exp().unsqueeze(-1)
         return lower, upper, log_diagonal
 
     def forward(
