@@ -11,7 +11,7 @@ from nfopt.data.prepare import Part, Prepared, dequantised_values, fingerprint, 
 from nfopt.data.preprocess import ColumnHint, ColumnMap, Preprocessing
 from nfopt.data.split import Split, SplitKind, split
 from nfopt.data.synthetic import SparseGraph, sparse_graph
-from nfopt.data.table import Table, load
+from nfopt.data.table import Table, load, load_rows
 
 __all__ = [
     "NAMED",
@@ -27,6 +27,7 @@ __all__ = [
     "dequantised_values",
     "fingerprint",
     "load",
+    "load_rows",
     "prepare",
     "sparse_graph",
     "split",

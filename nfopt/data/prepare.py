@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nfopt.data.preprocess import Preprocessing, dequantised
 from nfopt.data.split import Rows, Split
 from nfopt.data.table import Table
+from nfopt.errors import DataError
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
@@ -178,7 +179,14 @@ def prepare(table: Table, split: Split, seed: int = 0) -> Prepared:
         table: What `load` gave.
         split: What `split` gave.
         seed: Of the dequantising noise.
+
+    Raises:
+        DataError: If a column is constant in the training rows, or a part has only weights of 0.
     """
+    if table.weights is not None:
+        for name, rows in zip(_PARTS, (split.train, split.val, split.test), strict=True):
+            if not table.weights[rows].any():
+                raise DataError(f"`weights` are all 0 in the {name} rows: split in another way")
     values = dequantised_values(table, seed)
     preprocessing = Preprocessing.fit(
         values,

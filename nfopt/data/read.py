@@ -58,9 +58,14 @@ def read_file(path: Path, *, header: bool = True) -> RawTable:
     Raises:
         DataError: If it is missing, a directory, unreadable, or not what its ending says.
     """
-    if path.is_dir():
+    path = path.expanduser()
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:
+        raise DataError(f"{short(str(path))} cannot be read: {error.strerror}") from error
+    if is_folder:
         raise DataError(f"{str(path)!r} is a directory: name one data file")
-    if not path.exists():
+    if not exists:
         raise DataError(f"there is no file {str(path)!r}")
     kind = file_kind(path)
     if kind is None:
@@ -99,14 +104,16 @@ def _open_text(path: Path) -> IO[str]:
 def _first_fields(path: Path) -> tuple[str, list[str]]:
     """Find the separator (comma, semicolon, tab, or white space) and the first line's fields."""
     with _open_text(path) as file:
-        line = next((line for line in islice(file, 1000) if line.strip()), "").rstrip("\r\n")
+        filled = (line.rstrip("\r\n") for line in islice(file, 1000) if line.strip())
+        line, second = next(filled, ""), next(filled, "")
     if not line:
         raise DataError(f"{str(path)!r} is empty: it holds only blank lines")
     if "\x00" in line:
         raise DataError(f"{path.name!r} is not CSV as its ending says: it holds binary data")
     separator = next((one for one in ",;\t" if one in line), None)
-    if separator is None:
+    if separator is None and len(line.split()) == len(second.split()) > 1:
         return r"\s+", line.split()
+    separator = separator or ","
     return separator, [field.strip() for field in next(csv.reader([line], delimiter=separator))]
 
 
@@ -144,12 +151,13 @@ def _read_csv(path: Path, name: str, header: bool) -> RawTable:
         reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         if "Length of header" in reason:
             reason = f"lines have more fields than the {len(names)} of the first line"
-        raise DataError(f"{path.name!r} is ragged: {short(reason, 90)[1:-1]}") from error
+        what = "is ragged" if "xpected" in reason or "lines have" in reason else "cannot be read"
+        raise DataError(f"{path.name!r} {what}: {short(reason, 90)[1:-1]}") from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path.name!r} is not CSV as its ending says: not UTF-8 text at byte {error.start}"
         ) from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise DataError(f"{str(path)!r} cannot be read: {short(str(error), 80)}") from error
     if len(frame) == 0:
         raise DataError(f"{str(path)!r} is empty: a header without rows")

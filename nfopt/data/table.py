@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,12 +172,52 @@ def load(
     )
 
 
+def load_rows(
+    source: Any,
+    *,
+    columns: Sequence[str],
+    context: Sequence[str] = (),
+    header: bool = True,
+    drop_rows: bool = False,
+) -> tuple[Array, Array | None]:
+    """Read rows to be scored by a flow, or to condition its samples: any number, one suffices.
+
+    Args:
+        source: As for `load`.
+        columns: The names of the flow's features. A source without names of its own (an array)
+            is read by position: features, then context.
+        context: The names of its context columns.
+        header: As for `load`.
+        drop_rows: As for `load`.
+
+    Returns:
+        Values, shape (n, D), and context, shape (n, C), or None if `context` is empty.
+
+    Raises:
+        DataError: If a column is missing, not numeric, or not finite.
+    """
+    raw = _read(source, header)
+    wanted = (*columns, *context)
+    unnamed = tuple(f"x{position}" for position in range(len(wanted)))
+    if raw.columns == unnamed and not set(wanted) <= set(raw.columns):
+        raw = replace(raw, columns=wanted)
+    missing = [name for name in wanted if name not in raw.columns]
+    if missing:
+        raise DataError(
+            f"{raw.name!r} lacks {names_text(missing)} of the flow; it has "
+            f"{names_text(raw.columns)}"
+        )
+    roles = Roles(tuple(columns), tuple(context), None, None)
+    values, given, *_ = _numbers(raw, roles, None, None, drop_rows, [])
+    return values, given if context else None
+
+
 def _read(source: Any, header: bool) -> RawTable:
     if isinstance(source, str) and is_named(source):
         return named_table(source)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        plain = isinstance(source, str) and not path.exists() and path.name == source
+        plain = isinstance(source, str) and not os.path.exists(path) and path.name == source
         # A bare word without a known ending is a misspelt data set rather than a missing file.
         return (
             named_table(str(source))

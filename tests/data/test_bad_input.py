@@ -70,6 +70,9 @@ CASES: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "parameter, no number": ("sparse_graph:D=many", {}, ["'D'", "an integer", "'many'"]),
     "parameter out of range": ("sparse_graph:D=2000", {}, ["'D'", "from 1 to 1024"]),
     "set without parameters": ("magic:n=5", {}, ["takes no parameters"]),
+    "much too long a name": ("x" * 5000 + ".csv", {}, ["cannot be read"]),
+    "open quote": (_text("t.csv", 'a,b\n"1,2\n' + "3,4\n" * 99), {}, ["t.csv", "cannot be read"]),
+    "one endless line": (_text("t.csv", '"' + "a" * 200_000), {}, ["cannot be read"]),
     "directory": (lambda folder: folder, {}, ["is a directory"]),
     "unknown ending": (_text("t.xlsx", "x"), {}, ["'t.xlsx'", ".parquet"]),
     "no bytes": (_text("t.csv", ""), {}, ["is empty"]),
@@ -249,6 +252,16 @@ def test_constant_in_training_rows_only() -> None:
     rows = np.arange(200)
     with pytest.raises(DataError, match=r"'x1' is constant in the training rows"):
         prepare(table, Split(rows[:160], rows[160:180], rows[180:]))
+
+
+def test_weights_of_0_in_one_part() -> None:
+    rows = np.arange(200)
+    parts = Split(rows[:160], rows[160:180], rows[180:])
+    for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
+        weights = np.ones(200)
+        weights[part] = 0.0
+        with pytest.raises(DataError, match=rf"`weights` are all 0 in the {name} rows"):
+            prepare(load(X, weights=weights), parts)
 
 
 def test_stored_preprocessing_of_another_kind() -> None:

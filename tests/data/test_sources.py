@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nfopt.data import NAMED, Table, load, split
+from nfopt.data import NAMED, Table, load, load_rows, split
 from nfopt.errors import DataError, DataWarning
 
 ROWS, NAMES = 120, ("a", "b", "c")
@@ -149,6 +149,31 @@ def test_dropped_rows_take_weights_and_groups_along() -> None:
     np.testing.assert_array_equal(table.weights, kept)
     np.testing.assert_array_equal(table.groups, kept)
     np.testing.assert_array_equal(table.values, VALUES[kept])
+
+
+def test_rows_to_score(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    FRAME[:2].to_csv(path, index=False)
+    values, context = load_rows(path, columns=["c", "a"], context=["b"])
+    np.testing.assert_array_equal(values, VALUES[:2, [2, 0]])
+    assert context is not None
+    np.testing.assert_array_equal(context, VALUES[:2, [1]])
+    values, context = load_rows(VALUES[:1], columns=["c", "a"], context=["b"])
+    np.testing.assert_array_equal(values, VALUES[:1, :2])
+    np.testing.assert_array_equal(context, VALUES[:1, 2:])
+    assert load_rows(VALUES[:1], columns=["x0", "x2"])[1] is None
+    with pytest.raises(DataError, match=r"'t' lacks column 'q' of the flow; it has columns 'a',"):
+        load_rows(path, columns=["a", "q"])
+    with pytest.raises(DataError, match=r"lacks columns 'c', 'a', 'b'"):
+        load_rows(VALUES[:, :2], columns=["c", "a", "b"])
+    with pytest.raises(DataError, match=r"'a' is NaN, missing or infinite in row 0"):
+        load_rows([[np.inf]], columns=["a"])
+
+
+def test_one_text_column_with_a_space_in_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    FRAME[["a"]].rename(columns={"a": "fuel rate"}).to_csv(path, index=False)
+    assert load(path, dequantise=False).columns == ("fuel rate",)
 
 
 def test_a_single_column() -> None:
