@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nfopt.training import TrainData
+from nfopt.training.batches import Batches
+
+from .toys import CPU, make_data
+
+
+def test_an_epoch_shows_every_row_once() -> None:
+    batches = Batches(12, 4, seed=0, device=CPU)
+    first = torch.cat([batches.take() for _ in range(3)])
+    second = torch.cat([batches.take() for _ in range(3)])
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(12))
+    assert first.tolist() != second.tolist()
+
+
+def test_rows_left_over_wait_for_the_next_permutation() -> None:
+    batches = Batches(10, 4, seed=0, device=CPU)
+    taken = [batches.take() for _ in range(6)]
+    assert all(len(batch) == len(set(batch.tolist())) == 4 for batch in taken)
+
+
+def test_a_batch_is_never_larger_than_the_data() -> None:
+    batches = Batches(5, 64, seed=0, device=CPU)
+    assert sorted(batches.take().tolist()) == list(range(5))
+    assert sorted(batches.take().tolist()) == list(range(5))
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3, 4, 7])
+def test_a_restored_stream_goes_on_in_the_middle_of_an_epoch(taken: int) -> None:
+    batches, other = Batches(10, 3, seed=1, device=CPU), Batches(10, 3, seed=2, device=CPU)
+    for _ in range(taken):
+        batches.take()
+    other.load_state(batches.state(), batches.position)
+    copy = batches.copy()
+    for _ in range(8):
+        expected = batches.take()
+        assert torch.equal(other.take(), expected)
+        assert torch.equal(copy.take(), expected)
+
+
+def test_a_batch_put_back_is_taken_again() -> None:
+    batches = Batches(6, 3, seed=1, device=CPU)
+    batches.take(), batches.take()
+    first = batches.take()  # of a new epoch
+    batches.put_back()
+    assert torch.equal(batches.take(), first)
+
+
+X = torch.zeros(5, 2)
+WRONG = {
+    "no rows": ({"x": X[:0], "val": X}, "`x`.*rows"),
+    "no validation rows": ({"x": X, "val": X[:0]}, "`val`.*rows"),
+    "a vector": ({"x": X[:, 0], "val": X}, "`x`.*shape"),
+    "other width": ({"x": X, "val": X[:, :1]}, "`val` must have 2 columns"),
+    "context of one part": ({"x": X, "val": X, "context": X}, "`context` and `val_context`"),
+    "short weights": (
+        {"x": X, "val": X, "weights": X[:2, 0], "val_weights": X[:, 0]},
+        "`weights`.*5 rows",
+    ),
+    "zero weights": (
+        {"x": X, "val": X, "weights": X[:, 0], "val_weights": X[:, 0]},
+        "positive sum",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_data_that_does_not_fit_is_refused(name: str) -> None:
+    arguments, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        TrainData(**arguments)
+
+
+def test_data_moves_as_a_whole() -> None:
+    data = make_data(context=True).to("meta")
+    assert {part.device.type for part in vars(data).values() if part is not None} == {"meta"}
