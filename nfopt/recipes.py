@@ -1,0 +1,87 @@
+"""The best known flow, and how to train it, for a number of features and rows: no search.
+
+What `nfopt fit` trains and every study tries first. The rules below were found by training on the tables that
+`studies/recipe` names; that script prints the comparison behind each of them.
+"""
+
+from __future__ import annotations
+
+from nfopt.spec import (
+    LU,
+    Autoregressive,
+    Conditioner,
+    Coupling,
+    FlowSpec,
+    Layer,
+    Spline,
+    TrainSpec,
+)
+
+DEPTH = 6
+WIDTH = 128
+BINS = 8
+BATCH = 256
+LEARNING_RATE = 1e-3
+
+
+def recipe(
+    features: int, rows: int, *, context_features: int = 0, device: str = "cpu"
+) -> tuple[FlowSpec, TrainSpec]:
+    """Return the flow and the training to begin with.
+
+    Args:
+        features: D, at least 1.
+        rows: Training rows.
+        context_features: Columns given as context.
+        device: "cpu", "cuda", ...: a device with thousands of units takes larger batches.
+    """
+    flow = autoregressive(features, context_features=context_features)
+    return flow, training(features, rows, device=device)
+
+
+def first_trials(
+    features: int, rows: int, *, context_features: int = 0, device: str = "cpu"
+) -> list[tuple[FlowSpec, TrainSpec]]:
+    """Return what a study tries first: the recipe, then variants that win on some tables."""
+    flow, train = recipe(features, rows, context_features=context_features, device=device)
+    return [(flow, train)]
+
+
+def autoregressive(
+    features: int, *, depth: int = DEPTH, width: int = WIDTH, context_features: int = 0
+) -> FlowSpec:
+    """Autoregressive splines in alternating order, an LU layer before each."""
+    forth = tuple(range(features))
+    layers: list[Layer] = []
+    for number in range(depth):
+        order = forth if number % 2 == 0 else forth[::-1]
+        conditioner = Conditioner(width=width)
+        layers += [LU(), Autoregressive(order=order, map=Spline(BINS), conditioner=conditioner)]
+    return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
+
+
+def couplings(
+    features: int, *, depth: int = 8, width: int = WIDTH, context_features: int = 0
+) -> FlowSpec:
+    """Coupling splines with parity masks, an LU layer before each; needs two features."""
+    layers: list[Layer] = []
+    for number in range(depth):
+        mask = "".join("CT"[(feature + number) % 2] for feature in range(features))
+        layers += [
+            LU(),
+            Coupling(mask=mask, map=Spline(BINS), conditioner=Conditioner(width=width)),
+        ]
+    return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
+
+
+def training(features: int, rows: int, *, device: str = "cpu") -> TrainSpec:
+    """AdamW under a cosine, about a hundred passes over the rows; dropout where rows are few."""
+    batch = BATCH if device == "cpu" else 4 * BATCH
+    steps = min(max(100 * rows // batch, 1500), 20_000)
+    return TrainSpec(
+        learning_rate=LEARNING_RATE, batch_size=batch, steps=steps, dropout=_dropout(features, rows)
+    )
+
+
+def _dropout(features: int, rows: int) -> float:
+    return 0.2 if rows < 300 * features else 0.0
