@@ -1,0 +1,287 @@
+"""From parameters to a flow: every value of every parameter gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt import adjacency as graph
+from nfopt import designs
+from nfopt.masks import Masks, canonical_order, from_transformed, letters, parse, repair
+from nfopt.space.domains import Value
+from nfopt.space.genes import Bits, decode
+from nfopt.space.limits import TRAINING
+from nfopt.space.plan import Plan
+from nfopt.spec import (
+    LU,
+    Additive,
+    Affine,
+    Autoregressive,
+    Base,
+    Conditioner,
+    Coupling,
+    Elementwise,
+    FlowSpec,
+    Identity,
+    Layer,
+    Normal,
+    Permutation,
+    Planar,
+    Radial,
+    Reverse,
+    ScalarMap,
+    Spline,
+    StudentT,
+    TrainSpec,
+)
+
+Order = tuple[int, ...]
+Values = Mapping[str, Value]
+
+
+def build(
+    plan: Plan, params: Values, context_features: int, train: TrainSpec
+) -> tuple[FlowSpec, TrainSpec]:
+    """Build the flow and its training that the parameters stand for.
+
+    Args:
+        plan: The space.
+        params: A value for each of `plan.parameters`; others are ignored.
+        context_features: Columns that every conditioner also sees.
+        train: What the space says nothing of.
+
+    Raises:
+        ValueError: If a parameter is missing or out of its range.
+    """
+    for name, domain in plan.parameters.items():
+        if name not in params:
+            raise ValueError(f"`params` must have all parameters of the space: no {name!r}.")
+        if not domain.holds(params[name]):
+            raise ValueError(f"`params` has {name} = {params[name]!r}, the space {domain}.")
+    values = {**{name: params[name] for name in plan.parameters}, **plan.fixed}
+    base: Base = StudentT() if values["base"] == "student_t" else Normal()
+    flow = FlowSpec(
+        features=plan.features,
+        layers=_layers(plan, values),
+        context_features=context_features,
+        base=base,
+    )
+    found = {key: values[key] for key in TRAINING if key in values}
+    return flow, msgspec.structs.replace(train, **found)
+
+
+def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
+    numbers = range(1, int(values["depth"]) + 1)
+    kinds = [str(values.get(f"layer_{number}.kind", plan.layer_kinds[0])) for number in numbers]
+    masks = _masks(plan, values, kinds)
+    mixing = str(values["mixing"])
+    place = np.arange(plan.features)  # the feature at each position, as permutations move them
+    edges = decode_edges(plan, values) if plan.edges else None
+    layers: list[Layer] = []
+    for number, kind in zip(numbers, kinds, strict=True):
+        if kind != "identity":
+            between = mixing_layers(mixing, number, plan.features)
+            layers += between
+            place = moved(place, between)
+        chosen = str(values.get(f"layer_{number}.map", values.get("map")))
+        match kind:
+            case "coupling":
+                layers.append(
+                    Coupling(mask=masks[number], map=_map(chosen, values), conditioner=_net(values))
+                )
+            case "autoregressive":
+                order, parents = _dependencies(plan, values, number, kinds, place, edges)
+                layers.append(
+                    Autoregressive(
+                        order=order,
+                        parents=parents,
+                        map=_map(chosen, values),
+                        conditioner=_net(values),
+                    )
+                )
+            case "elementwise":
+                layers.append(Elementwise(map=_map(chosen, values)))
+            case "planar":
+                layers.append(Planar())
+            case "radial":
+                layers.append(Radial())
+            case _:
+                layers.append(Identity())
+    return settle(layers) if plan.idle else tuple(layers)
+
+
+def _map(kind: str, values: Values) -> ScalarMap:
+    if kind == "spline":
+        return Spline(bins=int(values["bins"]), bound=float(values["bound"]))
+    return Affine() if kind == "affine" else Additive()
+
+
+def _net(values: Values) -> Conditioner:
+    return Conditioner(
+        width=int(values["width"]),
+        hidden_layers=int(values["hidden_layers"]),
+        activation=str(values["activation"]),  # type: ignore[arg-type]
+        residual=bool(values["residual"]),
+    )
+
+
+# ---------------------------------------------------------------------------- mixing and positions
+
+
+def mixing_layers(name: str, number: int, features: int) -> tuple[Layer, ...]:
+    """The linear layers before the layer of this number, from 1."""
+    layers: list[Layer] = []
+    if name.startswith("reverse"):
+        layers.append(Reverse())
+    if name.startswith("permutation"):
+        layers.append(Permutation(order=random_order(number, features)))
+    if name.endswith("lu"):
+        layers.append(LU())
+    return tuple(layers)
+
+
+def moved(place: NDArray[np.int64], layers: Sequence[Layer]) -> NDArray[np.int64]:
+    """Where permutations leave the features; an LU starts as the identity and counts as none."""
+    for layer in layers:
+        if isinstance(layer, Reverse):
+            place = place[::-1]
+        elif isinstance(layer, Permutation):
+            place = place[list(layer.order)]
+    return place
+
+
+def random_order(number: int, features: int) -> Order:
+    """A fixed permutation for each number, by the raw words of PCG64, which no version changes."""
+    words = np.random.PCG64(number).random_raw(features)
+    return tuple(int(feature) for feature in np.argsort(words, kind="stable"))
+
+
+# -------------------------------------------------------------------------------------------- masks
+
+
+def _masks(plan: Plan, values: Values, kinds: Sequence[str]) -> dict[int, str]:
+    """The mask of each coupling layer, by the layer's number."""
+    numbers = [number for number, kind in enumerate(kinds, 1) if kind == "coupling"]
+    if not numbers:
+        return {}
+    if plan.masked:
+        wanted = np.concatenate([_own_mask(plan, values, number) for number in numbers])
+    else:
+        wanted = design(plan, str(values["masks"]), len(numbers))
+    # Where other layers transform the features, a coupling need not see to all of them.
+    cover = set(kinds) <= {"coupling", "identity"}
+    return dict(zip(numbers, letters(repair(wanted, cover=cover)), strict=True))
+
+
+def _own_mask(plan: Plan, values: Values, number: int) -> Masks:
+    """What a layer's bits or its partner's say, made valid before it is complemented."""
+    own = number if number in plan.own_masks else number - 1
+    transformed = decode(values, f"layer_{own}.mask", plan.features, plan.encoding)
+    mask = from_transformed(transformed[None, :])
+    if plan.idle:
+        idle = decode(values, f"layer_{own}.idle", plan.features, plan.encoding)
+        mask[:, idle & ~transformed] = "I"
+    mask = repair(mask)
+    return mask if own == number else from_transformed(mask == "C")
+
+
+def design(plan: Plan, name: str, layers: int) -> Masks:
+    """Fixed masks by the name of their design."""
+    if name == "dependence":
+        cuts = plan.guide.cuts if plan.guide is not None else ()
+        return parse([cuts[layer % len(cuts)] for layer in range(layers)])
+    if name == "binary_code":
+        return designs.binary_code(plan.features, layers)
+    fixed = designs.halves if name == "halves" else designs.parity
+    return fixed(layers, plan.features)
+
+
+def settle(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Put neighbouring couplings that commute in the canonical order.
+
+    Only couplings with the same map, so that specs of one shape keep one shape.
+    """
+    settled: list[Layer] = []
+    for key, run in groupby(layers, lambda x: x.map if isinstance(x, Coupling) else None):
+        group = list(run)
+        if key is not None:
+            masks = parse([layer.mask for layer in group if isinstance(layer, Coupling)])
+            group = [group[index] for index in canonical_order(masks)]
+        settled += group
+    return tuple(settled)
+
+
+# ------------------------------------------------------------------------------ orders and parents
+
+
+def order_at(plan: Plan, name: str, place: NDArray[np.int64]) -> Order:
+    """A named order of the positions of a layer."""
+    features = plan.features
+    if name.startswith("random_"):
+        return random_order(int(name.removeprefix("random_")), features)
+    order: Sequence[int] = range(features)
+    if name.startswith("dependence") and plan.guide is not None:
+        position = np.argsort(place)
+        order = [int(position[feature]) for feature in plan.guide.order]
+    return tuple(order[::-1] if name.endswith("reverse") else order)
+
+
+def ranking_at(plan: Plan, measure: str, place: NDArray[np.int64]) -> list[list[int]]:
+    """The ranking of each position's parents in a layer."""
+    ranks = plan.guide.ranks[measure] if plan.guide is not None else ()
+    position = np.argsort(place)
+    return [[int(position[other]) for other in ranks[feature]] for feature in place]
+
+
+def edges_at(edges: Bits, order: Order, place: NDArray[np.int64]) -> graph.Adjacency:
+    """Of the edges between features those that a layer's order allows, between positions."""
+    return np.asarray(edges[np.ix_(place, place)] & graph.from_order(order))
+
+
+def decode_edges(plan: Plan, values: Values) -> Bits:
+    """The edges under search, shape (D, D)."""
+    edges = np.zeros((plan.features, plan.features), dtype=bool)
+    for feature in range(plan.features):
+        name = f"feature_{feature + 1}.edges"
+        row = decode(values, name, plan.features - 1, plan.encoding)
+        edges[feature, np.arange(plan.features) != feature] = row
+    return edges
+
+
+def parents_within(
+    plan: Plan, measure: str, budget: int, order: Order, place: NDArray[np.int64]
+) -> graph.Parents | None:
+    """The parents within a budget, or None if the budget takes all that the order allows."""
+    if budget >= plan.features - 1 or plan.guide is None:
+        return None
+    ranking = ranking_at(plan, measure, place)
+    if budget > len(ranking[0]):
+        return None
+    return graph.strongest_parents(order, ranking, budget)
+
+
+def _dependencies(
+    plan: Plan,
+    values: Values,
+    number: int,
+    kinds: Sequence[str],
+    place: NDArray[np.int64],
+    edges: Bits | None,
+) -> tuple[Order | None, graph.Parents | None]:
+    """The order of an autoregressive layer, or its parents; exactly one of the two."""
+    if not plan.ordered:
+        # The first as given, the second in reverse, and so on.
+        before = kinds[: number - 1].count("autoregressive")
+        order = tuple(range(plan.features))
+        return (order[::-1] if before % 2 else order), None
+    order = order_at(plan, str(values[f"layer_{number}.order"]), place)
+    if edges is not None:
+        allowed = edges_at(edges, order, place)
+        whole = np.array_equal(allowed, graph.from_order(order))
+        return (order, None) if whole else (None, graph.parents_of(allowed))
+    parents = parents_within(plan, str(values["measure"]), int(values["parents"]), order, place)
+    return (order, None) if parents is None else (None, parents)

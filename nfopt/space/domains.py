@@ -1,0 +1,116 @@
+"""What one parameter may be: a range or a choice, and how a trial is asked for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import optuna
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Integer:
+    """Whole numbers from `low` to `high`, both included; `log` if their ratios are what counts."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Value:
+        """Ask a trial for a value."""
+        return trial.suggest_int(name, self.low, self.high, log=self.log)
+
+    def distribution(self) -> optuna.distributions.BaseDistribution:
+        """Return the domain as Optuna writes it."""
+        import optuna
+
+        return optuna.distributions.IntDistribution(self.low, self.high, log=self.log)
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is in the range."""
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and self.low <= value <= self.high  # type: ignore[operator]
+
+    def middle(self) -> Value:
+        """Return a value for where nothing is known and nothing depends on it."""
+        return round(_middle(self.low, self.high, self.log))
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """Numbers from `low` to `high`, both included; `log` if their ratios are what counts."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Value:
+        """Ask a trial for a value."""
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def distribution(self) -> optuna.distributions.BaseDistribution:
+        """Return the domain as Optuna writes it."""
+        import optuna
+
+        return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log)
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is in the range."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high  # type: ignore[operator]
+
+    def middle(self) -> Value:
+        """Return a value for where nothing is known and nothing depends on it."""
+        return _middle(self.low, self.high, self.log)
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, in no order."""
+
+    values: tuple[Value, ...]
+
+    def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Value:
+        """Ask a trial for a value."""
+        return cast(Value, trial.suggest_categorical(name, self.values))
+
+    def distribution(self) -> optuna.distributions.BaseDistribution:
+        """Return the domain as Optuna writes it."""
+        import optuna
+
+        return optuna.distributions.CategoricalDistribution(self.values)
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is one of the choices."""
+        return value in self.values
+
+    def middle(self) -> Value:
+        """Return a value for where nothing is known and nothing depends on it."""
+        return self.values[0]
+
+    def __str__(self) -> str:
+        return ", ".join(str(value) for value in self.values)
+
+
+Domain = Integer | Real | Choice
+
+
+def only(domain: Domain) -> Value | None:
+    """Return the value of a domain that holds but one: no parameter."""
+    if isinstance(domain, Choice):
+        return domain.values[0] if len(domain.values) == 1 else None
+    return domain.low if domain.low == domain.high else None
+
+
+def _middle(low: float, high: float, log: bool) -> float:
+    return math.sqrt(low * high) if log else (low + high) / 2
