@@ -5,8 +5,9 @@ results = train(stack, TrainSpec(steps=2000), data, generator=torch.Generator().
 results[0].nll, results[0].nll_2se       # the stack now holds the best weights of each member
 """
 
+from nfopt.model import log_prob
 from nfopt.training.batches import TrainData
-from nfopt.training.evaluate import log_prob, mean_nll, round_trip_error
+from nfopt.training.evaluate import mean_nll, round_trip_error
 from nfopt.training.loop import train
 from nfopt.training.results import MemberResult, Progress, Rung
 

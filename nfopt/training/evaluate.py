@@ -1,64 +1,18 @@
-"""Score many rows in chunks, and measure how well a flow inverts."""
+"""Score a population on many rows, and measure how well it inverts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from nfopt.spec import Autoregressive, Coupling, Elementwise
+from nfopt.model import log_prob
 
 if TYPE_CHECKING:
     from nfopt.flows import Stack
 
-CPU_ELEMENTS = (
-    1 << 21
-)  # numbers in a chunk's widest tensor: small enough to stay in or near the cache
-GPU_ELEMENTS = 1 << 26
 ROUND_TRIP_ROWS = 200
-
-
-def chunk_rows(stack: Stack) -> int:
-    """Say how many rows a chunk may have so that its widest intermediate result stays small."""
-    widest = stack.features
-    for layer in stack.specs[0].layers:
-        match layer:
-            case Coupling() | Autoregressive():
-                widest = max(
-                    widest, layer.conditioner.width, stack.features * layer.map.parameters()
-                )
-            case Elementwise():
-                widest = max(widest, stack.features * layer.map.parameters())
-            case _:
-                pass
-    budget = GPU_ELEMENTS if stack.theta.is_cuda else CPU_ELEMENTS
-    return max(64, budget // (len(stack.specs) * widest))
-
-
-def _chunks(rows: int, size: int) -> Iterator[slice]:
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
-
-
-@torch.no_grad()
-def log_prob(stack: Stack, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """Score rows with every member, in chunks, without gradients.
-
-    Args:
-        stack: Flows of P members.
-        x: Rows, shape (B, D).
-        context: Shape (B, C), or None.
-
-    Returns:
-        Log-density in nats, shape (P, B).
-    """
-    parts = [
-        stack.log_prob(x[rows], None if context is None else context[rows])
-        for rows in _chunks(len(x), chunk_rows(stack))
-    ]
-    return torch.cat(parts, dim=1) if parts else x.new_empty(len(stack.specs), 0)
 
 
 def mean_nll(

@@ -51,6 +51,7 @@ def test_a_batch_put_back_is_taken_again() -> None:
 
 
 X = torch.zeros(5, 2)
+ONE = X[:, 0]
 WRONG = {
     "no rows": ({"x": X[:0], "val": X}, "`x`.*rows"),
     "no validation rows": ({"x": X, "val": X[:0]}, "`val`.*rows"),
@@ -58,11 +59,11 @@ WRONG = {
     "other width": ({"x": X, "val": X[:, :1]}, "`val` must have 2 columns"),
     "context of one part": ({"x": X, "val": X, "context": X}, "`context` and `val_context`"),
     "short weights": (
-        {"x": X, "val": X, "weights": X[:2, 0], "val_weights": X[:, 0]},
+        {"x": X, "val": X, "weights": ONE[:2], "val_weights": ONE},
         "`weights`.*5 rows",
     ),
     "zero weights": (
-        {"x": X, "val": X, "weights": X[:, 0], "val_weights": X[:, 0]},
+        {"x": X, "val": X, "weights": ONE, "val_weights": ONE},
         "positive sum",
     ),
 }

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from nfopt.training import evaluate
-from nfopt.training.evaluate import log_prob, mean_nll, round_trip_error
+from nfopt.model import chunks
+from nfopt.training import log_prob, mean_nll, round_trip_error
 
 from .toys import make_data, make_stack, seeded
 
@@ -14,8 +14,8 @@ from .toys import make_data, make_stack, seeded
 def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     stack, data = make_stack(context=1), make_data(rows=700, context=True)
     whole = stack.log_prob(data.x, data.context).detach()
-    monkeypatch.setattr(evaluate, "CPU_ELEMENTS", 1)
-    assert evaluate.chunk_rows(stack) < len(data.x)
+    monkeypatch.setattr(chunks, "CPU_ELEMENTS", 1)
+    assert chunks.chunk_rows(stack) < len(data.x)
     torch.testing.assert_close(log_prob(stack, data.x, data.context), whole)
 
 

@@ -1,0 +1,51 @@
+"""Score any number of rows in chunks that stay small in memory and near the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from nfopt.flows import Stack
+from nfopt.spec import Autoregressive, Coupling, Elementwise
+
+CPU_ELEMENTS = 1 << 21  # numbers in a chunk's widest tensor
+GPU_ELEMENTS = 1 << 26
+
+
+def chunk_rows(stack: Stack) -> int:
+    """Say how many rows a chunk may have so that its widest intermediate result stays small."""
+    widest = stack.features
+    for layer in stack.specs[0].layers:
+        if isinstance(layer, Coupling | Autoregressive | Elementwise):
+            widest = max(widest, stack.features * layer.map.parameters())
+        if isinstance(layer, Coupling | Autoregressive):
+            widest = max(widest, layer.conditioner.width)
+    budget = GPU_ELEMENTS if stack.theta.is_cuda else CPU_ELEMENTS
+    return max(64, budget // (len(stack.specs) * widest))
+
+
+@torch.no_grad()
+def log_prob(stack: Stack, x: Tensor, context: Tensor | None = None) -> Tensor:
+    """Score rows with every member of a stack, in chunks, without gradients.
+
+    Args:
+        stack: Flows of P members.
+        x: Rows, shape (B, D).
+        context: Shape (B, C), or None.
+
+    Returns:
+        Log-density in nats, shape (P, B).
+    """
+    parts = [
+        stack.log_prob(x[rows], None if context is None else context[rows])
+        for rows in chunks(len(x), chunk_rows(stack))
+    ]
+    return torch.cat(parts, dim=1) if parts else x.new_empty(len(stack.specs), 0)
+
+
+def chunks(rows: int, size: int) -> Iterator[slice]:
+    """Cut `rows` rows into slices of at most `size`."""
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))

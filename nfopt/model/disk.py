@@ -1,0 +1,124 @@
+"""A flow on disk: flow.safetensors (weights) and flow.json (all else); nothing is pickled."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nfopt.data import Preprocessing
+from nfopt.spec import FlowSpec
+
+WEIGHTS = "flow.safetensors"
+DESCRIPTION = "flow.json"
+VERSION = 1
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What flow.json holds."""
+
+    members: list[dict[str, Any]]
+    preprocessing: dict[str, Any]
+    info: dict[str, Any]
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the two files say: the parts that make a `Flow`."""
+
+    specs: Sequence[FlowSpec]
+    weights: Sequence[dict[str, Tensor]]
+    preprocessing: Preprocessing
+    info: dict[str, Any]
+
+
+def save(home: Path, stored: Stored) -> None:
+    """Write both files, each replaced in one step.
+
+    The weights carry a copy of the description, so that whenever a crash comes, the directory
+    holds a whole flow: the old one or this one.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    description = _Description(
+        members=[msgspec.json.decode(spec.to_json()) for spec in stored.specs],
+        preprocessing=msgspec.json.decode(stored.preprocessing.to_json()),
+        info={"versions": versions()} | stored.info,
+    )
+    text = msgspec.json.format(msgspec.json.encode(description), indent=1).decode()
+    tensors = {
+        f"{member}.{name}": weight.cpu().contiguous()
+        for member, weights in enumerate(stored.weights)
+        for name, weight in weights.items()
+    }
+    beside = {name: home / f".{name}.{os.getpid()}" for name in (WEIGHTS, DESCRIPTION)}
+    try:
+        save_file(tensors, beside[WEIGHTS], metadata={DESCRIPTION: text})
+        beside[DESCRIPTION].write_text(text + "\n", encoding="utf-8")
+        for path in beside.values():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+        for name, path in beside.items():
+            path.replace(home / name)
+    finally:
+        for path in beside.values():
+            path.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Stored:
+    """Read what `save` wrote.
+
+    Args:
+        path: The directory, or one of the two files in it.
+
+    Raises:
+        ValueError: If a file is missing, broken, or of a version that is not known.
+    """
+    home = path.parent if path.name in (WEIGHTS, DESCRIPTION) else path
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (home / name).is_file():
+            raise ValueError(f"`path` {str(home)!r} holds no trained flow: {name} is missing.")
+    try:
+        text = (home / DESCRIPTION).read_text(encoding="utf-8")
+        description = _describe(text)
+        with safe_open(home / WEIGHTS, framework="pt") as file:
+            carried = (file.metadata() or {}).get(DESCRIPTION, text)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if carried.strip() != text.strip():  # a save was cut between its two files
+            description = _describe(carried)
+        specs = [FlowSpec.from_json(msgspec.json.encode(spec)) for spec in description.members]
+        preprocessing = Preprocessing.from_json(
+            msgspec.json.encode(description.preprocessing).decode()
+        )
+    except (SafetensorError, msgspec.MsgspecError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"`path` {str(home)!r} can't be read as a flow: {reason}.") from None
+    weights: list[dict[str, Tensor]] = [{} for _ in specs]
+    for name, tensor in tensors.items():
+        member, _, weight = name.partition(".")
+        if member.isdigit() and int(member) < len(specs):
+            weights[int(member)][weight] = tensor
+    return Stored(specs, weights, preprocessing, description.info)
+
+
+def versions() -> dict[str, str]:
+    """Say with which versions a flow was made."""
+    found = {name: version(name) for name in ("nfopt", "torch", "numpy", "optuna")}
+    return found | {"python": platform.python_version()}
+
+
+def _describe(text: str) -> _Description:
+    raw = msgspec.json.decode(text)
+    if isinstance(raw, dict) and raw.get("version", VERSION) != VERSION:
+        known = f"this nfopt reads {VERSION}"
+        raise ValueError(f"version {raw['version']!r} of {DESCRIPTION} is not known, {known}")
+    return msgspec.convert(raw, _Description)

@@ -1,0 +1,276 @@
+"""The trained flow that a user holds: one flow or an ensemble, with its preprocessing.
+
+    flow = Flow.load("nfopt-runs/magic")
+    flow.log_prob(x)                 # nats, on the data's own scale
+    flow.sample(1000, seed=0)
+    flow.disagreement(x)             # where the members of an ensemble differ: a sign of trust
+    flow.save("elsewhere")
+
+An ensemble is the mixture of its members with equal weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from nfopt.data import Preprocessing
+from nfopt.flows import Stack, build
+from nfopt.model import disk
+from nfopt.model.chunks import chunk_rows, chunks, log_prob
+from nfopt.model.inputs import read_context, read_rows
+from nfopt.spec import FlowSpec
+
+Array = NDArray[np.float64]
+ROWS = 65_536  # rows that are preprocessed at a time
+
+
+class Flow:
+    """A trained flow on the data's own scale: K members and their preprocessing.
+
+    Args:
+        specs: One a member, for the same features and context.
+        weights: Of each member, as `Stack.weights` gives them.
+        preprocessing: From data to what the members see.
+        info: Anything that JSON can hold; nfopt keeps `name`, `fingerprint`, `versions`, `scores`.
+        device: Where it computes.
+
+    Raises:
+        ValueError: If specs, weights and preprocessing do not fit together.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[FlowSpec],
+        weights: Sequence[Mapping[str, Tensor]],
+        preprocessing: Preprocessing,
+        info: Mapping[str, Any] | None = None,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not specs or len(specs) != len(weights):
+            raise ValueError(
+                f"`specs` and `weights` must be one a member: got {len(specs)} and {len(weights)}."
+            )
+        wanted = (len(preprocessing.columns), len(preprocessing.context))
+        for spec in specs:
+            if (spec.features, spec.context_features) != wanted:
+                raise ValueError(
+                    f"`specs` must have {wanted[0]} features and {wanted[1]} context features as"
+                    f" `preprocessing`, got {spec.features} and {spec.context_features}."
+                )
+        self.specs = tuple(specs)
+        self.preprocessing = preprocessing
+        self.info: dict[str, Any] = dict(info or {})
+        self.device = torch.device(device)
+        # the weights drawn here are overwritten, whatever the seed
+        self.stacks = build(self.specs, torch.Generator().manual_seed(0), device=device)
+        for stack in self.stacks:
+            for row, member in enumerate(stack.positions):
+                stack.load_weights(row, dict(weights[member]))
+
+    @classmethod
+    def of(
+        cls,
+        stack: Stack,
+        preprocessing: Preprocessing,
+        info: Mapping[str, Any] | None = None,
+        *,
+        members: Sequence[int] | None = None,
+    ) -> Flow:
+        """Take some members (default: all) of a trained stack."""
+        chosen = list(range(len(stack.specs)) if members is None else members)
+        specs = [stack.specs[member] for member in chosen]
+        weights = [stack.weights(member) for member in chosen]
+        return cls(specs, weights, preprocessing, info, device=stack.theta.device)
+
+    def __len__(self) -> int:
+        """Count the members, K."""
+        return len(self.specs)
+
+    def __repr__(self) -> str:
+        """Say the structure in words, how large it is and how good."""
+        kinds = dict.fromkeys(spec.summary() for spec in self.specs)
+        words = [" | ".join(kinds), f"{sum(s.parameter_count() for s in self.specs):,} parameters"]
+        if len(self) > 1:
+            words[0] = f"ensemble of {len(self)}: {words[0]}"
+        if self.context_columns:
+            words.append(f"given {', '.join(self.context_columns)}")
+        if self.info.get("name"):
+            words.append(f"of {self.info['name']}")
+        scores = self.info.get("scores")
+        if isinstance(scores, dict):
+            words += [
+                f"{name.removesuffix('_nll')} NLL {value:.4g}"
+                for name, value in scores.items()
+                if name.endswith("_nll") and isinstance(value, int | float)
+            ]
+        return f"Flow({'; '.join(words)})"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the D features."""
+        return tuple(column.name for column in self.preprocessing.columns)
+
+    @property
+    def context_columns(self) -> tuple[str, ...]:
+        """The names of the C context columns."""
+        return tuple(column.name for column in self.preprocessing.context)
+
+    def weights(self, member: int = 0) -> dict[str, Tensor]:
+        """Copy one member's weights."""
+        for stack in self.stacks:
+            if member in stack.positions:
+                return stack.weights(stack.positions.index(member))
+        raise ValueError(f"`member` must be from 0 to {len(self) - 1}, got {member}.")
+
+    def to(self, device: torch.device | str) -> Flow:
+        """Copy the flow to a device."""
+        weights = [self.weights(member) for member in range(len(self))]
+        return Flow(self.specs, weights, self.preprocessing, self.info, device=device)
+
+    # ------------------------------------------------------------------------------------ density
+
+    def log_prob(self, x: Any, context: Any = None) -> Array:
+        """Log-density of rows on the data's own scale, of the mixture of the members.
+
+        Args:
+            x: Rows, shape (n, D): an array (its columns in the order of `columns`), or a DataFrame
+                (its columns are found by name, the context's too).
+            context: Shape (n, C), or one row for all, shape (C,); where the flow is conditional.
+
+        Returns:
+            Nats, shape (n,). A row outside the bounds of the data has -inf.
+
+        Raises:
+            ValueError: If a column is missing, not numeric or not finite, or a shape is wrong.
+        """
+        scores = self.members_log_prob(x, context)
+        if len(scores) == 1:
+            only: Array = scores[0]
+            return only
+        highest = scores.max(axis=0)
+        shift = np.where(np.isfinite(highest), highest, 0.0)
+        with np.errstate(divide="ignore"):
+            mixed: Array = np.log(np.exp(scores - shift).mean(axis=0)) + shift
+        return mixed
+
+    def members_log_prob(self, x: Any, context: Any = None) -> Array:
+        """Log-density of rows under each member, shape (K, n), in nats; arguments as `log_prob`."""
+        rows, seen = self._rows(x, context)
+        scores = np.empty((len(self), len(rows)))
+        for chunk in chunks(len(rows), ROWS):
+            values, logdet = self.preprocessing.forward(rows[chunk])
+            z = self._tensor(values)
+            given = None
+            if seen is not None:
+                given = self._tensor(self.preprocessing.forward_context(seen[chunk]))
+            for stack in self.stacks:
+                found = log_prob(stack, z, given).double().cpu().numpy()
+                scores[list(stack.positions), chunk] = found + logdet
+        return scores
+
+    def disagreement(self, x: Any, context: Any = None) -> Array:
+        """Standard deviation of log_prob across the members, shape (n,), in nats.
+
+        Members agree where the data taught them, and drift apart where it did not. One member has
+        nothing to disagree with: 0. Arguments as `log_prob`.
+        """
+        scores = self.members_log_prob(x, context)
+        with np.errstate(invalid="ignore"):
+            spread: Array = scores.std(axis=0)
+        return np.where(np.isneginf(scores).all(axis=0), 0.0, spread)
+
+    # ------------------------------------------------------------------------------------ samples
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        context: Any = None,
+        dtype: DTypeLike = np.float32,
+    ) -> Array:
+        """Draw rows on the data's own scale, each from a member drawn at random.
+
+        Args:
+            n: Rows.
+            seed: The same seed gives the same rows on the same machine; None draws a fresh one.
+            context: One row for all, shape (C,), or n rows, shape (n, C).
+            dtype: Precision of the way from the base: float32 or float64.
+
+        Returns:
+            float64, shape (n, D).
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise ValueError(f"`n` must be a whole number of at least 0, got {n!r}.")
+        precision = {"float32": torch.float32, "float64": torch.float64}.get(np.dtype(dtype).name)
+        if precision is None:
+            raise ValueError(f"`dtype` must be float32 or float64, got {np.dtype(dtype).name}.")
+        seen = read_context(context, int(n), self.context_columns)
+        given = None
+        if seen is not None:
+            given = self.preprocessing.forward_context(seen)
+        rng = np.random.default_rng(seed)
+        drawn = rng.integers(len(self), size=n)
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 62)))
+        values = np.empty((n, len(self.columns)))
+        for stack in self.stacks:
+            for row, member in enumerate(stack.positions):
+                wanted = np.flatnonzero(drawn == member)
+                alone = stack.select([row]).to(dtype=precision)
+                for chunk in chunks(len(wanted), min(ROWS, chunk_rows(alone))):
+                    at = wanted[chunk]
+                    own = None if given is None else self._tensor(given[at], precision)
+                    z = alone.sample(len(at), generator, own)[0]
+                    values[at] = self.preprocessing.inverse(z.double().cpu().numpy())
+        return values
+
+    # --------------------------------------------------------------------------------------- disk
+
+    def save(self, directory: str | os.PathLike[str]) -> Path:
+        """Write flow.safetensors and flow.json; other files in the directory stay.
+
+        Args:
+            directory: Made where it does not exist.
+
+        Returns:
+            The directory.
+        """
+        weights = [self.weights(member) for member in range(len(self))]
+        disk.save(Path(directory), disk.Stored(self.specs, weights, self.preprocessing, self.info))
+        return Path(directory)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> Flow:
+        """Read what `save` wrote; the data is not needed.
+
+        Args:
+            path: The directory, or one of the two files in it.
+            device: Where it is to compute.
+
+        Raises:
+            ValueError: If a file is missing, broken, or of a version that is not known.
+        """
+        stored = disk.load(Path(path))
+        try:
+            return cls(
+                stored.specs, stored.weights, stored.preprocessing, stored.info, device=device
+            )
+        except ValueError as error:
+            raise ValueError(f"`path` {str(path)!r} can't be read as a flow: {error}") from None
+
+    # ------------------------------------------------------------------------------------- inside
+
+    def _tensor(self, values: Array, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.from_numpy(values).to(self.device, dtype)
+
+    def _rows(self, x: Any, context: Any) -> tuple[Array, Array | None]:
+        return read_rows(x, context, self.columns, self.context_columns)
