@@ -23,6 +23,9 @@ FLOOR = 0.01
 STARTS = 6
 """Eigenvectors that `balanced_cut` starts from."""
 
+STEPS, LOOKED_AT = 1024, 64
+"""Most exchanges from a start, and features of a side tried in each: binding beyond D = 128."""
+
 
 def halves(layers: int, features: int) -> Masks:
     """The first half of the features conditions the second, then the other way round, and so on.
@@ -188,10 +191,10 @@ def _exchange(
     free_from = np.zeros(size, dtype=np.int64)
     tenure = size // 8
     stale = 0
-    for step in range(8 * size):
-        up, down = np.flatnonzero(signs > 0), np.flatnonzero(signs < 0)
+    for step in range(min(8 * size, STEPS)):
         # Flipping i and j, of opposite signs, changes s'Ws by -4 (s_i h_i + s_j h_j) - 8 W_ij.
         pull = -4 * signs * field
+        up, down = _least(pull, signs > 0), _least(pull, signs < 0)
         change = pull[up, None] + pull[None, down] - 8 * weights[np.ix_(up, down)]
         held = (free_from[up, None] > step) | (free_from[None, down] > step)
         change = np.where(held & (energy + change >= least - 1e-12), np.inf, change)
@@ -206,9 +209,17 @@ def _exchange(
         stale += 1
         if energy < least - 1e-12:
             best, least, stale = signs.copy(), energy, 0
-        if stale > size:
+        if stale > min(size, STEPS // 8):
             break
     return best, least
+
+
+def _least(pull: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The features of a side that are worth a look: those of least pull."""
+    members = np.flatnonzero(side)
+    if len(members) <= LOOKED_AT:
+        return members
+    return members[np.argpartition(pull[members], LOOKED_AT)[:LOOKED_AT]]
 
 
 Design = Callable[[int, int, np.random.Generator, NDArray[np.float64]], Masks]
