@@ -36,6 +36,8 @@ class Stack:
         positions: Sequence[int] | None = None,
     ) -> None:
         """Lay out the members' weights; without `theta` they are zero."""
+        if not dtype.is_floating_point:
+            raise ValueError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}.")
         keys = {spec.shape_key() for spec in specs}
         if len(keys) != 1:
             raise ValueError(
@@ -113,7 +115,7 @@ class Stack:
         state = self._rows(z, "z")
         if state.dim() == 2:
             state = state.expand(len(self), -1, -1)
-        seen = self._context(context)
+        seen = self._context(context, state.shape[-1])
         for layer, weights in reversed(list(zip(self.layers, self._weights(), strict=True))):
             state = layer.inverse(state, weights, seen)
         return state.mT
@@ -223,7 +225,8 @@ class Stack:
             )
         return x.to(self.device, self.dtype).mT.contiguous()
 
-    def _context(self, context: Tensor | None) -> Tensor | None:
+    def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
+        """Check (B, X) or (P, B, X), where one row serves all, and turn it features first."""
         wanted = self.context_features
         if context is None:
             if wanted:
@@ -235,6 +238,8 @@ class Stack:
                 f"`context` must have {wanted or 'no'} columns for this flow,"
                 f" got shape {tuple(context.shape)}."
             )
+        if context.shape[-2] not in (1, rows):
+            raise ValueError(f"`context` must have {rows} rows, got shape {tuple(context.shape)}.")
         return context.to(self.device, self.dtype).mT.contiguous()
 
     def _to_base(
@@ -245,11 +250,15 @@ class Stack:
         generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor, Order]:
         state = self._rows(x, "x")
-        seen = self._context(context)
+        seen = self._context(context, state.shape[-1])
         drop = None
         if dropout is not None:
             if generator is None:
                 raise ValueError("`generator` must be given with `dropout`.")
+            if dropout.shape != (len(self),):
+                raise ValueError(
+                    f"`dropout` must have shape ({len(self)},), got {tuple(dropout.shape)}."
+                )
             drop = Dropout(dropout.to(self.device, self.dtype), generator)
         log_det = torch.zeros((len(self), state.shape[-1]), device=self.device, dtype=self.dtype)
         for layer, weights in zip(self.layers, self._weights(), strict=True):
@@ -289,6 +298,8 @@ def build(
             raise ValueError(
                 f"`generator` must be one, or one a spec: got {len(generators)} for {len(specs)}."
             )
+    if not specs:
+        raise ValueError("`specs` must be at least one.")
     groups: dict[str, list[int]] = {}
     for position, spec in enumerate(specs):
         groups.setdefault(spec.shape_key(), []).append(position)
