@@ -1,0 +1,160 @@
+"""``nfopt score``, ``sample`` and ``export``: what a saved flow is for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli import results
+from nfopt.cli.failures import say
+from nfopt.cli.rows import check_target, write_rows
+
+RowsOut = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="A file that ends in .csv, .parquet or .npy. Without it: CSV on standard output.",
+    ),
+]
+
+
+def score(
+    model: o.ModelArgument,
+    data: o.DataArgument,
+    out: RowsOut = None,
+    no_header: o.NoHeader = False,
+    drop_rows: o.DropRows = False,
+    as_json: o.Json = False,
+) -> None:
+    """Score the rows of a table: log-likelihood in nats, on the data's own scale.
+
+    The flow's columns are found by name, whatever other columns there are; a table without names is
+    read by position. One line a row, in their order; the mean goes to standard error. With --json
+    the rows' scores go to --out only.
+    """
+    check_target(out)
+    import numpy as np
+
+    from nfopt import api
+    from nfopt.data import load_rows
+
+    flow = api.load(model)
+    values, given = load_rows(
+        data,
+        columns=flow.columns,
+        context=flow.context_columns,
+        header=not no_header,
+        drop_rows=drop_rows,
+    )
+    scores = flow.log_prob(values, given)
+    finite = np.isfinite(scores)
+    mean = float(scores.mean()) if finite.all() else -math.inf
+    error = math.nan
+    if len(scores) > 1 and finite.all():
+        error = 2.0 * float(scores.std(ddof=1)) / math.sqrt(len(scores))
+    if not as_json or out is not None:
+        write_rows(scores[:, None], ["log_likelihood"], out)
+    outside = int((~finite).sum())
+    if as_json:
+        results.print_json(
+            {
+                "rows": len(scores),
+                "log_likelihood": mean,
+                "log_likelihood_2se": error,
+                "rows_outside": outside,
+                "out": None if out is None else str(out),
+            }
+        )
+        return
+    note = f"; {outside:,} outside the flow's bounds have -inf" if outside else ""
+    where = "" if out is None else f", written to {out}"
+    say(
+        f"{len(scores):,} rows: mean log-likelihood {results.with_error(mean, error)} nats a row"
+        f"{note}{where}"
+    )
+
+
+def sample(
+    model: o.ModelArgument,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            "--rows",
+            "-n",
+            parser=o.whole("rows", 1),
+            metavar="N",
+            help="How many. Without it: 1000, or one for each row of --context.",
+        ),
+    ] = None,
+    out: RowsOut = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=o.whole("seed", 0),
+            metavar="N",
+            help="The same seed gives the same rows; without it, fresh ones.",
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A table with the flow's context columns, if it has any: one row for all, or a "
+            "row for each new row.",
+        ),
+    ] = None,
+) -> None:
+    """Draw new rows from a flow, on the data's own scale, as CSV, Parquet or NPY.
+
+    The columns have the names of the training data; those of the context follow.
+    """
+    check_target(out)
+    import numpy as np
+
+    from nfopt import api
+
+    flow = api.load(model)
+    given = _context(flow, context)
+    many = rows if rows is not None else (1000 if given is None or len(given) == 1 else len(given))
+    if given is not None:
+        if len(given) not in (1, many):
+            raise o.wrong(
+                "rows",
+                f"must be {len(given):,}, as many as --context has (or 1 there), got {many:,}",
+            )
+        given = np.broadcast_to(given, (many, given.shape[1]))
+    drawn = flow.sample(many, seed=seed, context=given)
+    if given is not None:
+        drawn = np.concatenate([drawn, given], axis=1)
+    write_rows(drawn, (*flow.columns, *flow.context_columns), out)
+    if out is not None:
+        say(f"{many:,} rows written to {out}")
+
+
+def _context(flow: Any, source: str | None) -> Any:
+    from nfopt.data import load_rows
+
+    if flow.context_columns and source is None:
+        named = ", ".join(flow.context_columns)
+        raise o.wrong("context", f"must be a table with the columns {named}: the flow needs them")
+    if source is None:
+        return None
+    if not flow.context_columns:
+        raise o.wrong("context", "is not for this flow: it was trained without context")
+    return load_rows(source, columns=flow.context_columns)[0]
+
+
+def export(
+    model: o.ModelArgument,
+    to: Annotated[
+        str, typer.Option(parser=o.one_of("to", "zuko"), metavar="zuko", help="What to make.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to put it.")],
+) -> None:
+    """Hand a flow over to another library."""
+    raise NotImplementedError

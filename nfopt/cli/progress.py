@@ -1,0 +1,178 @@
+"""What standard error shows while a flow is searched: a live line on a terminal, else plain lines.
+
+    with showing() as on_event:
+        nfopt.search(..., on_event=on_event)
+
+A terminal sees one bar that moves. A log file gets a line where something has ended, and otherwise
+one every half minute.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from nfopt.cli.failures import in_options, one_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from nfopt.study.events import Event, OnEvent
+
+PAUSE = 30.0  # seconds between lines about a training that goes on, without a terminal
+BATCH_PAUSE = 5.0  # seconds between lines about populations that are done
+PHASES = {"search": "searching", "retrain": "retraining", "fit": "training"}
+
+
+@contextmanager
+def showing() -> Iterator[OnEvent]:
+    """Give the callback that shows what happens, for as long as the block runs."""
+    if not sys.stderr.isatty():
+        yield Lines(lambda text: print(text, file=sys.stderr, flush=True)).tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[told]}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield Bar(bar).tell
+
+
+class Lines:
+    """Events as plain lines.
+
+    Args:
+        write: Takes a line.
+        clock: Seconds; for tests.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write, self._clock = write, clock
+        self._training_at = clock()
+        self._batch_at = -BATCH_PAUSE
+
+    def tell(self, event: Event) -> None:
+        """Write a line, or none if the last one is not long ago."""
+        from nfopt.study import events
+
+        now = self._clock()
+        if isinstance(event, events.Training):
+            if now - self._training_at < PAUSE:
+                return
+            self._training_at = now
+        elif isinstance(event, events.BatchTold):
+            if now - self._batch_at < BATCH_PAUSE:
+                return
+            self._batch_at = self._training_at = now
+        if text := line_of(event):
+            self._write(one_line(text))
+
+
+class Bar:
+    """Events as one bar that moves, with lines above it where something is to be kept.
+
+    Args:
+        progress: Running.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("reading the data", total=None, told="")
+
+    def tell(self, event: Event) -> None:
+        """Move the bar, or write a line above it."""
+        from nfopt.study import events
+
+        if isinstance(event, events.Training):
+            phase = PHASES.get(event.phase, event.phase)
+            self._progress.update(
+                self._task,
+                description=one_line(f"{phase} {event.members} x {event.what}"),
+                total=1.0,
+                completed=event.share,
+                told=f"{_nll(event.nll)}, {clock_text(event.seconds)}".lstrip(", "),
+            )
+        elif text := line_of(event):
+            self._progress.console.print(one_line(text), markup=False, soft_wrap=True)
+
+
+def line_of(event: Event) -> str:
+    """Say an event in one line; nothing for what no log needs."""
+    from nfopt.study import events
+
+    match event:
+        case events.Notice():
+            return f"Note: {in_options(event.text)}"
+        case events.Started():
+            return _started(event)
+        case events.Training():
+            phase = PHASES.get(event.phase, event.phase)
+            told = f", {_nll(event.nll)}" if event.nll is not None else ""
+            return (
+                f"{phase} {event.members} x {event.what}: {event.share:.0%}{told}, "
+                f"{clock_text(event.seconds)}"
+            )
+        case events.BatchTold():
+            best = ""
+            if event.best_nll is not None:
+                best = f"; best so far: trial {event.best_number}, {_nll(event.best_nll)}"
+            failed = f", {event.failed} failed" if event.failed else ""
+            ended = f"{event.complete} complete, {event.pruned} pruned{failed}"
+            return (
+                f"{count(event.trials, 'trial')} (last {len(event.numbers)}: {ended}){best}, "
+                f"{clock_text(event.seconds)}"
+            )
+        case events.Finalists():
+            who = ", ".join(
+                "the recipe" if number is None else f"trial {number}" for number in event.numbers
+            )
+            limit = "" if event.seconds is None else f", up to {clock_text(event.seconds)}"
+            return f"retraining with fresh seeds: {who}{limit}"
+        case _:
+            return ""
+
+
+def _started(event: object) -> str:
+    from nfopt.study.events import Started
+
+    assert isinstance(event, Started)
+    budget = []
+    if event.budget_trials is not None:
+        budget.append(count(event.budget_trials, "trial"))
+    if event.budget_seconds is not None:
+        budget.append(f"{event.budget_seconds / 60:g} minutes")
+    how = f"resumes with {count(event.trials, 'trial')}" if event.resumed else "is new"
+    return (
+        f"study {event.study!r} {how} in {event.storage}: {event.sampler}, "
+        f"{event.population} at a time, until {' or '.join(budget) or 'stopped'}"
+    )
+
+
+def count(number: int, thing: str) -> str:
+    """Write a number and its noun: 1 trial, 2 trials."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def clock_text(seconds: float) -> str:
+    """Write a time: 45 s, 3:07, 1:02:33."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _nll(nll: float | None) -> str:
+    """Write an NLL as the log-likelihood that users read, with what it was measured on."""
+    return "" if nll is None else f"validation log-likelihood {-nll:.3f}"

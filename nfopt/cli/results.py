@@ -1,0 +1,153 @@
+"""What a command prints at its end: a short table for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from nfopt.cli.failures import one_line
+from nfopt.cli.progress import clock_text, count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nfopt.study import FitResult, SearchResult
+
+WIDE = 120  # columns where standard output is no terminal
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print one object; a number that JSON has no word for becomes null."""
+    typer.echo(json.dumps(plain(result), ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """Replace what JSON has no word for: NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def console() -> Console:
+    """Return a console on standard output that leaves texts as they are."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else WIDE
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def show_pairs(title: str, pairs: Sequence[tuple[str, str]]) -> None:
+    """Print a title and a table of two columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in pairs:
+        table.add_row(Text(label), Text(one_line(value)))
+    out = console()
+    out.print(Text(one_line(title), style="bold"))
+    out.print(table)
+
+
+def show_search(result: SearchResult, flags: str) -> None:
+    """Print what a search or a retraining found.
+
+    Args:
+        result: What it gave back.
+        flags: For the next commands: the storage's option, or nothing.
+    """
+    study = quoted(result.study.study_name)
+    whose = "the recipe" if result.number is None else f"trial {result.number}"
+    _show(
+        f"Study {result.study.study_name} has {count(result.trials, 'trial')}; {whose} won",
+        result,
+        [f"nfopt status {study}{flags}"],
+    )
+
+
+def show_retrain(result: SearchResult) -> None:
+    """Print what a retraining gave."""
+    _show(f"Trial {result.number} of study {result.study.study_name}, retrained", result, [])
+
+
+def show_fit(result: FitResult) -> None:
+    """Print what a fit without a search gave."""
+    members = len(result.flow)
+    name = result.flow.info.get("name", "data")
+    said = f"an ensemble of {members} flows" if members > 1 else "one flow"
+    _show(f"Fitted {said} to {name}, without a search", result, [])
+
+
+def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
+    flow = result.flow
+    kinds = list(dict.fromkeys(spec.summary() for spec in flow.specs))
+    pairs = [("structure", " | ".join(kinds))]
+    if flow.context_columns:
+        pairs.append(("given", ", ".join(flow.context_columns)))
+    pairs += [
+        (
+            "validation log-likelihood",
+            _score(result.validation_nll, result.validation_nll_2se, "it was chosen by this"),
+        ),
+        (
+            "test log-likelihood",
+            _score(result.test_nll, result.test_nll_2se, "on rows that no step has seen"),
+        ),
+    ]
+    if len(flow) > 1:
+        alone = [f"{-nll:.3f}" for nll in result.members]
+        pairs.append(("members alone, test", ", ".join(alone)))
+        pairs.append(
+            ("disagreement of members", f"{result.disagreement:.3f} nats (mean over test rows)")
+        )
+    pairs.append(("parameters", f"{result.parameters:,}"))
+    pairs.append(("time", clock_text(result.seconds)))
+    if result.out is not None:
+        place = quoted(str(result.out))
+        pairs.append(("saved in", str(result.out)))
+        following = [
+            f"nfopt sample {place} --rows 1000 --out samples.csv",
+            f"nfopt score {place} DATA --out scores.csv",
+            *further,
+        ]
+        pairs += [("next" if not n else "", command) for n, command in enumerate(following)]
+    show_pairs(title, pairs)
+
+
+def _score(nll: float, error: float, what: str) -> str:
+    return f"{with_error(-nll, error)} nats a row ({what})"
+
+
+def with_error(mean: float, error: float) -> str:
+    """Write a mean with two standard errors, to the digits that these allow."""
+    if not math.isfinite(error):
+        return f"{mean:.4f}"
+    digits = min(6, max(1, 2 - math.floor(math.log10(error)))) if error > 0 else 4
+    return f"{mean:.{digits}f} ± {error:.{digits}f} (2 s.e.)"
+
+
+def quoted(text: str) -> str:
+    """Write a word as a shell needs it."""
+    return shlex.quote(text)
+
+
+def storage_flags(storage: str | None) -> str:
+    """Write the option that finds a storage again, its password masked, if one is needed."""
+    if storage is None or storage == os.environ.get("NFOPT_STORAGE"):
+        return ""
+    from nfopt.study.storage import mask_url
+
+    return f" --storage {quoted(mask_url(storage))}"

@@ -1,0 +1,88 @@
+"""Rows of numbers to a file or to standard output: CSV, Parquet or NPY by the ending."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from nfopt.cli.options import wrong
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ENDINGS = (".csv", ".parquet", ".npy")
+_LINES = 10_000  # at a time, so that a reader who has enough is soon noticed
+
+
+def check_target(path: Path | None) -> None:
+    """Refuse a file that can't be written, before any work.
+
+    Raises:
+        typer.BadParameter: On another ending, a folder, a folder that is missing, or no permission.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise wrong(
+            "out", f"must be a file, but {str(path)!r} is a folder: add a name such as rows.csv"
+        )
+    if path.suffix.lower() not in ENDINGS:
+        raise wrong("out", f"must end in {', '.join(ENDINGS)}, got {str(path)!r}")
+    folder = path.parent
+    if not folder.is_dir():
+        raise wrong("out", f"needs a folder that exists: there is no {str(folder)!r}")
+    if not os.access(folder, os.W_OK):
+        raise wrong("out", f"can't be written: no permission in folder {str(folder)!r}")
+
+
+def write_rows(values: NDArray[Any], columns: Sequence[str], path: Path | None) -> None:
+    """Write a table; a file appears whole or not at all.
+
+    Args:
+        values: Shape (n, D).
+        columns: D names; an NPY file has no place for them.
+        path: None writes CSV to standard output.
+    """
+    if path is None:
+        _csv(values, columns, sys.stdout.buffer)
+        return
+    with _whole(path) as file:
+        match path.suffix.lower():
+            case ".npy":
+                import numpy as np
+
+                np.save(file, values, allow_pickle=False)
+            case ".parquet":
+                _frame(values, columns).to_parquet(file, index=False)
+            case _:
+                _csv(values, columns, file)
+
+
+def _frame(values: NDArray[Any], columns: Sequence[str]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(values, columns=list(columns))
+
+
+def _csv(values: NDArray[Any], columns: Sequence[str], file: BinaryIO) -> None:
+    frame = _frame(values, columns)
+    for start in range(0, max(1, len(frame)), _LINES):
+        some = frame.iloc[start : start + _LINES]
+        some.to_csv(file, index=False, header=start == 0, mode="wb", encoding="utf-8")
+    file.flush()
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """Write beside the file and put it in place at the end."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            yield file
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

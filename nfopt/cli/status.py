@@ -1,0 +1,214 @@
+"""``nfopt status``: the studies of a storage, or one of them; it only reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli import results
+from nfopt.cli.failures import one_line
+from nfopt.cli.progress import clock_text, count
+
+if TYPE_CHECKING:
+    import optuna
+
+BEST = 5  # trials listed
+STATES = ("COMPLETE", "PRUNED", "RUNNING", "WAITING", "FAIL")
+
+
+def status(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="Name of a study. Without it: the list."),
+    ] = None,
+    storage: o.Storage = None,
+    as_json: o.Json = False,
+) -> None:
+    """Show the studies of a storage; or of one study its states, best trials, budget and time."""
+    from nfopt.study.storage import clear_errors, exists
+
+    if study is not None:
+        _one(study, storage, as_json)
+        return
+    found: list[dict[str, Any]] = []
+    if exists(storage):
+        with clear_errors(storage):
+            found = _list(storage)
+    if as_json:
+        results.print_json({"storage": _masked(storage), "studies": found})
+    elif not found:
+        typer.echo(f"No studies in {_masked(storage)}. Begin one: nfopt search magic --minutes 2")
+    else:
+        _show_list(found, storage)
+
+
+def _list(storage: str | None) -> list[dict[str, Any]]:
+    import optuna
+
+    from nfopt.study.storage import open_storage
+
+    opened = open_storage(storage)
+    return [
+        describe(optuna.load_study(study_name=name, storage=opened))
+        for name in sorted(optuna.get_all_study_names(opened))
+    ]
+
+
+def _one(name: str, storage: str | None, as_json: bool) -> None:
+    from nfopt import api
+    from nfopt.study.storage import clear_errors
+
+    with clear_errors(storage):
+        study = api.load_study(name, storage)
+        told = describe(study) | {"storage": _masked(storage)}
+        if as_json:
+            results.print_json(told)
+        else:
+            _show_one(study, told, storage)
+
+
+def describe(study: optuna.Study) -> dict[str, Any]:
+    """Read what a study has come to.
+
+    Args:
+        study: Any Optuna study; what nfopt did not write is None.
+
+    Returns:
+        Plain data, what `--json` prints.
+    """
+    from nfopt.study import attributes as names
+
+    known = study.user_attrs
+    trials = study.get_trials(deepcopy=False)
+    states = dict.fromkeys(STATES, 0)
+    for trial in trials:
+        states[trial.state.name] += 1
+    ranked = _ranked(study)
+    budget = known.get(names.BUDGET) or {}
+    seconds = [trial.user_attrs.get(names.SECONDS) for trial in trials]
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    begins = [trial.datetime_start for trial in trials if trial.datetime_start]
+    return {
+        "study": study.study_name,
+        "data": (known.get(names.DATA) or {}).get("name"),
+        "sampler": known.get(names.SAMPLER),
+        "objectives": known.get(names.OBJECTIVES),
+        "trials": states["COMPLETE"] + states["PRUNED"],
+        "states": {name.lower(): number for name, number in states.items()},
+        "best": ranked[0] if ranked else None,
+        "best_trials": ranked[:BEST],
+        "budget": {"trials": budget.get("trials"), "minutes": budget.get("minutes")},
+        "seconds": sum(float(s) for s in seconds if s is not None),
+        "began": min(begins).isoformat(timespec="seconds") if begins else None,
+        "last": max(ends).isoformat(timespec="seconds") if ends else None,
+    }
+
+
+def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
+    """Complete trials, the lowest validation NLL first."""
+    from optuna.trial import TrialState
+
+    from nfopt.spec import FlowSpec
+    from nfopt.study import attributes as names
+
+    objectives = study.user_attrs.get(names.OBJECTIVES) or ["nll"]
+    place = objectives.index("nll") if "nll" in objectives else 0
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    best = sorted((t for t in complete if t.values), key=lambda t: t.values[place])[:BEST]
+    return [
+        {
+            "number": trial.number,
+            "validation_nll": trial.values[place],
+            "validation_nll_2se": trial.user_attrs.get(names.NLL_2SE),
+            "fidelity": trial.user_attrs.get(names.FIDELITY),
+            "parameters": trial.user_attrs.get(names.PARAMETERS),
+            "structure": FlowSpec.from_json(trial.user_attrs[names.SPEC]).summary()
+            if names.SPEC in trial.user_attrs
+            else None,
+        }
+        for trial in best
+    ]
+
+
+def _show_list(found: list[dict[str, Any]], storage: str | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"Studies in {_masked(storage)}"), title_justify="left", box=None)
+    for name, side in (
+        ("study", "left"),
+        ("data", "left"),
+        ("complete", "right"),
+        ("pruned", "right"),
+        ("running", "right"),
+        ("failed", "right"),
+        ("best validation log-likelihood", "right"),
+        ("time", "right"),
+        ("last", "left"),
+    ):
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    for one in found:
+        states, best = one["states"], one["best"]
+        cells = (
+            one["study"],
+            one["data"] or "",
+            *(str(states[state]) for state in ("complete", "pruned", "running", "fail")),
+            "" if best is None else f"{-best['validation_nll']:.4f}",
+            clock_text(one["seconds"]),
+            (one["last"] or "").replace("T", " "),
+        )
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
+    results.console().print(table)
+
+
+def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    states = ", ".join(f"{number} {state}" for state, number in told["states"].items() if number)
+    wanted = told["budget"]
+    budget = [count(wanted["trials"], "trial")] if wanted["trials"] else []
+    budget += [f"{wanted['minutes']:g} minutes a call"] if wanted["minutes"] else []
+    pairs = [
+        ("data", told["data"] or "unknown"),
+        ("storage", told["storage"]),
+        ("sampler", told["sampler"] or "unknown"),
+        ("trials", states or "none yet"),
+        ("budget", " or ".join(budget) or "unknown"),
+        ("training time", clock_text(told["seconds"])),
+        ("first, last", f"{told['began'] or '-'}, {told['last'] or '-'}".replace("T", " ")),
+    ]
+    results.show_pairs(f"Study {told['study']}", pairs)
+    if not told["best_trials"]:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("trial", "validation log-likelihood", "of full training", "parameters"):
+        table.add_column(name, justify="right")
+    table.add_column("structure", overflow="fold")
+    for one in told["best_trials"]:
+        error = one["validation_nll_2se"]
+        share = one["fidelity"]
+        table.add_row(
+            str(one["number"]),
+            results.with_error(-one["validation_nll"], float("nan") if error is None else error),
+            "" if share is None else f"{share:.0%}",
+            "" if one["parameters"] is None else f"{one['parameters']:,}",
+            Text(one_line(one["structure"] or "")),
+        )
+    out = results.console()
+    out.print()
+    out.print(table)
+    flags = results.storage_flags(storage)
+    best = told["best"]["number"]
+    out.print(
+        f"\nnext: nfopt retrain {results.quoted(study.study_name)} --trial {best}{flags}",
+        soft_wrap=True,
+    )
+
+
+def _masked(storage: str | None) -> str:
+    from nfopt.study.storage import mask_url
+
+    return mask_url(storage)

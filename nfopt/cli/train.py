@@ -1,0 +1,295 @@
+"""``nfopt search``, ``fit`` and ``retrain``: the commands that train a flow and save it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli import results
+from nfopt.cli.failures import resumable
+from nfopt.cli.progress import count, showing
+
+if TYPE_CHECKING:
+    from nfopt.study.events import Event, OnEvent
+
+
+def search(
+    data: o.DataArgument,
+    minutes: o.Minutes = None,
+    trials: o.Trials = None,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the study; the same name goes on with it. Without it: the data's name.",
+            rich_help_panel=o.SEARCH,
+        ),
+    ] = None,
+    storage: o.Storage = None,
+    space: o.Space = None,
+    sampler: o.Sampler = None,
+    encoding: o.Encoding = None,
+    objectives: o.Objectives = None,
+    initial: o.Initial = None,
+    columns: o.Columns = None,
+    context: o.Context = None,
+    bounds: o.Bounds = None,
+    log: o.Log = None,
+    weights: o.Weights = None,
+    split: o.Split = None,
+    no_header: o.NoHeader = False,
+    drop_rows: o.DropRows = False,
+    strict: o.Strict = False,
+) -> None:
+    """Find, retrain and save the best flow for a table.
+
+    With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. About
+    half of the time is the search, the rest retrains the best candidates with fresh seeds; the
+    winner is chosen on validation rows and scored once on test rows. A search that was stopped goes
+    on when the same command is given again.
+    """
+    from_data = o.data_options(
+        columns=columns,
+        context=context,
+        bounds=bounds,
+        log=log,
+        weights=weights,
+        split=split,
+        no_header=no_header,
+        drop_rows=drop_rows,
+        strict=strict,
+    )
+    watched = Watched()
+    with resumable(lambda: watched.how_to_resume(storage)):
+        check_folder(out)
+        from nfopt import api
+
+        with showing() as show:
+            result = api.search(
+                data,
+                minutes=minutes,
+                trials=trials,
+                study=study,
+                storage=storage,
+                space=space,
+                sampler=sampler,
+                encoding=encoding,
+                objectives=None if objectives is None else o.words(objectives, "objectives"),
+                initial=read_specs(initial),
+                device=device,
+                threads=threads,
+                seed=seed,
+                out=out,
+                on_event=watched.through(show),
+                **from_data,
+            )
+    if as_json:
+        results.print_json(result.to_dict())
+    else:
+        results.show_search(result, results.storage_flags(storage))
+
+
+def fit(
+    data: o.DataArgument,
+    minutes: o.Minutes = None,
+    members: Annotated[
+        int,
+        typer.Option(
+            parser=o.whole("members", 1),
+            metavar="K",
+            help="Flows trained side by side from different seeds and used as one ensemble.",
+            rich_help_panel=o.RUN,
+        ),
+    ] = 1,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+    columns: o.Columns = None,
+    context: o.Context = None,
+    bounds: o.Bounds = None,
+    log: o.Log = None,
+    weights: o.Weights = None,
+    split: o.Split = None,
+    no_header: o.NoHeader = False,
+    drop_rows: o.DropRows = False,
+    strict: o.Strict = False,
+) -> None:
+    """Train and save the best known flow for a table of this size, without a search.
+
+    Without --minutes it trains for the recipe's own number of steps.
+    """
+    from_data = o.data_options(
+        columns=columns,
+        context=context,
+        bounds=bounds,
+        log=log,
+        weights=weights,
+        split=split,
+        no_header=no_header,
+        drop_rows=drop_rows,
+        strict=strict,
+    )
+    with resumable(lambda: "Interrupted: nothing was saved."):
+        check_folder(out)
+        from nfopt import api
+
+        with showing() as show:
+            result = api.fit(
+                data,
+                minutes=minutes,
+                members=members,
+                device=device,
+                threads=threads,
+                seed=seed,
+                out=out,
+                on_event=show,
+                **from_data,
+            )
+    if as_json:
+        results.print_json(result.to_dict())
+    else:
+        results.show_fit(result)
+
+
+def retrain(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")],
+    trial: Annotated[
+        int,
+        typer.Option(
+            parser=o.whole("trial", 0), metavar="N", help="Number of the trial (see nfopt status)."
+        ),
+    ],
+    out: o.Out = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Where the study's table is now, if it is no longer in its place."
+        ),
+    ] = None,
+    storage: o.Storage = None,
+    minutes: o.Minutes = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=o.whole("seed", 0), metavar="N", help="Of the weights.", rich_help_panel=o.RUN
+        ),
+    ] = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+) -> None:
+    """Train any trial of a study in full, score and save it.
+
+    Without --minutes it trains for the trial's full number of steps.
+    """
+    with resumable(lambda: "Interrupted: nothing was saved."):
+        check_folder(out)
+        from nfopt import api
+
+        with showing() as show:
+            result = api.retrain(
+                study,
+                trial,
+                storage=storage,
+                data=data,
+                minutes=minutes,
+                seed=seed,
+                device=device,
+                threads=threads,
+                out=out,
+                on_event=show,
+            )
+    if as_json:
+        results.print_json(result.to_dict())
+    else:
+        results.show_retrain(result)
+
+
+@dataclass
+class Watched:
+    """What is known of a running search, for the line after Ctrl-C."""
+
+    study: str | None = None
+    storage: str = ""
+    trials: int = 0
+    _seen: list[Any] = field(default_factory=list)
+
+    def through(self, show: OnEvent) -> OnEvent:
+        """Give a callback that looks at an event and hands it on."""
+
+        def look(event: Event) -> None:
+            from nfopt.study import events
+
+            if isinstance(event, events.Started):
+                self.study, self.storage, self.trials = event.study, event.storage, event.trials
+            elif isinstance(event, events.BatchTold):
+                self.trials = event.trials
+            show(event)
+
+        return look
+
+    def how_to_resume(self, storage: str | None) -> str:
+        """Say what is kept and how to go on."""
+        if self.study is None:
+            return "Interrupted before the search began: nothing was stored."
+        return (
+            f"Interrupted: study {self.study!r} keeps {count(self.trials, 'trial')} in "
+            f"{self.storage}; the same command goes on with it."
+        )
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a folder that can't be written, before any work.
+
+    Raises:
+        typer.BadParameter: If it is a file, stands in one, or there is no permission.
+    """
+    if path is None:
+        return
+    if path.exists() and not path.is_dir():
+        raise o.wrong("out", f"must be a folder, but {str(path)!r} is a file")
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise o.wrong("out", f"can't be made: {str(place)!r} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise o.wrong("out", f"can't be written: no permission in folder {str(place)!r}")
+
+
+def read_specs(paths: list[Path] | None) -> list[Any]:
+    """Read flows from JSON files: FlowSpecs, or the members of a saved flow.
+
+    Raises:
+        typer.BadParameter: If a file can't be read, or is neither.
+    """
+    import msgspec
+
+    from nfopt.spec import FlowSpec
+
+    found = []
+    for path in paths or []:
+        try:
+            text = path.read_text(encoding="utf-8")
+            raw = msgspec.json.decode(text)
+            if isinstance(raw, dict) and isinstance(raw.get("members"), list):
+                text = msgspec.json.encode(raw["members"][0]).decode()
+            found.append(FlowSpec.from_json(text))
+        except OSError as error:
+            raise o.wrong("initial", f"{str(path)!r} can't be read: {error.strerror}") from None
+        except (ValueError, msgspec.MsgspecError, IndexError) as error:
+            reason = str(error).rstrip(".")
+            raise o.wrong("initial", f"{str(path)!r} is no flow: {reason}") from None
+    return found
