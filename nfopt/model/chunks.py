@@ -11,7 +11,7 @@ from nfopt.flows import Stack
 from nfopt.spec import Autoregressive, Coupling, Elementwise
 
 CPU_ELEMENTS = 1 << 21  # numbers in a chunk's widest tensor
-GPU_ELEMENTS = 1 << 26
+GPU_ELEMENTS = 1 << 24
 
 
 def chunk_rows(stack: Stack) -> int:

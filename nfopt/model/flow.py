@@ -12,7 +12,7 @@ An ensemble is the mixture of its members with equal weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,30 +152,22 @@ class Flow:
         Raises:
             ValueError: If a column is missing, not numeric or not finite, or a shape is wrong.
         """
-        scores = self.members_log_prob(x, context)
-        if len(scores) == 1:
-            only: Array = scores[0]
-            return only
-        highest = scores.max(axis=0)
-        shift = np.where(np.isfinite(highest), highest, 0.0)
-        with np.errstate(divide="ignore"):
-            mixed: Array = np.log(np.exp(scores - shift).mean(axis=0)) + shift
+        rows, seen = self._rows(x, context)
+        mixed = np.empty(len(rows))
+        for chunk, scores in self._scored(rows, seen):
+            highest = scores.max(axis=0)
+            shift = np.where(np.isfinite(highest), highest, 0.0)
+            with np.errstate(divide="ignore"):  # no density in any member: -inf
+                mixed[chunk] = np.log(np.exp(scores - shift).mean(axis=0)) + shift
         return mixed
 
     def members_log_prob(self, x: Any, context: Any = None) -> Array:
         """Log-density of rows under each member, shape (K, n), in nats; arguments as `log_prob`."""
         rows, seen = self._rows(x, context)
-        scores = np.empty((len(self), len(rows)))
-        for chunk in chunks(len(rows), ROWS):
-            values, logdet = self.preprocessing.forward(rows[chunk])
-            z = self._tensor(values)
-            given = None
-            if seen is not None:
-                given = self._tensor(self.preprocessing.forward_context(seen[chunk]))
-            for stack in self.stacks:
-                found = log_prob(stack, z, given).double().cpu().numpy()
-                scores[list(stack.positions), chunk] = found + logdet
-        return scores
+        every = np.empty((len(self), len(rows)))
+        for chunk, scores in self._scored(rows, seen):
+            every[:, chunk] = scores
+        return every
 
     def disagreement(self, x: Any, context: Any = None) -> Array:
         """Standard deviation of log_prob across the members, shape (n,), in nats.
@@ -183,10 +175,27 @@ class Flow:
         Members agree where the data taught them, and drift apart where it did not. One member has
         nothing to disagree with: 0. Arguments as `log_prob`.
         """
-        scores = self.members_log_prob(x, context)
-        with np.errstate(invalid="ignore"):
-            spread: Array = scores.std(axis=0)
-        return np.where(np.isneginf(scores).all(axis=0), 0.0, spread)
+        rows, seen = self._rows(x, context)
+        spread = np.empty(len(rows))
+        for chunk, scores in self._scored(rows, seen):
+            with np.errstate(invalid="ignore"):
+                spread[chunk] = scores.std(axis=0)
+            spread[chunk][np.isneginf(scores).all(axis=0)] = 0.0
+        return spread
+
+    def _scored(self, rows: Array, seen: Array | None) -> Iterator[tuple[slice, Array]]:
+        """Score chunk by chunk: which rows, and their log-density under each member, (K, rows)."""
+        for chunk in chunks(len(rows), ROWS):
+            values, logdet = self.preprocessing.forward(rows[chunk])
+            z = self._tensor(values)
+            given = None
+            if seen is not None:
+                given = self._tensor(self.preprocessing.forward_context(seen[chunk]))
+            scores = np.empty((len(self), len(values)))
+            for stack in self.stacks:
+                found = log_prob(stack, z, given).double().cpu().numpy()
+                scores[list(stack.positions)] = found + logdet
+            yield chunk, scores
 
     # ------------------------------------------------------------------------------------ samples
 

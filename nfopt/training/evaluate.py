@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,24 @@ if TYPE_CHECKING:
     from nfopt.flows import Stack
 
 ROUND_TRIP_ROWS = 200
+
+
+def in_parts(stack: Stack, measure: Callable[[Stack], Tensor]) -> Tensor:
+    """Measure all members at once or, where memory does not allow it, half of them at a time.
+
+    Args:
+        stack: Flows of P members.
+        measure: From a stack to a tensor whose last axis is its members.
+    """
+    try:
+        return measure(stack)
+    except torch.OutOfMemoryError:
+        if len(stack.specs) == 1:
+            raise
+    rows = list(range(len(stack.specs)))
+    middle = len(rows) // 2
+    parts = [in_parts(stack.select(some), measure) for some in (rows[:middle], rows[middle:])]
+    return torch.cat(parts, dim=-1)
 
 
 def mean_nll(

@@ -14,7 +14,7 @@ from nfopt.spec import TrainSpec
 from nfopt.training import checkpoint
 from nfopt.training.batches import TrainData
 from nfopt.training.checkpoint import RunState
-from nfopt.training.evaluate import mean_nll, round_trip_error
+from nfopt.training.evaluate import in_parts, mean_nll, round_trip_error
 from nfopt.training.population import Population
 from nfopt.training.results import MemberResult, Progress, Record, Rung, Status, result_of
 from nfopt.training.schedule import CHECK_SHARE, CHECKS, Plan, plan_checks
@@ -162,7 +162,7 @@ class Run:
         """Validate all members of a population, keep their best weights, drop who is to go."""
         began = self.elapsed()
         used = self._rows_of_check(part)
-        nlls, errors = self._validate(part.stack, used)
+        nlls, errors = self._validate(part.stack, used).tolist()
         sound = part.sound()
         improved = []
         for row, member in enumerate(part.members):
@@ -240,7 +240,8 @@ class Run:
             self.records[member].steps = part.step
         self._accounted = now
 
-    def _validate(self, stack: Stack, rows: int) -> tuple[list[float], list[float]]:
+    def _validate(self, stack: Stack, rows: int) -> Tensor:
+        """Score some of the validation rows: mean NLL and two standard errors, shape (2, P)."""
         data, index = self.data, None
         if rows < len(data.val):  # evenly spread, so that ordered data is seen as a whole
             index = torch.linspace(0, len(data.val) - 1, rows, dtype=torch.float64).long()
@@ -251,8 +252,7 @@ class Run:
 
         val = data.val if index is None else data.val[index]
         context, weights = some(data.val_context), some(data.val_weights)
-        nlls, errors = mean_nll(stack, val, context, weights, some(data.val_logdet))
-        return nlls.tolist(), errors.tolist()
+        return torch.stack(mean_nll(stack, val, context, weights, some(data.val_logdet)))
 
     # ---------------------------------------------------------------------------- end, memory, disk
 
@@ -321,7 +321,9 @@ class Run:
         else:
             self._score_all()
             data = self.data
-            round_trips = round_trip_error(self.stack, data.val, data.val_context).tolist()
+            round_trips = in_parts(
+                self.stack, lambda stack: round_trip_error(stack, data.val, data.val_context)
+            ).tolist()
         return [
             result_of(member, record, round_trips[member])
             for member, record in enumerate(self.records)
@@ -331,7 +333,7 @@ class Run:
         everything = len(self.data.val)
         if all(record.best is None or record.best_rows == everything for record in self.records):
             return
-        nlls, errors = self._validate(self.stack, everything)
+        nlls, errors = in_parts(self.stack, lambda s: self._validate(s, everything)).tolist()
         for record, nll, error in zip(self.records, nlls, errors, strict=True):
             if record.best is not None and math.isfinite(nll):
                 record.best, record.best_2se, record.best_rows = nll, error, everything

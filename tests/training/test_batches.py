@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from nfopt.data import load, prepare, split
 from nfopt.training import TrainData
 from nfopt.training.batches import Batches
 
@@ -74,6 +76,22 @@ def test_data_that_does_not_fit_is_refused(name: str) -> None:
     arguments, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
         TrainData(**arguments)
+
+
+def test_a_prepared_table_brings_its_log_determinants() -> None:
+    rng = np.random.default_rng(0)
+    values = np.column_stack([rng.gamma(2.0, size=(200, 2)), rng.normal(size=200)])
+    read = load(values, context=["x2"], weights=rng.random(200), bounds={"x0": (0, None)})
+    prepared = prepare(read, split(read, seed=0))
+    data = TrainData.of(prepared)
+    assert data.x.dtype == torch.float32
+    assert data.x.shape == (160, 2)
+    assert data.val.shape == (20, 2)
+    assert data.context is not None
+    assert data.context.shape == (160, 1)
+    assert data.val_weights is not None
+    assert data.val_weights.shape == (20,)
+    np.testing.assert_array_equal(data.val_logdet, prepared.logdet_val)
 
 
 def test_data_moves_as_a_whole() -> None:

@@ -262,6 +262,18 @@ def test_memory_that_runs_out_later_loses_no_step() -> None:
     torch.testing.assert_close(weights(small), weights(whole), rtol=1e-3, atol=1e-4)
 
 
+def test_the_final_scores_of_all_members_may_not_fit_at_once() -> None:
+    def limited(members: int) -> None:
+        if members > 2:
+            raise torch.OutOfMemoryError("out of memory")
+
+    data = make_data(val=6000)  # checks see some of these rows, the end all of them
+    small = spy(make_stack(3), limited)
+    results = run(small, data=data)
+    nlls = mean_nll(small.select([2]), data.val)[0]
+    assert results[2].nll == pytest.approx(float(nlls[0]), abs=1e-6)
+
+
 def test_a_single_member_that_does_not_fit_is_an_error() -> None:
     def never(members: int) -> None:
         raise torch.OutOfMemoryError("out of memory")
