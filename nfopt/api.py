@@ -1,0 +1,343 @@
+"""The package's functions: `search`, `fit`, `retrain`, `load`, `load_study`.
+
+result = nfopt.search(X, minutes=10)      # X: array, DataFrame, path or named data set
+result.flow.log_prob(x)
+nfopt.fit(X, minutes=2, members=5).flow   # no search
+nfopt.load("nfopt-runs/magic")
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from nfopt.data import SplitKind
+from nfopt.model import Flow
+from nfopt.recipes import recipe
+from nfopt.study import (
+    Budget,
+    FitResult,
+    SearchResult,
+    Source,
+    check_device,
+    load_study,
+    read,
+    run_fit,
+    run_retrain,
+    run_search,
+)
+from nfopt.study.arguments import RUNS, check_minutes, check_name
+from nfopt.study.events import OnEvent, ignore
+from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
+from nfopt.study.run import Recipe
+from nfopt.study.storage import Storage
+
+__all__ = ["fit", "load", "load_study", "retrain", "search"]
+
+
+def search(
+    data: Any,
+    *,
+    minutes: float | None = None,
+    trials: int | None = None,
+    study: str | None = None,
+    storage: Storage | None = None,
+    space: Space | None = None,
+    sampler: str | None = None,
+    encoding: str | None = None,
+    objectives: Sequence[str] | None = None,
+    initial: Sequence[Flows] | Flows = (),
+    columns: Any = None,
+    context: Any = None,
+    header: bool = True,
+    bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
+    log: Any = None,
+    weights: Any = None,
+    groups: Any = None,
+    dequantise: Any = None,
+    drop_rows: bool = False,
+    strict: bool = False,
+    split: SplitKind | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    seed: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: OnEvent | None = None,
+    on_warning: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """Find, retrain and save the best flow for a table of continuous data.
+
+    A study of the same name in the same storage goes on where it was. Ctrl-C raises
+    KeyboardInterrupt after everything is stored.
+
+    Args:
+        data: A path (CSV, Parquet, NPY, NPZ), the name of a data set, a DataFrame, an array, ...
+        minutes: Wall clock of the whole call. With neither this nor `trials`, 10.
+        trials: COMPLETE + PRUNED trials of the study at the end, over all its calls; repeatable
+            with the same seed. With both, whichever comes first.
+        study: Its name; None: the file's stem, or "data-" and eight digits for data in memory.
+        storage: Any URL that Optuna takes; None: sqlite:///nfopt-runs/nfopt.db.
+        space: What is searched: a kind ("coupling", "layers", "adjacency", "full"), a TOML file of
+            limits, limits as a mapping or as lines "depth=[1,4]", or a SearchSpace.
+        sampler: "tpe", "nsga2" or "random"; None: tpe while masks have up to 64 bits, else random.
+        encoding: "bits" or "packed"; None: bits while masks have up to 64.
+        objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
+        initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
+        columns: The features, by name or position; None: all that have no other part.
+        context: Columns to condition on.
+        header: The first line of a text file holds names.
+        bounds: By column (low, high): values lie strictly between.
+        log: Columns of positive values, taken by their logarithm.
+        weights: A column, or a weight a row.
+        groups: A column, or a label a row: a group stays in one part of the split.
+        dequantise: As in `nfopt.data.load`.
+        drop_rows: Leave out rows that are not finite.
+        strict: Refuse an atom instead of warning.
+        split: "random", "group", "blocked" or "given".
+        device: "cpu", "cuda", ...; None: CUDA where there is one.
+        threads: CPU threads of the call; None: as torch has it.
+        seed: Of everything random; None: the study's, 0 for a new one.
+        out: Folder for the flow; None: nfopt-runs/STUDY.
+        on_event: Called with each of `nfopt.study.events`.
+        on_warning: Called with each warning about the data, instead of `warnings.warn`.
+        should_stop: Asked about five times a second; True ends the call like Ctrl-C.
+
+    Returns:
+        The flow, its scores, and the study.
+
+    Raises:
+        DataError: If the data can't be used.
+        StudyError: If study or storage do not fit.
+        ValueError: If an argument does not.
+    """
+    began = time.monotonic()
+    budget = Budget(trials=trials, minutes=minutes)
+    device = check_device(device)
+    kind, limits, whole = space_of(space)
+    flows = flows_of(initial)
+    if seed is None:
+        seed = seed_of(data, study, storage)
+    check_seed(seed)
+    with _threads(threads):
+        source = _read(
+            data,
+            split_kind=split,
+            seed=seed,
+            on_warning=on_warning,
+            columns=columns,
+            context=context,
+            header=header,
+            bounds=bounds,
+            log=log,
+            weights=weights,
+            groups=groups,
+            dequantise=dequantise,
+            drop_rows=drop_rows,
+            strict=strict,
+        )
+        train = _recipe(source, device)[1]
+        return run_search(
+            source,
+            budget,
+            study=study,
+            storage=storage,
+            kind=kind,
+            limits=limits,
+            space=whole,
+            encoding=encoding,
+            sampler=sampler,
+            objectives=objectives,
+            initial=[(flow, own or train) for flow, own in flows],
+            seed=seed,
+            device=device,
+            out=None if out is None else Path(out),
+            on_event=on_event or ignore,
+            should_stop=should_stop,
+            began=began,
+        )
+
+
+def fit(
+    data: Any,
+    *,
+    minutes: float | None = None,
+    members: int = 1,
+    flow: Flows | None = None,
+    columns: Any = None,
+    context: Any = None,
+    header: bool = True,
+    bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
+    log: Any = None,
+    weights: Any = None,
+    groups: Any = None,
+    dequantise: Any = None,
+    drop_rows: bool = False,
+    strict: bool = False,
+    split: SplitKind | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    on_event: OnEvent | None = None,
+    on_warning: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> FitResult:
+    """Train and save the best known flow for a table of this size, without a search.
+
+    Args:
+        data: As in `search`.
+        minutes: Wall clock of the whole call; None: the recipe's own number of steps.
+        members: Seeds trained as one program; their mixture is the flow.
+        flow: Another flow than the recipe's: a FlowSpec, maybe with a TrainSpec, or a JSON file.
+        columns: As in `search`, and all that follow up to `threads`.
+        context: As in `search`.
+        header: As in `search`.
+        bounds: As in `search`.
+        log: As in `search`.
+        weights: As in `search`.
+        groups: As in `search`.
+        dequantise: As in `search`.
+        drop_rows: As in `search`.
+        strict: As in `search`.
+        split: As in `search`.
+        device: As in `search`.
+        threads: As in `search`.
+        seed: Of everything random.
+        out: Folder for the flow; None: nfopt-runs/NAME, after the data.
+        on_event: As in `search`.
+        on_warning: As in `search`.
+        should_stop: As in `search`.
+
+    Raises:
+        DataError: If the data can't be used.
+        ValueError: If an argument does not fit.
+    """
+    began = time.monotonic()
+    check_minutes(minutes)
+    check_seed(seed)
+    device = check_device(device)
+    given = flows_of(flow) if flow is not None else []
+    with _threads(threads):
+        source = _read(
+            data,
+            split_kind=split,
+            seed=seed,
+            on_warning=on_warning,
+            columns=columns,
+            context=context,
+            header=header,
+            bounds=bounds,
+            log=log,
+            weights=weights,
+            groups=groups,
+            dequantise=dequantise,
+            drop_rows=drop_rows,
+            strict=strict,
+        )
+        best = _recipe(source, device)
+        if given:
+            best = (given[0][0], given[0][1] or best[1])
+        return run_fit(
+            source,
+            best,
+            members=members,
+            minutes=minutes,
+            seed=seed,
+            device=device,
+            out=RUNS / check_name(source.name, None) if out is None else Path(out),
+            on_event=on_event or ignore,
+            should_stop=should_stop,
+            began=began,
+        )
+
+
+def retrain(
+    study: str | optuna.Study,
+    trial: int,
+    *,
+    storage: Storage | None = None,
+    data: Any = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: OnEvent | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """Train any trial of a study in full, score and save it.
+
+    Args:
+        study: A name, or what `load_study` gave.
+        trial: Its number.
+        storage: As in `search`.
+        data: Where the data is now; None: where the study found it.
+        minutes: Wall clock of the whole call; None: the trial's full number of steps.
+        seed: Of the weights; None: follows from the study's.
+        device: As in `search`.
+        threads: As in `search`.
+        out: Folder for the flow; None: nfopt-runs/STUDY-NUMBER.
+        on_event: As in `search`.
+        should_stop: As in `search`.
+
+    Raises:
+        StudyError: If there is no such study, or the data is another one.
+        ValueError: If there is no such trial.
+    """
+    check_minutes(minutes)
+    device = check_device(device)
+    found = load_study(study, storage) if isinstance(study, str) else study
+    with _threads(threads):
+        return run_retrain(
+            found,
+            trial,
+            data=data,
+            minutes=minutes,
+            seed=seed,
+            device=device,
+            out=None if out is None else Path(out),
+            on_event=on_event or ignore,
+            should_stop=should_stop,
+        )
+
+
+def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
+    """Read a flow that was saved: the folder, or one of its files."""
+    return Flow.load(path, device=device)
+
+
+# --------------------------------------------------------------------------------------- arguments
+
+
+def _read(data: Any, **options: Any) -> Source:
+    return data if isinstance(data, Source) else read(data, **options)
+
+
+def _recipe(source: Source, device: str) -> Recipe:
+    data = source.data
+    rows, context = len(data.parts[0]), data.context_features
+    return recipe(data.features, rows, context_features=context, device=device)
+
+
+@contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """Set torch's CPU threads for the block."""
+    if threads is None:
+        yield
+        return
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"`threads` must be a whole number of at least 1, got {threads!r}.")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,127 @@
+"""What is written to a trial and to a study: the contract of the attributes `nfopt:*`.
+
+Trials are data: all of it can be read back from the storage alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import optuna
+
+from nfopt.spec import FlowSpec, TrainSpec
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PREFIX = "nfopt:"
+
+# of a trial
+SPEC = "nfopt:spec"  # canonical JSON of the FlowSpec
+TRAIN = "nfopt:train"  # canonical JSON of the TrainSpec, at full length
+GENOME = "nfopt:genome"  # canonical, hex
+PARAMETERS = "nfopt:parameters"  # weights that can receive a gradient
+SECONDS = "nfopt:seconds"  # its share of its population's wall-clock time
+SEED = "nfopt:seed"  # of its weights
+FIDELITY = "nfopt:fidelity"  # steps done / steps of the TrainSpec, at most 1
+ROUND_TRIP = "nfopt:round_trip"  # greatest error of data taken to the base and back
+COST_TRAIN = "nfopt:cost_train"  # million multiply-adds a row: log_prob and its gradient
+COST_INVERSE = "nfopt:cost_inverse"  # million multiply-adds a row: one sample
+VERSIONS = "nfopt:versions"
+WORKER = "nfopt:worker"  # host, process, when the process began
+NLL_2SE = "nfopt:nll_2se"  # two standard errors of the validation NLL
+REASON = "nfopt:reason"  # why it was pruned or failed, in words
+FIRST = "nfopt:first"  # position among the first trials (recipes and initial specs)
+RETRY_OF = "nfopt:retry_of"  # number of the interrupted trial whose parameters these are
+
+# of a study
+SPACE = "nfopt:space"
+DATA = "nfopt:data"
+BUDGET = "nfopt:budget"
+SAMPLER = "nfopt:sampler"
+POPULATION = "nfopt:population"
+OBJECTIVES = "nfopt:objectives"
+STUDY_SEED = "nfopt:seed"
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """The process that trains a trial.
+
+    Attributes:
+        host: Of the machine.
+        pid: Of the process.
+        began: When the process began, in the system's own count, so that a process number that is
+            used again is not mistaken for it; "" where the system does not tell.
+    """
+
+    host: str
+    pid: int
+    began: str
+
+    @classmethod
+    def here(cls) -> Worker:
+        """This process."""
+        return cls(socket.gethostname(), os.getpid(), _began(os.getpid()))
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Worker | None:
+        """Read a trial's worker, if it has one."""
+        try:
+            return msgspec.convert(trial.user_attrs.get(WORKER), cls)
+        except msgspec.ValidationError:
+            return None
+
+    def alive(self) -> bool | None:
+        """Say whether the process lives; None if it is on another machine, which can't be known."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return not self.began or self.began == _began(self.pid)
+
+
+def _began(pid: int) -> str:
+    if not sys.platform.startswith("linux"):
+        return ""
+    try:
+        # field 22 of stat, counted after the command's closing bracket, is the start time
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def finite(value: float) -> float | None:
+    """Return a number that JSON can hold, or None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def specs_of(trial: FrozenTrial) -> tuple[FlowSpec, TrainSpec]:
+    """Read a trial's flow and training back.
+
+    Raises:
+        ValueError: If the trial has none.
+    """
+    try:
+        spec, train = trial.user_attrs[SPEC], trial.user_attrs[TRAIN]
+    except KeyError:
+        raise ValueError(
+            f"Trial {trial.number} has no `{SPEC}`: it was never trained by nfopt."
+        ) from None
+    return FlowSpec.from_json(spec), TrainSpec.from_json(train)
+
+
+def write(trial: optuna.Trial, values: Mapping[str, Any]) -> None:
+    """Set several attributes of a trial."""
+    for name, value in values.items():
+        trial.set_user_attr(name, value)

@@ -1,0 +1,95 @@
+"""What a flow costs: counted multiply-adds, the same on every machine, and measured step times."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from nfopt.flows import build
+from nfopt.layers import LU, Autoregressive, Coupling, Elementwise, Layer, Planar, Radial, Spline
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import seeds
+from nfopt.training import TrainData
+
+BACKWARD = 2.0  # a backward pass costs twice a forward pass (two products for each one)
+SPLINE_WORK = 12  # multiply-adds a bin and feature: softmax, cumulative sums, the rational function
+BISECTIONS = 40  # forward passes that invert a planar or radial layer
+WARM_UP, MEASURED = 3, 5  # steps
+
+
+def train_cost(spec: FlowSpec) -> float:
+    """Count the multiply-adds of one row's log_prob and its gradient, in millions."""
+    forward = sum(_forward(layer, spec.features, spec.context_features) for layer in spec.layers)
+    return (1.0 + BACKWARD) * forward / 1e6
+
+
+def inverse_cost(spec: FlowSpec) -> float:
+    """Count the multiply-adds of a sample, in millions; an autoregressive layer takes D passes."""
+    total = 0.0
+    for layer in spec.layers:
+        passes = {Autoregressive: spec.features, Planar: BISECTIONS, Radial: BISECTIONS}
+        once = _forward(layer, spec.features, spec.context_features)
+        total += passes.get(type(layer), 1) * once
+    return total / 1e6
+
+
+def _forward(layer: Layer, features: int, context: int) -> float:
+    match layer:
+        case Coupling():
+            fed, moved = layer.mask.count("C") + context, layer.mask.count("T")
+        case Autoregressive():
+            fed, moved = features + context, features  # dense products with a mask
+        case Planar() | Radial():
+            return 2.0 * features
+        case LU():
+            return float(features * features)
+        case Elementwise():
+            return float(features * _map(layer))
+        case _:
+            return 0.0
+    net = layer.conditioner
+    inner = (net.hidden_layers - 1) * net.width * net.width
+    outputs = moved * layer.map.parameters()
+    return float(fed * net.width + inner + net.width * outputs + moved * _map(layer))
+
+
+def _map(layer: Coupling | Autoregressive | Elementwise) -> int:
+    return SPLINE_WORK * layer.map.bins if isinstance(layer.map, Spline) else 2
+
+
+def measure_step(
+    spec: FlowSpec,
+    train: TrainSpec,
+    data: TrainData,
+    members: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Measure the seconds of one training step of a stack, a member.
+
+    Args:
+        spec: The flow.
+        train: For its batch size.
+        data: Rows, on the device to measure.
+        members: P of the stack.
+        clock: Seconds; for tests.
+
+    Returns:
+        Median of a few steps, divided by `members`; the optimiser's share is not in it.
+    """
+    (stack,) = build(
+        [spec] * members, seeds.generator(seeds.derive(0, seeds.MEASURE)), device=data.x.device
+    )
+    rows = slice(0, train.batch_size)
+    context = None if data.context is None else data.context[rows]
+    taken = []
+    for _ in range(WARM_UP + MEASURED):
+        began = clock()
+        stack.log_prob(data.x[rows], context).mean(dim=1).sum().neg().backward()  # type: ignore[no-untyped-call]
+        stack.theta.grad = None
+        if stack.theta.is_cuda:
+            torch.cuda.synchronize(stack.theta.device)
+        taken.append(clock() - began)
+    return statistics.median(taken[WARM_UP:]) / members

@@ -1,0 +1,150 @@
+"""What a search tells while it runs. A face shows it; nothing here prints.
+
+A callback takes one `Event`; unknown kinds should be ignored, more may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line that the user should read (a subsample, a group that is too small, a gap)."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """The study is open and the search begins.
+
+    Attributes:
+        study: Its name.
+        storage: The storage's URL with the password masked, or its kind.
+        sampler: Name of the sampler.
+        population: Members of a full population, P.
+        trials: COMPLETE + PRUNED trials that the study already has.
+        budget_trials: The total to reach, or None.
+        budget_seconds: Wall-clock seconds of the whole call, or None.
+        resumed: The study existed before.
+    """
+
+    study: str
+    storage: str
+    sampler: str
+    population: int
+    trials: int
+    budget_trials: int | None
+    budget_seconds: float | None
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where a population or the retraining is; about five times a second.
+
+    Attributes:
+        phase: "search", "retrain" or "fit".
+        what: The structure in words.
+        members: Members in training.
+        step: Steps done.
+        share: Share of this run that is over, 0 to 1.
+        nll: Lowest last validation NLL of the members, in nats a row, or None.
+        seconds: Wall-clock seconds since the call began.
+    """
+
+    phase: str
+    what: str
+    members: int
+    step: int
+    share: float
+    nll: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RungReached:
+    """A population was compared.
+
+    Attributes:
+        fraction: Share of a trial's length.
+        values: Validation NLL by trial number.
+        pruned: Trial numbers that end here.
+    """
+
+    fraction: float
+    values: dict[int, float]
+    pruned: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BatchTold:
+    """A population's trials are told to the study.
+
+    Attributes:
+        numbers: Trial numbers of this population.
+        complete: How many are COMPLETE.
+        pruned: How many are PRUNED.
+        failed: How many are FAIL.
+        groups: Sizes of the stacks that they were trained in.
+        trials: COMPLETE + PRUNED trials of the study.
+        best_number: Number of the best trial, or None.
+        best_nll: Its validation NLL at the fidelity of a trial, in nats a row, or None.
+        seconds: Wall-clock seconds since the call began.
+    """
+
+    numbers: tuple[int, ...]
+    complete: int
+    pruned: int
+    failed: int
+    groups: tuple[int, ...]
+    trials: int
+    best_number: int | None
+    best_nll: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finalists:
+    """The search is over; these are retrained with fresh seeds.
+
+    Attributes:
+        numbers: Trial numbers; None is the recipe where it is no trial of the study.
+        summaries: Their structures in words.
+        seconds: Wall-clock seconds that the retraining may take, or None.
+    """
+
+    numbers: tuple[int | None, ...]
+    summaries: tuple[str, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """Everything is saved.
+
+    Attributes:
+        number: Trial number of the winner, or None.
+        validation_nll: Nats a row, of the flow that is saved.
+        test_nll: Nats a row.
+        test_nll_2se: Two standard errors of it.
+        seconds: Wall-clock seconds since the call began.
+        out: Where the flow is, or None.
+    """
+
+    number: int | None
+    validation_nll: float
+    test_nll: float
+    test_nll_2se: float
+    seconds: float
+    out: str | None
+
+
+Event = Notice | Started | Training | RungReached | BatchTold | Finalists | Done
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing: the callback where none was given."""

@@ -1,0 +1,229 @@
+"""The end of a search: retrain the best candidates with fresh seeds, choose on validation data.
+
+A round trains all its finalists for the same share of the time; each next round trains fewer of
+them for longer, cold. The flow that is kept is the best of all rounds on validation data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from nfopt.errors import StudyError
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import attributes as names
+from nfopt.study import plan, seeds
+from nfopt.study.batch import fault
+from nfopt.study.events import OnEvent, Training, ignore
+from nfopt.study.stacks import train_stack
+from nfopt.study.stop import Stop
+from nfopt.training import Progress, TrainData
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A flow that is worth a full training.
+
+    Attributes:
+        number: Its trial, or None for a recipe that is no trial of the study.
+        spec: Its flow.
+        train: Its training at full length.
+    """
+
+    number: int | None
+    spec: FlowSpec
+    train: TrainSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finalist after a full training.
+
+    Attributes:
+        finalist: Which one.
+        weights: Its best weights.
+        seed: Of its first weights.
+        nll: Validation NLL, nats a row.
+        steps: It was trained for.
+        reason: Why it can't be used, or "".
+    """
+
+    finalist: Finalist
+    weights: dict[str, torch.Tensor]
+    seed: int
+    nll: float
+    steps: int
+    reason: str
+
+
+def choose_finalists(
+    study: optuna.Study,
+    recipe: tuple[FlowSpec, TrainSpec],
+    objectives: Sequence[str] = ("nll",),
+    count: int = plan.FINALISTS,
+) -> list[Finalist]:
+    """Choose the best trials by validation NLL, with distinct specs, and always the recipe.
+
+    Args:
+        study: The study.
+        recipe: The best recipe.
+        objectives: What the study's values are.
+        count: Trials to choose.
+
+    Returns:
+        Finalists, the best first; the recipe last unless it is among the best.
+    """
+    place = list(objectives).index("nll")
+    trials = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.values and names.SPEC in trial.user_attrs and names.TRAIN in trial.user_attrs
+    ]
+
+    def order(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
+        return (trial.state is not TrialState.COMPLETE, trial.values[place])
+
+    chosen: dict[str, Finalist] = {}
+    recipe_trial = None
+    for trial in sorted(trials, key=order):
+        if trial.user_attrs.get(names.FIRST) == 0:
+            recipe_trial = trial.number
+        # a pruned trial's value is of a lower rung: only where nothing better is known
+        if len(chosen) < count and (trial.state is TrialState.COMPLETE or not chosen):
+            spec, train = names.specs_of(trial)
+            chosen.setdefault(spec.digest(), Finalist(trial.number, spec, train))
+    if recipe[0].digest() not in chosen:
+        chosen["recipe"] = Finalist(recipe_trial, *recipe)
+    return list(chosen.values())
+
+
+@dataclass
+class Retraining:
+    """Rounds of full training.
+
+    Attributes:
+        data: All rows, on the device to train on.
+        seed: Of the study.
+        stop: Asked while training.
+        deadline: Clock time at which it must be over, or None. A flow is never trained for longer
+            than its full steps: past them a small table is learnt by heart.
+        rounds: Finalists of each round, and its share of the time. Without a deadline, only the
+            first.
+        on_event: Told of the progress.
+        began: Clock time of the whole call's start.
+        clock: Seconds.
+        phase: For the events.
+    """
+
+    data: TrainData
+    seed: int
+    stop: Stop
+    deadline: float | None = None
+    rounds: Sequence[tuple[int, float]] = plan.ROUNDS
+    on_event: OnEvent = ignore
+    began: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    phase: str = "retrain"
+
+    def run(self, finalists: Sequence[Finalist], again: int = 0) -> Trained:
+        """Train the finalists in rounds and return the best.
+
+        Args:
+            finalists: The best first.
+            again: Counts the calls for one study, so that seeds are fresh each time.
+
+        Raises:
+            KeyboardInterrupt: If `stop` says so.
+            StudyError: If none can be used.
+        """
+        trained: list[Trained] = []
+        left = list(finalists)
+        rounds = self.rounds if self.deadline is not None else self.rounds[:1]
+        if len(left) == 1:
+            rounds = [(1, 1.0)]
+        for number, (count, _) in enumerate(rounds):
+            left = left[:count]
+            seconds = None
+            if self.deadline is not None:
+                shares = [share for _, share in rounds[number:]]
+                seconds = (self.deadline - self.clock()) * shares[0] / sum(shares)
+            trained += self._round(left, seconds, (again, number))
+            good = sorted((t for t in trained if not t.reason), key=lambda t: t.nll)
+            left = list({id(t.finalist): t.finalist for t in good}.values())
+            if not left:
+                break
+        if not good:
+            raise StudyError(
+                f"None of {len(finalists)} retrained flows can be used"
+                f" ({trained[-1].reason}): limit the search with `space`, or look at the data."
+            )
+        return good[0]
+
+    def all(self, finalists: Sequence[Finalist]) -> list[Trained]:
+        """Train all finalists once, in the order given if they share their shape.
+
+        Raises:
+            KeyboardInterrupt: If `stop` says so.
+        """
+        seconds = None if self.deadline is None else self.deadline - self.clock()
+        return self._round(finalists, seconds, (0, 0))
+
+    def _round(
+        self, finalists: Sequence[Finalist], seconds: float | None, path: tuple[int, int]
+    ) -> list[Trained]:
+        stacks: dict[tuple[str, int, int], list[Finalist]] = {}
+        for finalist in finalists:
+            key = (finalist.spec.shape_key(), finalist.train.batch_size, finalist.train.steps)
+            stacks.setdefault(key, []).append(finalist)
+        ends = self.clock() + (seconds or 0.0)
+        trained: list[Trained] = []
+        waiting = len(finalists)
+        for position, group in enumerate(stacks.values()):
+            self.stop.check()
+            share = None
+            if seconds is not None:
+                # of what is really left, so that a stack that ended early leaves its time
+                share = (ends - self.clock()) * len(group) / waiting
+            trained += self._stack(group, share, (*path, position))
+            waiting -= len(group)
+        return trained
+
+    def _stack(
+        self, group: Sequence[Finalist], seconds: float | None, path: tuple[int, ...]
+    ) -> list[Trained]:
+        own = [seeds.derive(self.seed, seeds.RETRAIN, *path, k) for k in range(len(group))]
+        stack, results = train_stack(
+            [finalist.spec for finalist in group],
+            [finalist.train for finalist in group],
+            own,
+            self.data,
+            batches=seeds.derive(self.seed, seeds.RETRAIN, *path),
+            steps=group[0].train.steps,
+            seconds=seconds,
+            on_progress=lambda progress: self._progress(group, progress),
+            should_stop=self.stop,
+        )
+        self.stop.check()
+        return [
+            Trained(finalist, stack.weights(row), own[row], result.nll, result.steps, fault(result))
+            for row, (finalist, result) in enumerate(zip(group, results, strict=True))
+        ]
+
+    def _progress(self, group: Sequence[Finalist], progress: Progress) -> None:
+        seen = [nll for nll in progress.nlls if nll is not None]
+        self.on_event(
+            Training(
+                phase=self.phase,
+                what=group[0].spec.summary(),
+                members=len(progress.members),
+                step=progress.step,
+                share=progress.share,
+                nll=min(seen, default=None),
+                seconds=self.clock() - self.began,
+            )
+        )

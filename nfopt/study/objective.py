@@ -1,0 +1,119 @@
+"""`Objective`: one flow a trial, for plain `study.optimize` with any sampler and any pruner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import optuna
+
+from nfopt.data import Prepared
+from nfopt.recipes import first_trials
+from nfopt.space import SearchSpace
+from nfopt.study import attributes as names
+from nfopt.study import plan, seeds
+from nfopt.study.batch import Candidate, describe, facts, fault, report, values_of
+from nfopt.study.source import Source, read
+from nfopt.study.stacks import train_stack
+from nfopt.study.studies import check_objectives
+from nfopt.training import Rung, TrainData
+
+
+class Objective:
+    """The validation NLL of the flow that a trial suggests, on the data's own scale.
+
+        study = optuna.create_study()
+        study.optimize(nfopt.Objective("magic"), n_trials=50)
+
+    Each trial trains one flow, is reported at 25 and 50% of its steps (as percent), may be pruned
+    there by the study's pruner if it has one objective, and gets the attributes `nfopt:*`.
+
+    Args:
+        data: Whatever `nfopt.search` takes, or a `Prepared`.
+        space: What is searched; None: all that nfopt has, around the recipes for this data.
+        objectives: One or more of "nll", "parameters", "inverse_cost"; a study minimises each.
+        share: Of the full steps that a trial is trained for, above 0 and at most 1.
+        device: Where to train.
+        seed: Of weights, batches and dropout, with the trial's number; of the split, if `data` is
+            not yet split.
+
+    Raises:
+        DataError: If the data can't be used.
+        ValueError: If an argument does not fit.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        space: SearchSpace | None = None,
+        *,
+        objectives: Sequence[str] = ("nll",),
+        share: float = plan.TRIAL_SHARE,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        prepared = _prepared(data, seed)
+        if not 0 < share <= 1:
+            raise ValueError(f"`share` must be above 0 and at most 1, got {share!r}.")
+        if space is None:
+            rows, context = len(prepared.parts[0]), prepared.context_features
+            first = first_trials(prepared.features, rows, context_features=context, device=device)
+            space = SearchSpace.for_data(prepared.train, context_features=context, recipes=first)
+        shape = (prepared.features, prepared.context_features)
+        if (space.features, space.context_features) != shape:
+            raise ValueError(
+                f"`space` is for {space.features} features and {space.context_features} context"
+                f" features, the data has {shape[0]} and {shape[1]}."
+            )
+        self.data, self.space = prepared, space
+        self.objectives = check_objectives(objectives)
+        self.share, self.seed = share, seed
+        self._rows = TrainData.of(prepared, device)
+
+    def __call__(self, trial: optuna.Trial) -> float | list[float]:
+        """Train the flow that the trial suggests.
+
+        Returns:
+            Validation NLL in nats a row, or one value an objective; nan, with which Optuna fails
+            the trial, if it is not finite or the flow does not invert (`nfopt:reason` says which).
+
+        Raises:
+            optuna.TrialPruned: If the study's pruner says so at a rung.
+        """
+        trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
+        candidate = describe(trial, self.space, self.seed)
+        return self._train(candidate)
+
+    def _train(self, candidate: Candidate) -> float | list[float]:
+        trial, several = candidate.trial, len(self.objectives) > 1
+
+        def on_rung(rung: Rung) -> set[int]:
+            report(trial.study, candidate, rung.fraction, rung.bests[0])
+            return {0} if not several and rung.fraction < 1.0 and trial.should_prune() else set()
+
+        (result,) = train_stack(
+            [candidate.spec],
+            [candidate.train],
+            [candidate.seed],
+            self._rows,
+            batches=seeds.derive(self.seed, seeds.BATCHES, candidate.number),
+            steps=max(1, round(self.share * candidate.train.steps)),
+            seconds=None,
+            on_rung=on_rung,
+        )[1]
+        names.write(trial, facts(candidate, result))
+        if result.status == "pruned":
+            raise optuna.TrialPruned(result.reason)
+        reason = fault(result)
+        if reason:
+            trial.set_user_attr(names.REASON, reason)
+            return [float("nan")] * len(self.objectives) if several else float("nan")
+        values = values_of(candidate, result.nll, self.objectives)
+        return values if several else values[0]
+
+
+def _prepared(data: Any, seed: int) -> Prepared:
+    if isinstance(data, Source):
+        return data.data
+    return data if isinstance(data, Prepared) else read(data, seed=seed).data

@@ -1,0 +1,131 @@
+"""How a search divides its time: pure arithmetic, every share a named constant.
+
+    |-- search: populations of equal length --|-- retrain: rounds --|-- score, save --|
+
+A trial's length is a property of its study (it is stored there, so that trials stay comparable over
+resumes): a share of the full steps where a number of trials is asked for, which makes a study
+repeatable, or seconds a population where only the time is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
+SEARCH_SHARE = 0.5  # of the time; the rest retrains and scores the finalists
+POPULATIONS = 8  # of full size that fit into the search
+FEWEST_STEPS = 300  # a member of a population takes at least; else the population is smaller
+TRIAL_SHARE = 0.25  # of the full steps that a trial takes, where steps count and not seconds
+RUNGS = (0.25, 0.5, 1.0)  # of a trial's length; below a quarter the order is noise
+START_SHARE = 0.6  # of a population's time must be left, or it is not begun
+TRIAL_OVERHEAD = 0.05  # seconds to ask and tell a trial, until it is measured
+GRACE = 0.25  # seconds over the end of the search after which a population is stopped
+
+POPULATION_CPU = (4, 8, 16)  # least, default, greatest
+POPULATION_CUDA = (8, 32, 64)
+BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if they are large enough
+
+FINALISTS = 4  # the best trials with distinct specs; the best recipe comes on top
+ROUNDS = ((FINALISTS + 1, 0.45), (1, 0.55))  # (finalists of a round, share of the retraining time)
+RESERVE = 0.03  # of the whole time, for scoring and saving
+RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
+
+SEARCH_ROWS = 200_000  # training rows of the search at most
+SEARCH_VAL_ROWS = 25_000  # validation rows of the search at most, where training rows are cut
+
+
+class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a study fixes once: the population's size and the length of a trial.
+
+    Attributes:
+        size: Members of a full population, P.
+        share: Of the full steps; or
+        seconds: of a full population. Exactly one of the two.
+    """
+
+    size: int
+    share: float | None = None
+    seconds: float | None = None
+
+    def steps_of(self, full: int) -> int:
+        """Steps of a trial, at most, whose full training takes `full`."""
+        return full if self.share is None else max(1, round(self.share * full))
+
+    def seconds_of(self, members: int) -> float | None:
+        """Seconds of a population of so many members, or None if steps count."""
+        return None if self.seconds is None else self.seconds * members / self.size
+
+
+@dataclass(frozen=True)
+class Times:
+    """When each phase must be over, in seconds since the call began.
+
+    Attributes:
+        search: End of the search.
+        retrain: End of the retraining.
+        total: End of everything.
+    """
+
+    search: float
+    retrain: float
+    total: float
+
+
+def times(total: float, already: float = 0.0) -> Times:
+    """Divide the seconds of a call.
+
+    Args:
+        total: Seconds of the whole call.
+        already: Seconds gone until the search could begin (loading the data).
+    """
+    reserve = min(max(RESERVE * total, RESERVE_SECONDS[0]), RESERVE_SECONDS[1], 0.2 * total)
+    left = max(0.0, total - reserve - already)
+    search = already + SEARCH_SHARE * left
+    return Times(search=search, retrain=total - reserve, total=total)
+
+
+def population_range(device: str) -> tuple[int, int, int]:
+    """Least, usual and greatest size of a population on a device."""
+    return POPULATION_CPU if device == "cpu" else POPULATION_CUDA
+
+
+def length(
+    *,
+    device: str,
+    trials: int | None,
+    search_seconds: float | None,
+    member_step_seconds: float | None = None,
+) -> Length:
+    """Choose the population's size and the length of a trial of a new study.
+
+    Args:
+        device: Its type: "cpu", "cuda", ...
+        trials: The budget in trials, or None.
+        search_seconds: Seconds of the search where there is no budget in trials.
+        member_step_seconds: Measured seconds of a step, a member of a stack, or None if unknown.
+    """
+    least, usual, most = population_range(device)
+    if trials is not None:
+        return Length(
+            size=min(usual, max(least, math.ceil(trials / BATCHES_OF_TRIALS))), share=TRIAL_SHARE
+        )
+    if search_seconds is None:
+        raise ValueError("`search_seconds` must be given where `trials` is not.")
+    seconds = max(search_seconds / POPULATIONS, 1e-3)
+    size = usual
+    if member_step_seconds is not None:
+        size = int(seconds / (FEWEST_STEPS * max(member_step_seconds, 1e-9)))
+    return Length(size=min(most, max(least, size)), seconds=seconds)
+
+
+def may_start(left: float, expected: float | None) -> bool:
+    """Say whether a population may begin.
+
+    Args:
+        left: Seconds left for the search.
+        expected: Seconds that it is expected to take, or None if unknown.
+    """
+    return left > 0 and (expected is None or left >= START_SHARE * expected)

@@ -1,0 +1,159 @@
+"""What a call gives back: a flow, its scores on validation and test data, and where it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from nfopt.data import Part, Prepared
+from nfopt.model import Flow, log_prob
+from nfopt.model.disk import versions
+
+GAP = 4.0  # joint standard errors between test and validation that are worth a warning
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean negative log-likelihood on the data's own scale.
+
+    Attributes:
+        nll: Nats a row, weighted where rows have weights.
+        nll_2se: Two standard errors of it.
+    """
+
+    nll: float
+    nll_2se: float
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A trained flow, chosen on validation data and scored once on test data.
+
+    Attributes:
+        flow: The flow, on the data's own scale; an ensemble where several members were asked for.
+        validation_nll: Nats a row.
+        validation_nll_2se: Two standard errors of it.
+        test_nll: Nats a row.
+        test_nll_2se: Two standard errors of it.
+        parameters: Weights that can receive a gradient, of all members.
+        seconds: Wall-clock seconds of the call.
+        out: The folder it was saved in, or None.
+        members: Test NLL of each member alone, in nats a row.
+        disagreement: Mean over the test rows of the members' standard deviation of log_prob, in
+            nats; 0 for one member.
+        warnings: One line each.
+    """
+
+    flow: Flow
+    validation_nll: float
+    validation_nll_2se: float
+    test_nll: float
+    test_nll_2se: float
+    parameters: int
+    seconds: float
+    out: Path | None
+    members: tuple[float, ...] = ()
+    disagreement: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "members": len(self.flow),
+            "validation_nll": self.validation_nll,
+            "validation_nll_2se": self.validation_nll_2se,
+            "test_nll": self.test_nll,
+            "test_nll_2se": self.test_nll_2se,
+            "disagreement": self.disagreement,
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+            "out": None if self.out is None else str(self.out),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult(FitResult):
+    """The flow that a search found, retrained.
+
+    Attributes:
+        study: An ordinary Optuna study.
+        trials: Its COMPLETE + PRUNED trials.
+        number: The trial that the flow comes from; None if it is the recipe, outside the study.
+    """
+
+    study: optuna.Study = None  # type: ignore[assignment]
+    trials: int = 0
+    number: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "study": self.study.study_name,
+            "trials": self.trials,
+            "best": {"number": self.number, "validation_nll": self.validation_nll},
+            "test_nll": self.test_nll,
+            "test_nll_2se": self.test_nll_2se,
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+            "out": None if self.out is None else str(self.out),
+        }
+
+
+@torch.no_grad()
+def member_scores(flow: Flow, part: Part) -> torch.Tensor:
+    """Log-density of a part's rows under each member, on the data's own scale: (K, n) float64."""
+    z = torch.from_numpy(part.z).to(flow.device)
+    context = None if part.context is None else torch.from_numpy(part.context).to(flow.device)
+    scores = torch.empty((len(flow), len(z)), dtype=torch.float64)
+    for stack in flow.stacks:
+        scores[list(stack.positions)] = log_prob(stack, z, context).double().cpu()
+    return scores + torch.from_numpy(part.logdet)
+
+
+def mixture(scores: torch.Tensor) -> torch.Tensor:
+    """Log-density of the members' mixture, (n,)."""
+    return scores.logsumexp(0) - math.log(len(scores))
+
+
+def score_of(scores: torch.Tensor, part: Part) -> Score:
+    """Average log-densities of a part's rows, shape (n,), to a score."""
+    weights = None if part.weights is None else torch.from_numpy(part.weights).double()
+    if weights is None:
+        spread = float(scores.std()) if len(scores) > 1 else math.nan
+        return Score(-float(scores.mean()), 2.0 * spread / math.sqrt(len(scores)))
+    share = weights / weights.sum()
+    mean = scores @ share
+    return Score(-float(mean), 2.0 * float(((scores - mean) * share).square().sum().sqrt()))
+
+
+def gap_text(validation: Score, test: Score) -> str | None:
+    """Say if test and validation are further apart than chance explains."""
+    joint = math.hypot(validation.nll_2se, test.nll_2se) / 2.0
+    gap = abs(test.nll - validation.nll)
+    if not gap > GAP * joint:
+        return None
+    return (
+        f"test NLL {test.nll:.4g} and validation NLL {validation.nll:.4g} are {gap / joint:.1f}"
+        " joint standard errors apart: the parts differ by more than chance, or a few rows dominate"
+    )
+
+
+def info_of(data: Prepared, validation: Score, test: Score, **more: Any) -> dict[str, Any]:
+    """Describe a flow for its flow.json."""
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "versions": versions(),
+        "scores": {
+            "validation_nll": validation.nll,
+            "validation_nll_2se": validation.nll_2se,
+            "test_nll": test.nll,
+            "test_nll_2se": test.nll_2se,
+        },
+        **more,
+    }

@@ -1,0 +1,224 @@
+"""A whole call: open the study, search, retrain, score, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import optuna
+
+from nfopt.data import Prepared
+from nfopt.recipes import first_trials
+from nfopt.space import SearchSpace
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import attributes as names
+from nfopt.study import costs, plan, seeds
+from nfopt.study.arguments import RUNS, Budget, check_name
+from nfopt.study.deliver import deliver
+from nfopt.study.events import Notice, OnEvent, Started, ignore
+from nfopt.study.finish import Retraining, choose_finalists
+from nfopt.study.loop import COUNTED, Search
+from nfopt.study.results import SearchResult
+from nfopt.study.source import Source
+from nfopt.study.stop import listening
+from nfopt.study.storage import Storage, clear_errors, mask_url, open_storage
+from nfopt.study.studies import (
+    Opened,
+    Wanted,
+    check_objectives,
+    length_of,
+    open_study,
+    stored_attributes,
+)
+from nfopt.training import TrainData
+
+Recipe = tuple[FlowSpec, TrainSpec]
+
+
+def run_search(
+    source: Source,
+    budget: Budget,
+    *,
+    study: str | None = None,
+    storage: Storage | None = None,
+    kind: str | None = None,
+    limits: Mapping[str, Any] | None = None,
+    space: SearchSpace | None = None,
+    encoding: str | None = None,
+    sampler: str | None = None,
+    objectives: Sequence[str] | None = None,
+    recipes: Sequence[Recipe] | None = None,
+    initial: Sequence[Recipe] = (),
+    seed: int = 0,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    on_event: OnEvent = ignore,
+    should_stop: Callable[[], bool] | None = None,
+    began: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchResult:
+    """Search, retrain, score and save.
+
+    Args:
+        source: The data.
+        budget: When to end.
+        study: Name; None: the data's. A study of that name in the storage is taken up again.
+        storage: A URL, an open storage, or None for the default.
+        kind: Of the space, see `SearchSpace.create`.
+        limits: Of the space.
+        space: A whole space instead.
+        encoding: "packed" or "bits"; None: bits while masks have at most 64.
+        sampler: "tpe", "nsga2" or "random"; None chooses.
+        objectives: "nll" and maybe "parameters", "inverse_cost".
+        recipes: First trials, the best first; None: those of `nfopt.recipes`.
+        initial: More first trials.
+        seed: Of everything random in a new study.
+        device: Where to train.
+        out: Folder for the flow; None: nfopt-runs/STUDY.
+        on_event: Told of everything.
+        should_stop: Asked about five times a second.
+        began: Clock time at which the call began; None: now.
+        clock: Seconds.
+
+    Raises:
+        KeyboardInterrupt: On SIGINT, SIGTERM or `should_stop`, with nothing left running.
+        StudyError: If study or storage do not fit.
+        ValueError: If an argument does not.
+    """
+    began = clock() if began is None else began
+    name = check_name(study or source.name, out)
+    if objectives is not None:
+        objectives = check_objectives(objectives)
+    data = source.data
+    rows, shape = len(data.parts[0]), {"context_features": data.context_features}
+    best = list(recipes or first_trials(data.features, rows, device=device, **shape))
+    first = [best[0], *initial, *best[1:]]
+    own_space = space is not None or kind is not None or bool(limits)
+    known = stored_attributes(name, storage)
+    if space is None and (own_space or known is None or names.SPACE not in known):
+        space = SearchSpace.for_data(data.train, kind=kind, limits=limits, recipes=first, **shape)
+    wanted = Wanted(
+        name=name,
+        data=source.described,
+        seed=seed,
+        space=space,
+        own_space=own_space,
+        sampler=sampler,
+        encoding=encoding,
+        objectives=None if objectives is None else tuple(objectives),
+    )
+    said: list[str] = list(data.warnings)
+
+    def tell(event: Any) -> None:
+        if isinstance(event, Notice):
+            said.append(event.text)
+        on_event(event)
+
+    opened_storage = open_storage(storage)
+    with clear_errors(storage, "failed"), listening(should_stop) as stop:
+        opened = open_study(wanted, opened_storage)
+        times = None if budget.seconds is None else plan.times(budget.seconds, clock() - began)
+        small = _search_data(data, opened.seed, device, tell)
+        length = _length(opened, best[0], small, budget, times, clock() - began)
+        opened.study.set_user_attr(
+            names.BUDGET, {"trials": budget.trials, "minutes": budget.minutes}
+        )
+        tell(
+            Started(
+                study=name,
+                storage=mask_url(storage),
+                sampler=str(opened.study.user_attrs[names.SAMPLER]),
+                population=length.size,
+                trials=_counted(opened.study),
+                budget_trials=budget.trials,
+                budget_seconds=budget.seconds,
+                resumed=opened.resumed,
+            )
+        )
+        Search(
+            study=opened.study,
+            space=opened.space,
+            data=small,
+            length=length,
+            seed=opened.seed,
+            stop=stop,
+            trials=budget.trials,
+            deadline=None if times is None else began + times.search,
+            first=first,
+            objectives=opened.objectives,
+            on_event=tell,
+            began=began,
+            clock=clock,
+        ).run()
+        finalists = choose_finalists(opened.study, best[0], opened.objectives)
+        deadline = None if times is None else began + times.retrain
+        return deliver(
+            opened.study,
+            finalists,
+            data,
+            Retraining(
+                data=TrainData.of(data, device),
+                seed=opened.seed,
+                stop=stop,
+                deadline=deadline,
+                rounds=plan.ROUNDS if budget.trials is None else plan.ROUNDS[:1],
+                on_event=tell,
+                began=began,
+                clock=clock,
+            ),
+            RUNS / name if out is None else Path(out),
+            said,
+        )
+
+
+def _counted(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=COUNTED))
+
+
+def _search_data(data: Prepared, seed: int, device: str, on_event: OnEvent) -> TrainData:
+    rows = len(data.parts[0])
+    if rows > plan.SEARCH_ROWS:
+        data = data.subsample(
+            plan.SEARCH_ROWS,
+            seeds.derive(seed, seeds.SUBSAMPLE),
+            val_rows=plan.SEARCH_VAL_ROWS,
+        )
+        on_event(
+            Notice(
+                f"the search uses {plan.SEARCH_ROWS:,} of {rows:,} training rows;"
+                " the retraining uses all"
+            )
+        )
+    return TrainData.of(data, device)
+
+
+def _length(
+    opened: Opened,
+    recipe: Recipe,
+    data: TrainData,
+    budget: Budget,
+    times: plan.Times | None,
+    already: float,
+) -> plan.Length:
+    """Take the length that the study has, or choose one and store it."""
+    if opened.length is not None:
+        return opened.length
+    device = data.x.device.type
+    step = None
+    seconds = None
+    if budget.trials is None and times is not None:
+        seconds = times.search - already
+        usual = plan.population_range(device)[1]
+        step = costs.measure_step(*recipe, data, usual)
+    length = plan.length(
+        device=device,
+        trials=budget.trials,
+        search_seconds=seconds,
+        member_step_seconds=step,
+    )
+    # of two workers that begin at once, the later one's choice holds for whoever comes next
+    opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
+    return length_of(opened.study.user_attrs) or length

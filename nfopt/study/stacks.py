@@ -1,0 +1,91 @@
+"""Train flows of one shape as one stack, each from a seed of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+import torch
+
+from nfopt.flows import Stack, build
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import seeds
+from nfopt.study.plan import RUNGS
+from nfopt.training import MemberResult, Progress, Rung, TrainData, round_trip_error, train
+
+OnRung = Callable[[Rung], Iterable[int]]
+
+
+def train_stack(
+    specs: Sequence[FlowSpec],
+    trains: Sequence[TrainSpec],
+    weights: Sequence[int],
+    data: TrainData,
+    *,
+    batches: int,
+    steps: int | None,
+    seconds: float | None,
+    on_rung: OnRung | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Stack, list[MemberResult]]:
+    """Build a stack and fit it.
+
+    Args:
+        specs: Flows of one shape.
+        trains: One a flow; batch sizes agree.
+        weights: Seeds of the weights, one a flow.
+        data: Rows, on the device to train on.
+        batches: Seed of batches and dropout.
+        steps: Optimiser steps, or None if seconds count.
+        seconds: Wall-clock seconds, or None; with `steps` too, whichever ends first.
+        on_rung: As in `nfopt.training.train`; None trains without rungs.
+        on_progress: As there.
+        should_stop: As there.
+
+    Returns:
+        The stack with each member's best weights, and how each ended. A lack of memory that even
+        one member alone meets is a failure of all, not an exception.
+    """
+    device = data.x.device
+    (stack,) = build(specs, [seeds.generator(seed) for seed in weights], device=device)
+    # members agree in steps; what each asks for as its full length stays in its TrainSpec
+    members = [msgspec.structs.replace(spec, steps=steps or spec.steps) for spec in trains]
+    if seconds is not None and not seconds > 0:
+        seconds = 1e-3
+    try:
+        results = train(
+            stack,
+            members,
+            data,
+            generator=seeds.generator(batches),
+            steps=steps,
+            seconds=seconds,
+            rungs=RUNGS if on_rung is not None else (1.0,),
+            on_rung=on_rung,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+    except torch.OutOfMemoryError:
+        return stack, [_failed(member, "out of memory") for member in range(len(stack))]
+    if any(r.status == "complete" and math.isnan(r.round_trip) for r in results):
+        errors = round_trip_error(stack, data.val, data.val_context).tolist()
+        results = [dataclasses.replace(r, round_trip=errors[r.member]) for r in results]
+    return stack, results
+
+
+def _failed(member: int, reason: str) -> MemberResult:
+    return MemberResult(
+        member=member,
+        status="failed",
+        reason=reason,
+        nll=math.inf,
+        nll_2se=math.nan,
+        steps=0,
+        best_step=0,
+        seconds=0.0,
+        curve=(),
+        round_trip=math.inf,
+    )

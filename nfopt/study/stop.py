@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM, turned into a question that loops ask."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether to stop: set by a signal, or by a caller's own `should_stop`.
+
+    Attributes:
+        reason: The signal's name, or None.
+    """
+
+    def __init__(self, asked: Callable[[], bool] | None = None) -> None:
+        self.reason: str | None = None
+        self._asked = asked
+
+    def __call__(self) -> bool:
+        """Say whether to stop."""
+        return self.reason is not None or (self._asked is not None and self._asked())
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it is time to stop."""
+        if self():
+            raise KeyboardInterrupt(self.reason or "stopped")
+
+
+@contextmanager
+def listening(asked: Callable[[], bool] | None = None) -> Iterator[Stop]:
+    """Note the first SIGINT or SIGTERM while the block runs; a second one interrupts at once.
+
+    In another thread than the main one, where Python allows no handlers, only `asked` counts.
+
+    Args:
+        asked: A caller's own question.
+    """
+    stop = Stop(asked)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if stop.reason is not None:
+            raise KeyboardInterrupt(signal.Signals(number).name)
+        stop.reason = signal.Signals(number).name
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            # None: a handler that was not set from Python; it can't be put back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,246 @@
+"""Make a study, or find it again and see that it is the same one."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage
+
+from nfopt.errors import StudyError
+from nfopt.model.disk import versions
+from nfopt.space import SearchSpace
+from nfopt.study import attributes as names
+from nfopt.study.batch import OBJECTIVES
+from nfopt.study.plan import Length
+from nfopt.study.samplers import SAMPLERS, StudySampler, choose
+from nfopt.study.storage import Storage, clear_errors, exists, mask_url, open_storage
+
+METRICS = {
+    "nll": "validation NLL (nats a row)",
+    "parameters": "parameters",
+    "inverse_cost": "inverse cost (million multiply-adds a row)",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller wants of a study; None leaves it to the study or to the default.
+
+    Attributes:
+        name: Of the study.
+        data: Description of the data, with `fingerprint`; see `nfopt.study.source`.
+        seed: Of the study.
+        space: What is to be searched.
+        own_space: The caller chose the space, so a resumed study must have the same one.
+        sampler: A key of `SAMPLERS`.
+        encoding: "packed" or "bits".
+        objectives: Of `OBJECTIVES`, `nll` among them.
+    """
+
+    name: str
+    data: Mapping[str, Any]
+    seed: int = 0
+    space: SearchSpace | None = None
+    own_space: bool = False
+    sampler: str | None = None
+    encoding: str | None = None
+    objectives: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study with what it was made with.
+
+    Attributes:
+        study: With its sampler.
+        space: What it searches.
+        objectives: Its values.
+        seed: Its seed.
+        length: The population's size and a trial's length, once they are known.
+        resumed: It existed before.
+    """
+
+    study: optuna.Study
+    space: SearchSpace
+    objectives: tuple[str, ...]
+    seed: int
+    length: Length | None
+    resumed: bool
+
+
+def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
+    """Check the names of the objectives.
+
+    Raises:
+        ValueError: If one is not known or twice there, or `nll` is missing.
+    """
+    chosen = tuple(objectives)
+    wrong = [name for name in chosen if name not in OBJECTIVES]
+    if wrong or "nll" not in chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"`objectives` must be of {', '.join(OBJECTIVES)}, each once and nll among them,"
+            f" got {', '.join(map(str, chosen)) or 'none'}."
+        )
+    return chosen
+
+
+def stored_attributes(name: str, storage: Storage | None) -> dict[str, Any] | None:
+    """Read a study's attributes, or None if there is no such study; makes nothing."""
+    if not exists(storage):
+        return None
+    with clear_errors(storage, "can't be opened"):
+        opened = open_storage(storage)
+        if name not in optuna.get_all_study_names(opened):
+            return None
+        study_id = opened.get_study_id_from_name(name)
+        return opened.get_study_user_attrs(study_id)
+
+
+def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
+    """Make a study, or resume it after a look at whether it is the same.
+
+    Args:
+        wanted: What the caller asks for.
+        storage: Open.
+
+    Raises:
+        StudyError: If the study has other data, another space, seed or objectives, or was not made
+            by nfopt; one line.
+    """
+    known = stored_attributes(wanted.name, storage)
+    if known is not None and names.SPACE in known:
+        return _resume(wanted, storage, known)
+    if wanted.space is None:
+        raise ValueError("`space` must be given for a new study.")
+    objectives = check_objectives(wanted.objectives or ("nll",))
+    sampler, space = choose(wanted.space, wanted.sampler, wanted.encoding)
+    study = optuna.create_study(
+        study_name=wanted.name,
+        storage=storage,
+        sampler=StudySampler(sampler, wanted.seed, space),
+        directions=["minimize"] * len(objectives),
+        load_if_exists=True,
+    )
+    if study.get_trials(deepcopy=False) or len(study.directions) != len(objectives):
+        raise StudyError(
+            f"`study` {wanted.name!r} was not made by nfopt search: choose another name."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names([METRICS[name] for name in objectives])
+    attributes = {
+        names.DATA: dict(wanted.data),
+        names.STUDY_SEED: wanted.seed,
+        names.SAMPLER: sampler,
+        names.OBJECTIVES: list(objectives),
+        names.VERSIONS: versions(),
+        names.SPACE: json.loads(space.to_json()),  # last: it says that the study is complete
+    }
+    for key, value in attributes.items():
+        study.set_user_attr(key, value)
+    return Opened(study, space, objectives, wanted.seed, None, resumed=False)
+
+
+def _resume(wanted: Wanted, storage: BaseStorage, known: dict[str, Any]) -> Opened:
+    _same_data(wanted, known)
+    space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
+    encoding = wanted.encoding or space.plan.encoding
+    if wanted.own_space and wanted.space is not None:
+        _, given = choose(wanted.space, wanted.sampler, encoding)
+        if given.to_json() != space.to_json():
+            raise StudyError(
+                f"`study` {wanted.name!r} was made with another `space`"
+                f"{_differences(given, space)}: leave `space` out to go on with it, or choose"
+                " another name."
+            )
+    elif space.encoded(encoding).to_json() != space.to_json():
+        raise StudyError(
+            f"`study` {wanted.name!r} was made with the encoding {space.plan.encoding!r},"
+            f" not {encoding!r}: choose another name."
+        )
+    objectives = tuple(known.get(names.OBJECTIVES, ["nll"]))
+    if wanted.objectives is not None and tuple(wanted.objectives) != objectives:
+        raise StudyError(
+            f"`study` {wanted.name!r} was made with the objectives {', '.join(objectives)}, not"
+            f" {', '.join(wanted.objectives)}: choose another name."
+        )
+    study = load(wanted.name, storage, sampler=wanted.sampler)
+    if wanted.sampler is not None and wanted.sampler != known.get(names.SAMPLER):
+        study.set_user_attr(names.SAMPLER, wanted.sampler)
+    seed = int(known.get(names.STUDY_SEED, 0))
+    return Opened(study, space, objectives, seed, length_of(known), resumed=True)
+
+
+def _same_data(wanted: Wanted, known: dict[str, Any]) -> None:
+    before = known.get(names.DATA, {})
+    if before.get("fingerprint") == wanted.data.get("fingerprint"):
+        return
+    parts = []
+    for key, value in wanted.data.items():
+        if key not in ("fingerprint", "source") and before.get(key) != value:
+            parts.append(f"{key} was {_short(before.get(key))}, now {_short(value)}")
+    said = "; ".join(parts[:3]) or "same shape, other values"
+    raise StudyError(
+        f"`study` {wanted.name!r} was made with other data ({said}): choose another study name."
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _differences(given: SearchSpace, known: SearchSpace) -> str:
+    if given.kind != known.kind:
+        return f" (kind {known.kind!r}, not {given.kind!r})"
+    keys = sorted(key for key in known.limits if known.limits[key] != given.limits.get(key))
+    return f" ({', '.join(keys)})" if keys else ""
+
+
+def length_of(attributes: Mapping[str, Any]) -> Length | None:
+    """Read the population's size and a trial's length, once they are known."""
+    found = attributes.get(names.POPULATION)
+    return None if found is None else msgspec.convert(found, Length)
+
+
+def load(name: str, storage: BaseStorage, *, sampler: str | None = None) -> optuna.Study:
+    """Load a study with the sampler that it was made with, or with another one."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    known = study.user_attrs
+    if names.SPACE not in known:
+        raise StudyError(f"`study` {name!r} was not made by nfopt search.")
+    space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
+    chosen = sampler or known.get(names.SAMPLER, "random")
+    if chosen not in SAMPLERS:
+        raise StudyError(f"`study` {name!r} has the sampler {chosen!r}, which this nfopt lacks.")
+    study.sampler = StudySampler(chosen, int(known.get(names.STUDY_SEED, 0)), space)
+    return study
+
+
+def load_study(name: str, storage: Storage | None = None) -> optuna.Study:
+    """Load a study with the sampler that it was made with.
+
+    Args:
+        name: Of the study.
+        storage: A URL, an open storage, or None for the default.
+
+    Raises:
+        StudyError: If there is no such study, or it was not made by nfopt.
+    """
+    missing = f"`study` {name!r} is not in `storage` {mask_url(storage)}"
+    if not exists(storage):
+        raise StudyError(f"{missing}: there is no such file.")
+    with clear_errors(storage, "can't be opened"):
+        opened = open_storage(storage)
+        known = optuna.get_all_study_names(opened)
+        if name in known:
+            return load(name, opened)
+    listed = ", ".join(sorted(known)[:5]) + (", ..." if len(known) > 5 else "")
+    raise StudyError(f"{missing}: it has {listed or 'no study'}.")
