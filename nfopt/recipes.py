@@ -6,8 +6,13 @@ that `studies/recipe` names; that script prints the comparison behind each of th
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from nfopt.spec import (
     LU,
+    Activation,
     Autoregressive,
     Conditioner,
     Coupling,
@@ -21,7 +26,8 @@ DEPTH = 6
 WIDTH = 128
 BINS = 8
 BATCH = 256
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-3
+ACTIVATION: Activation = "silu"
 
 
 def recipe(
@@ -44,7 +50,23 @@ def first_trials(
 ) -> list[tuple[FlowSpec, TrainSpec]]:
     """Return what a study tries first: the recipe, then variants that win on some tables."""
     flow, train = recipe(features, rows, context_features=context_features, device=device)
-    return [(flow, train)]
+
+    def trained(**changes: Any) -> TrainSpec:
+        return msgspec.structs.replace(train, **changes)
+
+    other = 0.15 if train.dropout == 0 else 0.0
+    slim = autoregressive(features, depth=4, width=64, context_features=context_features)
+    deep = autoregressive(features, depth=10, width=96, context_features=context_features)
+    trials = [
+        (flow, train),
+        (flow, trained(dropout=other)),
+        (slim, trained(dropout=0.1)),
+        (deep, train),
+        (flow, trained(learning_rate=2 * LEARNING_RATE, batch_size=2 * train.batch_size)),
+    ]
+    if features > 1:
+        trials.insert(1, (couplings(features, context_features=context_features), train))
+    return trials
 
 
 def autoregressive(
@@ -55,7 +77,7 @@ def autoregressive(
     layers: list[Layer] = []
     for number in range(depth):
         order = forth if number % 2 == 0 else forth[::-1]
-        conditioner = Conditioner(width=width)
+        conditioner = Conditioner(width=width, activation=ACTIVATION)
         layers += [LU(), Autoregressive(order=order, map=Spline(BINS), conditioner=conditioner)]
     return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
 
@@ -69,7 +91,11 @@ def couplings(
         mask = "".join("CT"[(feature + number) % 2] for feature in range(features))
         layers += [
             LU(),
-            Coupling(mask=mask, map=Spline(BINS), conditioner=Conditioner(width=width)),
+            Coupling(
+                mask=mask,
+                map=Spline(BINS),
+                conditioner=Conditioner(width=width, activation=ACTIVATION),
+            ),
         ]
     return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
 
