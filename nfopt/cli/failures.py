@@ -55,7 +55,12 @@ OPTIONS = frozenset(
         "weights",
     }
 )
-_OTHER_WORDS = {"`header": "`--no-header", "`groups`": "`--split group:COLUMN`"}
+_OTHER_WORDS = {
+    "`groups`": "`--split group:COLUMN`",
+    "`header`": "`--no-header`",
+    "`path`": "MODEL",
+    "`data`": "DATA",
+}
 
 _SECRET = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")
 
@@ -63,6 +68,11 @@ _SECRET = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")
 def say(text: str) -> None:
     """Write one line to standard error, whatever characters are in it."""
     typer.echo(one_line(text), err=True)
+
+
+def warn(text: str) -> None:
+    """Write a warning in one line."""
+    say(f"Warning: {in_options(text)}")
 
 
 def one_line(text: str) -> str:
@@ -119,6 +129,9 @@ def run(command: Callable[[], object], args: Sequence[str]) -> int:
         say("Error: " + without_secrets(_usage(error), args))
         return MISTAKE
     except BrokenPipeError:
+        _forget_stdout()
+        return NO_READER
+    except SystemExit:  # typer's own answer where standard output is closed
         _forget_stdout()
         return NO_READER
     except (KeyboardInterrupt, typer.Abort) as error:
@@ -184,7 +197,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
         def in_one_line(message, category, filename, lineno, file=None, line=None):  # type: ignore[no-untyped-def]
             if issubclass(category, DataWarning):
-                say(f"Warning: {in_options(str(message))}")
+                warn(str(message))
             else:
                 show(message, category, filename, lineno, file, line)
 

@@ -40,10 +40,10 @@ def score(
     check_target(out)
     import numpy as np
 
-    from nfopt import api
     from nfopt.data import load_rows
+    from nfopt.model import Flow
 
-    flow = api.load(model)
+    flow = Flow.load(model)
     values, given = load_rows(
         data,
         columns=flow.columns,
@@ -116,9 +116,9 @@ def sample(
     check_target(out)
     import numpy as np
 
-    from nfopt import api
+    from nfopt.model import Flow
 
-    flow = api.load(model)
+    flow = Flow.load(model)
     given = _context(flow, context)
     many = rows if rows is not None else (1000 if given is None or len(given) == 1 else len(given))
     if given is not None:

@@ -257,11 +257,11 @@ Encoding = Annotated[
     ),
 ]
 Space = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="KIND|FILE.toml",
-        help="What is searched: coupling, layers, adjacency or full (all of them; the default), or "
-        "a TOML file of limits such as depth = [1, 4].",
+        metavar="KIND|FILE.toml|KEY=VALUE",
+        help="What is searched: coupling, layers, adjacency or full (all of them; the default); a "
+        "TOML file of limits; or a limit such as depth=[1,4]. May be given several times.",
         rich_help_panel=SEARCH,
     ),
 ]

@@ -30,6 +30,9 @@ PHASES = {"search": "searching", "retrain": "retraining", "fit": "training"}
 @contextmanager
 def showing() -> Iterator[OnEvent]:
     """Give the callback that shows what happens, for as long as the block runs."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the events say it in our words
     if not sys.stderr.isatty():
         yield Lines(lambda text: print(text, file=sys.stderr, flush=True)).tell
         return
@@ -98,7 +101,7 @@ class Bar:
             phase = PHASES.get(event.phase, event.phase)
             self._progress.update(
                 self._task,
-                description=one_line(f"{phase} {event.members} x {event.what}"),
+                description=one_line(f"{phase} {event.members} x {brief(event.what)}"),
                 total=1.0,
                 completed=event.share,
                 told=f"{_nll(event.nll)}, {clock_text(event.seconds)}".lstrip(", "),
@@ -120,7 +123,7 @@ def line_of(event: Event) -> str:
             phase = PHASES.get(event.phase, event.phase)
             told = f", {_nll(event.nll)}" if event.nll is not None else ""
             return (
-                f"{phase} {event.members} x {event.what}: {event.share:.0%}{told}, "
+                f"{phase} {event.members} x {brief(event.what)}: {event.share:.0%}{told}, "
                 f"{clock_text(event.seconds)}"
             )
         case events.BatchTold():
@@ -162,6 +165,11 @@ def _started(event: object) -> str:
 def count(number: int, thing: str) -> str:
     """Write a number and its noun: 1 trial, 2 trials."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def brief(text: str, length: int = 48) -> str:
+    """Cut a text that would fill the line."""
+    return text if len(text) <= length else text[: length - 3].rstrip(" ,(") + "..."
 
 
 def clock_text(seconds: float) -> str:

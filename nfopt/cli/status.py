@@ -34,7 +34,7 @@ def status(
         return
     found: list[dict[str, Any]] = []
     if exists(storage):
-        with clear_errors(storage):
+        with clear_errors(storage, "failed"):
             found = _list(storage)
     if as_json:
         results.print_json({"storage": _masked(storage), "studies": found})
@@ -57,11 +57,11 @@ def _list(storage: str | None) -> list[dict[str, Any]]:
 
 
 def _one(name: str, storage: str | None, as_json: bool) -> None:
-    from nfopt import api
+    from nfopt.study import load_study
     from nfopt.study.storage import clear_errors
 
-    with clear_errors(storage):
-        study = api.load_study(name, storage)
+    with clear_errors(storage, "failed"):
+        study = load_study(name, storage)
         told = describe(study) | {"storage": _masked(storage)}
         if as_json:
             results.print_json(told)

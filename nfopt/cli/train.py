@@ -11,7 +11,7 @@ import typer
 
 from nfopt.cli import options as o
 from nfopt.cli import results
-from nfopt.cli.failures import resumable
+from nfopt.cli.failures import resumable, warn
 from nfopt.cli.progress import count, showing
 
 if TYPE_CHECKING:
@@ -23,7 +23,15 @@ def search(
     minutes: o.Minutes = None,
     trials: o.Trials = None,
     out: o.Out = None,
-    seed: o.Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=o.whole("seed", 0),
+            metavar="N",
+            help="Of everything random. Without it: the study's, and 0 for a new one.",
+            rich_help_panel=o.RUN,
+        ),
+    ] = None,
     device: o.Device = None,
     threads: o.Threads = None,
     as_json: o.Json = False,
@@ -85,12 +93,13 @@ def search(
                 sampler=sampler,
                 encoding=encoding,
                 objectives=None if objectives is None else o.words(objectives, "objectives"),
-                initial=read_specs(initial),
+                initial=[str(path) for path in initial or ()],
                 device=device,
                 threads=threads,
                 seed=seed,
                 out=out,
                 on_event=watched.through(show),
+                on_warning=warn,
                 **from_data,
             )
     if as_json:
@@ -155,6 +164,7 @@ def fit(
                 seed=seed,
                 out=out,
                 on_event=show,
+                on_warning=warn,
                 **from_data,
             )
     if as_json:
@@ -267,29 +277,3 @@ def check_folder(path: Path | None) -> None:
         raise o.wrong("out", f"can't be made: {str(place)!r} is a file")
     if not os.access(place, os.W_OK | os.X_OK):
         raise o.wrong("out", f"can't be written: no permission in folder {str(place)!r}")
-
-
-def read_specs(paths: list[Path] | None) -> list[Any]:
-    """Read flows from JSON files: FlowSpecs, or the members of a saved flow.
-
-    Raises:
-        typer.BadParameter: If a file can't be read, or is neither.
-    """
-    import msgspec
-
-    from nfopt.spec import FlowSpec
-
-    found = []
-    for path in paths or []:
-        try:
-            text = path.read_text(encoding="utf-8")
-            raw = msgspec.json.decode(text)
-            if isinstance(raw, dict) and isinstance(raw.get("members"), list):
-                text = msgspec.json.encode(raw["members"][0]).decode()
-            found.append(FlowSpec.from_json(text))
-        except OSError as error:
-            raise o.wrong("initial", f"{str(path)!r} can't be read: {error.strerror}") from None
-        except (ValueError, msgspec.MsgspecError, IndexError) as error:
-            reason = str(error).rstrip(".")
-            raise o.wrong("initial", f"{str(path)!r} is no flow: {reason}") from None
-    return found
