@@ -61,7 +61,8 @@ class LULayer(StackLayer):
         self.columns = torch.from_numpy(order).to(device).unsqueeze(1)
         self.eye = torch.eye(features, device=device, dtype=dtype)
 
-    def _triangles(self, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+    def triangles(self, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Return L, U and the logarithm of U's diagonal: (P, D, D), (P, D, D), (P, D)."""
         matrix = weights["matrix"]
         off = maps.soft_clip(matrix, self.bound)
         log_diagonal = maps.soft_clip(matrix.diagonal(dim1=1, dim2=2), maps.LOG_LIMIT)
@@ -73,7 +74,7 @@ class LULayer(StackLayer):
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
     ) -> tuple[Tensor, Tensor | float]:
         """Multiply; an incoming permutation is applied to the matrix's columns, not to the rows."""
-        lower, upper, log_diagonal = self._triangles(weights)
+        lower, upper, log_diagonal = self.triangles(weights)
         matrix = lower @ upper
         if self.moved:
             matrix = matrix.gather(2, self.columns.expand_as(matrix))
@@ -86,7 +87,7 @@ class LULayer(StackLayer):
 
     def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
         """Solve the two triangles."""
-        lower, upper, _ = self._triangles(weights)
+        lower, upper, _ = self.triangles(weights)
         state = state - weights["bias"].unsqueeze(-1)
         state = torch.linalg.solve_triangular(lower, state, upper=False, unitriangular=True)
         solved: Tensor = torch.linalg.solve_triangular(upper, state, upper=True)
