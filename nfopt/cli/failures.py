@@ -65,6 +65,18 @@ _OTHER_WORDS = {
 _SECRET = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")
 
 
+class Ended(Exception):
+    """A command was ended from outside and has said so.
+
+    Attributes:
+        code: The exit code.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 def say(text: str) -> None:
     """Write one line to standard error, whatever characters are in it."""
     typer.echo(one_line(text), err=True)
@@ -131,6 +143,8 @@ def run(command: Callable[[], object], args: Sequence[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return NO_READER
+    except Ended as error:
+        return error.code
     except SystemExit:  # typer's own answer where standard output is closed
         _forget_stdout()
         return NO_READER
@@ -174,7 +188,7 @@ def resumable(how: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         say(how())
-        raise typer.Exit(code_of(error)) from None
+        raise Ended(code_of(error)) from None
 
 
 def code_of(error: BaseException) -> int:

@@ -38,15 +38,22 @@ def showing() -> Iterator[OnEvent]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Column
 
-    console = Console(stderr=True, highlight=False)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[told]}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[told]}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn(
+            "{task.fields[what]}",
+            markup=False,
+            style="dim",
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    console = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
         yield Bar(bar).tell
 
 
@@ -91,20 +98,26 @@ class Bar:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("reading the data", total=None, told="")
+        self._task = progress.add_task("reading the data", total=None, told="", what="")
+        self._budget: float | None = None
 
     def tell(self, event: Event) -> None:
         """Move the bar, or write a line above it."""
         from nfopt.study import events
 
+        if isinstance(event, events.Started):
+            self._budget = event.budget_seconds
         if isinstance(event, events.Training):
-            phase = PHASES.get(event.phase, event.phase)
+            # with a time for the whole call the bar is its share, else that of this training
+            share = event.share if self._budget is None else event.seconds / self._budget
+            nll = "" if event.nll is None else f"log-likelihood {-event.nll:.3f}, "
             self._progress.update(
                 self._task,
-                description=one_line(f"{phase} {event.members} x {brief(event.what)}"),
+                description=f"{_phase(event)} {count(event.members, 'flow')}",
                 total=1.0,
-                completed=event.share,
-                told=f"{_nll(event.nll)}, {clock_text(event.seconds)}".lstrip(", "),
+                completed=min(share, 1.0),
+                told=nll + clock_text(event.seconds),
+                what=one_line(event.what),
             )
         elif text := line_of(event):
             self._progress.console.print(one_line(text), markup=False, soft_wrap=True)
@@ -120,11 +133,10 @@ def line_of(event: Event) -> str:
         case events.Started():
             return _started(event)
         case events.Training():
-            phase = PHASES.get(event.phase, event.phase)
             told = f", {_nll(event.nll)}" if event.nll is not None else ""
             return (
-                f"{phase} {event.members} x {brief(event.what)}: {event.share:.0%}{told}, "
-                f"{clock_text(event.seconds)}"
+                f"{_phase(event)} {count(event.members, 'flow')} ({brief(event.what)}): "
+                f"{event.share:.0%}{told}, {clock_text(event.seconds)}"
             )
         case events.BatchTold():
             best = ""
@@ -154,7 +166,8 @@ def _started(event: object) -> str:
     if event.budget_trials is not None:
         budget.append(count(event.budget_trials, "trial"))
     if event.budget_seconds is not None:
-        budget.append(f"{event.budget_seconds / 60:g} minutes")
+        minutes = event.budget_seconds / 60
+        budget.append("1 minute" if minutes == 1 else f"{minutes:g} minutes")
     how = f"resumes with {count(event.trials, 'trial')}" if event.resumed else "is new"
     return (
         f"study {event.study!r} {how} in {event.storage}: {event.sampler}, "
@@ -174,6 +187,7 @@ def brief(text: str, length: int = 48) -> str:
 
 def clock_text(seconds: float) -> str:
     """Write a time: 45 s, 3:07, 1:02:33."""
+    seconds = max(seconds, 0.0)
     if seconds < 59.5:
         return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

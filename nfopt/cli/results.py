@@ -100,11 +100,11 @@ def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
     pairs += [
         (
             "validation log-likelihood",
-            _score(result.validation_nll, result.validation_nll_2se, "it was chosen by this"),
+            _score(result.validation_nll, result.validation_nll_2se, "on which it was chosen"),
         ),
         (
             "test log-likelihood",
-            _score(result.test_nll, result.test_nll_2se, "on rows that no step has seen"),
+            _score(result.test_nll, result.test_nll_2se, "on rows never seen before"),
         ),
     ]
     if len(flow) > 1:
