@@ -158,10 +158,11 @@ def line_of(event: Event) -> str:
             return ""
 
 
-def _started(event: object) -> str:
-    from nfopt.study.events import Started
+def _phase(event: Training) -> str:
+    return PHASES.get(event.phase, event.phase)
 
-    assert isinstance(event, Started)
+
+def _started(event: Started) -> str:
     budget = []
     if event.budget_trials is not None:
         budget.append(count(event.budget_trials, "trial"))

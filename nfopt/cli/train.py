@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import resumable, warn
-from nfopt.cli.progress import count, showing
+from nfopt.cli.progress import showing
 
 if TYPE_CHECKING:
     from nfopt.study.events import Event, OnEvent
@@ -78,7 +78,7 @@ def search(
         strict=strict,
     )
     watched = Watched()
-    with resumable(lambda: watched.how_to_resume(storage)):
+    with resumable(watched.how_to_resume):
         check_folder(out)
         from nfopt import api
 
@@ -233,8 +233,6 @@ class Watched:
 
     study: str | None = None
     storage: str = ""
-    trials: int = 0
-    _seen: list[Any] = field(default_factory=list)
 
     def through(self, show: OnEvent) -> OnEvent:
         """Give a callback that looks at an event and hands it on."""
@@ -243,20 +241,18 @@ class Watched:
             from nfopt.study import events
 
             if isinstance(event, events.Started):
-                self.study, self.storage, self.trials = event.study, event.storage, event.trials
-            elif isinstance(event, events.BatchTold):
-                self.trials = event.trials
+                self.study, self.storage = event.study, event.storage
             show(event)
 
         return look
 
-    def how_to_resume(self, storage: str | None) -> str:
+    def how_to_resume(self) -> str:
         """Say what is kept and how to go on."""
         if self.study is None:
             return "Interrupted before the search began: nothing was stored."
         return (
-            f"Interrupted: study {self.study!r} keeps {count(self.trials, 'trial')} in "
-            f"{self.storage}; the same command goes on with it."
+            f"Interrupted: study {self.study!r} keeps its trials in {self.storage}; the same "
+            "command goes on with it."
         )
 
 
