@@ -35,7 +35,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (models.score, "nfopt score nfopt-runs/data new.csv --out scores.csv"),
     (models.sample, "nfopt sample nfopt-runs/data --rows 1000 --out new.parquet"),
     (status.status, "nfopt status data"),
-    (models.export, "nfopt export nfopt-runs/data --to zuko --out zuko-flow"),
+    (models.export, "nfopt export nfopt-runs/data --to zuko"),
 )
 for command, example in COMMANDS:
     app.command(help=_paragraphs(command), epilog=f"Example: {example}")(command)

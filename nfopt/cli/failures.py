@@ -38,6 +38,7 @@ OPTIONS = frozenset(
         "encoding",
         "initial",
         "log",
+        "member",
         "members",
         "minutes",
         "objectives",
@@ -59,6 +60,8 @@ _OTHER_WORDS = {
     "`groups`": "`--split group:COLUMN`",
     "`header`": "`--no-header`",
     "`path`": "MODEL",
+    "`flow`": "MODEL",
+    "`directory`": "`--out`",
     "`data`": "DATA",
 }
 

@@ -11,7 +11,7 @@ import typer
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import say
-from nfopt.cli.rows import check_target, write_rows
+from nfopt.cli.output import check_folder, check_target, write_rows
 
 RowsOut = Annotated[
     Path | None,
@@ -152,9 +152,31 @@ def _context(flow: Any, source: str | None) -> Any:
 def export(
     model: o.ModelArgument,
     to: Annotated[
-        str, typer.Option(parser=o.one_of("to", "zuko"), metavar="zuko", help="What to make.")
+        str,
+        typer.Option(parser=o.one_of("to", "zuko"), metavar="zuko", help="For which library."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to put it.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", show_default=False, help="A folder. Without it: MODEL/zuko."),
+    ] = None,
+    member: Annotated[
+        int | None,
+        typer.Option(
+            parser=o.whole("member", 0),
+            metavar="K",
+            help="Which flow of an ensemble, from 0; other libraries have no ensembles.",
+        ),
+    ] = None,
 ) -> None:
-    """Hand a flow over to another library."""
-    raise NotImplementedError
+    """Hand a flow on to another library: an ordinary zuko flow with the same log_prob.
+
+    The folder holds a Python file, weights as safetensors and the structure as JSON; it loads
+    without nfopt. A layer that the library lacks is refused before any work.
+    """
+    check_folder(out)
+    from nfopt.export import write_zuko
+    from nfopt.model import Flow
+
+    flow = Flow.load(model)
+    place = write_zuko(flow, model / "zuko" if out is None else out, member=member)
+    typer.echo(f"A {to} flow is in {place}. In Python, there: from zuko_flow import load; load()")

@@ -20,7 +20,7 @@ from nfopt.cli.failures import in_options, one_line
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from nfopt.study.events import Event, OnEvent
+    from nfopt.study.events import Event, OnEvent, Started, Training
 
 PAUSE = 30.0  # seconds between lines about a training that goes on, without a terminal
 BATCH_PAUSE = 5.0  # seconds between lines about populations that are done

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from nfopt.study import FitResult, SearchResult
 
+SCORES = (
+    "Log-likelihoods are means in nats a row on the data's own scale. The flow was chosen on the "
+    "validation rows; the test rows were never seen before."
+)
 WIDE = 120  # columns where standard output is no terminal
 
 
@@ -100,12 +104,9 @@ def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
     pairs += [
         (
             "validation log-likelihood",
-            _score(result.validation_nll, result.validation_nll_2se, "on which it was chosen"),
+            with_error(-result.validation_nll, result.validation_nll_2se),
         ),
-        (
-            "test log-likelihood",
-            _score(result.test_nll, result.test_nll_2se, "on rows never seen before"),
-        ),
+        ("test log-likelihood", with_error(-result.test_nll, result.test_nll_2se)),
     ]
     if len(flow) > 1:
         alone = [f"{-nll:.3f}" for nll in result.members]
@@ -125,10 +126,7 @@ def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
         ]
         pairs += [("next" if not n else "", command) for n, command in enumerate(following)]
     show_pairs(title, pairs)
-
-
-def _score(nll: float, error: float, what: str) -> str:
-    return f"{with_error(-nll, error)} nats a row ({what})"
+    console().print(SCORES, style="dim")
 
 
 def with_error(mean: float, error: float) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +10,7 @@ import typer
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import resumable, warn
+from nfopt.cli.output import check_folder
 from nfopt.cli.progress import showing
 
 if TYPE_CHECKING:
@@ -254,22 +253,3 @@ class Watched:
             f"Interrupted: study {self.study!r} keeps its trials in {self.storage}; the same "
             "command goes on with it."
         )
-
-
-def check_folder(path: Path | None) -> None:
-    """Refuse a folder that can't be written, before any work.
-
-    Raises:
-        typer.BadParameter: If it is a file, stands in one, or there is no permission.
-    """
-    if path is None:
-        return
-    if path.exists() and not path.is_dir():
-        raise o.wrong("out", f"must be a folder, but {str(path)!r} is a file")
-    place = path
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise o.wrong("out", f"can't be made: {str(place)!r} is a file")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise o.wrong("out", f"can't be written: no permission in folder {str(place)!r}")

@@ -1,4 +1,4 @@
-"""Rows of numbers to a file or to standard output: CSV, Parquet or NPY by the ending."""
+"""Where a command writes: folders and files looked at before any work, and rows of numbers."""
 
 from __future__ import annotations
 
@@ -37,6 +37,25 @@ def check_target(path: Path | None) -> None:
         raise wrong("out", f"needs a folder that exists: there is no {str(folder)!r}")
     if not os.access(folder, os.W_OK):
         raise wrong("out", f"can't be written: no permission in folder {str(folder)!r}")
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a folder that can't be written, before any work.
+
+    Raises:
+        typer.BadParameter: If it is a file, stands in one, or there is no permission.
+    """
+    if path is None:
+        return
+    if path.exists() and not path.is_dir():
+        raise wrong("out", f"must be a folder, but {str(path)!r} is a file")
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise wrong("out", f"can't be made: {str(place)!r} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise wrong("out", f"can't be written: no permission in folder {str(place)!r}")
 
 
 def write_rows(values: NDArray[Any], columns: Sequence[str], path: Path | None) -> None:
