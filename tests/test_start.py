@@ -61,9 +61,6 @@ def test_version_matches_the_installed_package() -> None:
     assert importlib.metadata.version("nfopt") == nfopt.__version__
 
 
-@pytest.mark.xfail(
-    raises=ModuleNotFoundError, strict=True, reason="model, study and api are being written"
-)
 def test_every_public_name_is_there() -> None:
     import nfopt
 

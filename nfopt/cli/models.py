@@ -12,6 +12,7 @@ from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import say
 from nfopt.cli.output import check_folder, check_target, write_rows
+from nfopt.cli.reading import one_of, whole, wrong
 
 RowsOut = Annotated[
     Path | None,
@@ -86,7 +87,7 @@ def sample(
         typer.Option(
             "--rows",
             "-n",
-            parser=o.whole("rows", 1),
+            parser=whole("rows", 1),
             metavar="N",
             help="How many. Without it: 1000, or one for each row of --context.",
         ),
@@ -95,7 +96,7 @@ def sample(
     seed: Annotated[
         int | None,
         typer.Option(
-            parser=o.whole("seed", 0),
+            parser=whole("seed", 0),
             metavar="N",
             help="The same seed gives the same rows; without it, fresh ones.",
         ),
@@ -123,7 +124,7 @@ def sample(
     many = rows if rows is not None else (1000 if given is None or len(given) == 1 else len(given))
     if given is not None:
         if len(given) not in (1, many):
-            raise o.wrong(
+            raise wrong(
                 "rows",
                 f"must be {len(given):,}, as many as --context has (or 1 there), got {many:,}",
             )
@@ -141,11 +142,11 @@ def _context(flow: Any, source: str | None) -> Any:
 
     if flow.context_columns and source is None:
         named = ", ".join(flow.context_columns)
-        raise o.wrong("context", f"must be a table with the columns {named}: the flow needs them")
+        raise wrong("context", f"must be a table with the columns {named}: the flow needs them")
     if source is None:
         return None
     if not flow.context_columns:
-        raise o.wrong("context", "is not for this flow: it was trained without context")
+        raise wrong("context", "is not for this flow: it was trained without context")
     return load_rows(source, columns=flow.context_columns)[0]
 
 
@@ -153,7 +154,7 @@ def export(
     model: o.ModelArgument,
     to: Annotated[
         str,
-        typer.Option(parser=o.one_of("to", "zuko"), metavar="zuko", help="For which library."),
+        typer.Option(parser=one_of("to", "zuko"), metavar="zuko", help="For which library."),
     ],
     out: Annotated[
         Path | None,
@@ -162,7 +163,7 @@ def export(
     member: Annotated[
         int | None,
         typer.Option(
-            parser=o.whole("member", 0),
+            parser=whole("member", 0),
             metavar="K",
             help="Which flow of an ensemble, from 0; other libraries have no ensembles.",
         ),
@@ -179,4 +180,4 @@ def export(
 
     flow = Flow.load(model)
     place = write_zuko(flow, model / "zuko" if out is None else out, member=member)
-    typer.echo(f"A {to} flow is in {place}. In Python, there: from zuko_flow import load; load()")
+    typer.echo(f"Written: {place} and its weights; in Python, there: from zuko_flow import load")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nfopt.cli.options import wrong
+from nfopt.cli.reading import wrong
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +36,17 @@ def check_target(path: Path | None) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise wrong("out", f"needs a folder that exists: there is no {str(folder)!r}")
-    if not os.access(folder, os.W_OK):
-        raise wrong("out", f"can't be written: no permission in folder {str(folder)!r}")
+    _try(folder)
+
+
+def _try(folder: Path) -> None:
+    """Make something there; permissions alone don't tell (a read-only disk, an administrator)."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".nfopt-", dir=folder):
+            pass
+    except OSError as error:
+        reason = f"folder {str(folder)!r}: {error.strerror}"
+        raise wrong("out", f"can't be written: {reason}") from None
 
 
 def check_folder(path: Path | None) -> None:
@@ -54,8 +64,7 @@ def check_folder(path: Path | None) -> None:
         place = place.parent
     if not place.is_dir():
         raise wrong("out", f"can't be made: {str(place)!r} is a file")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise wrong("out", f"can't be written: no permission in folder {str(place)!r}")
+    _try(place)
 
 
 def write_rows(values: NDArray[Any], columns: Sequence[str], path: Path | None) -> None:

@@ -12,6 +12,7 @@ from nfopt.cli import results
 from nfopt.cli.failures import resumable, warn
 from nfopt.cli.output import check_folder
 from nfopt.cli.progress import showing
+from nfopt.cli.reading import data_options, whole, words
 
 if TYPE_CHECKING:
     from nfopt.study.events import Event, OnEvent
@@ -25,7 +26,7 @@ def search(
     seed: Annotated[
         int | None,
         typer.Option(
-            parser=o.whole("seed", 0),
+            parser=whole("seed", 0),
             metavar="N",
             help="Of everything random. Without it: the study's, and 0 for a new one.",
             rich_help_panel=o.RUN,
@@ -65,7 +66,7 @@ def search(
     winner is chosen on validation rows and scored once on test rows. A search that was stopped goes
     on when the same command is given again.
     """
-    from_data = o.data_options(
+    from_data = data_options(
         columns=columns,
         context=context,
         bounds=bounds,
@@ -91,7 +92,7 @@ def search(
                 space=space,
                 sampler=sampler,
                 encoding=encoding,
-                objectives=None if objectives is None else o.words(objectives, "objectives"),
+                objectives=None if objectives is None else words(objectives, "objectives"),
                 initial=[str(path) for path in initial or ()],
                 device=device,
                 threads=threads,
@@ -113,7 +114,7 @@ def fit(
     members: Annotated[
         int,
         typer.Option(
-            parser=o.whole("members", 1),
+            parser=whole("members", 1),
             metavar="K",
             help="Flows trained side by side from different seeds and used as one ensemble.",
             rich_help_panel=o.RUN,
@@ -138,7 +139,7 @@ def fit(
 
     Without --minutes it trains for the recipe's own number of steps.
     """
-    from_data = o.data_options(
+    from_data = data_options(
         columns=columns,
         context=context,
         bounds=bounds,
@@ -177,7 +178,7 @@ def retrain(
     trial: Annotated[
         int,
         typer.Option(
-            parser=o.whole("trial", 0), metavar="N", help="Number of the trial (see nfopt status)."
+            parser=whole("trial", 0), metavar="N", help="Number of the trial (see nfopt status)."
         ),
     ],
     out: o.Out = None,
@@ -192,7 +193,7 @@ def retrain(
     seed: Annotated[
         int | None,
         typer.Option(
-            parser=o.whole("seed", 0), metavar="N", help="Of the weights.", rich_help_panel=o.RUN
+            parser=whole("seed", 0), metavar="N", help="Of the weights.", rich_help_panel=o.RUN
         ),
     ] = None,
     device: o.Device = None,
