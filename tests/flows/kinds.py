@@ -66,7 +66,9 @@ def parents(features: int, member: int) -> tuple[tuple[int, ...], ...]:
     placed = order(features, member)
     chosen: list[tuple[int, ...]] = [()] * features
     for k, feature in enumerate(placed):
-        chosen[feature] = tuple({placed[j] for j in (k - 1, k // 2 - member) if 0 <= j < k})
+        chosen[feature] = tuple(
+            {placed[j] for j in (k - 1 - member, k // 2 - member) if 0 <= j < k}
+        )
     return tuple(chosen)
 
 
@@ -190,8 +192,8 @@ def trained(kind: str, features: int, context: int = 0) -> Stack:
     x, given = rows(96, features, context)
     if stack.theta.numel() == 0:
         return stack
-    optimiser = torch.optim.Adam([stack.theta], lr=0.02)
-    for _ in range(24 if features < 64 else 12):
+    optimiser = torch.optim.Adam([stack.theta], lr=0.03)
+    for _ in range(16 if features < 64 else 8):
         optimiser.zero_grad()
         (-stack.log_prob(x, given).mean(1).sum()).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
