@@ -50,7 +50,8 @@ class PlanarLayer(_WholeSpace):
         wanted = F.softplus(along + SHIFT) + SLACK - 1
         square = (w * w).sum(1, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny ** 0.5)
         moved = u + (wanted - along) * w / square
-        return moved, (moved * w).sum(1, keepdim=True)
+        # large weights round: the slope must stay above zero all the same
+        return moved, (moved * w).sum(1, keepdim=True).clamp_min(SLACK - 1)
 
     def forward(
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
