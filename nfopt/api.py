@@ -33,7 +33,7 @@ from nfopt.study import (
     run_retrain,
     run_search,
 )
-from nfopt.study.arguments import RUNS, check_minutes, check_name
+from nfopt.study.arguments import RUNS, check_flows, check_minutes, check_name
 from nfopt.study.events import OnEvent, ignore
 from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
 from nfopt.study.run import Recipe
@@ -143,6 +143,7 @@ def search(
             drop_rows=drop_rows,
             strict=strict,
         )
+        check_flows([flow for flow, _ in flows], source.data, "initial")
         train = _recipe(source, device)[1]
         return run_search(
             source,
@@ -243,6 +244,7 @@ def fit(
             strict=strict,
         )
         best = _recipe(source, device)
+        check_flows([spec for spec, _ in given], source.data, "flow")
         if given:
             best = (given[0][0], given[0][1] or best[1])
         return run_fit(

@@ -60,7 +60,6 @@ _OTHER_WORDS = {
     "`groups`": "`--split group:COLUMN`",
     "`header`": "`--no-header`",
     "`path`": "MODEL",
-    "`flow`": "MODEL",
     "`directory`": "`--out`",
     "`data`": "DATA",
 }

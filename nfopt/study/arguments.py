@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from nfopt.data import Prepared
+from nfopt.spec import FlowSpec
 from nfopt.study import plan
 
 RUNS = Path("nfopt-runs")
@@ -44,7 +47,9 @@ class Budget:
 
 def check_minutes(minutes: float | None) -> None:
     """Raise ValueError unless the minutes are positive and finite, or None."""
-    if minutes is not None and not 0 < minutes < float("inf"):
+    given: object = minutes
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if given is not None and not (number and 0 < float(minutes or 0) < float("inf")):
         raise ValueError(f"`minutes` must be positive and finite, got {minutes!r}.")
 
 
@@ -53,6 +58,26 @@ def check_name(name: str, out: str | Path | None) -> str:
     if not name or (out is None and (name in (".", "..") or "/" in name or "\\" in name)):
         raise ValueError(f"`study` must be a name without slashes, got {name!r}.")
     return name
+
+
+def check_flows(flows: Sequence[FlowSpec], data: Prepared, argument: str) -> None:
+    """Refuse a flow for other data; a search would leave it out without a word.
+
+    Args:
+        flows: What a caller gave.
+        data: What they are for.
+        argument: Its name, for the message.
+
+    Raises:
+        ValueError: If features or context columns are not as many.
+    """
+    wanted = (data.features, data.context_features)
+    for flow in flows:
+        if (flow.features, flow.context_features) != wanted:
+            raise ValueError(
+                f"`{argument}` must be for {wanted[0]} features and {wanted[1]} context columns as"
+                f" the data has, got a flow for {flow.features} and {flow.context_features}."
+            )
 
 
 def check_device(device: str | None) -> str:
