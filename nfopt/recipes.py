@@ -101,9 +101,9 @@ def couplings(
 
 
 def training(features: int, rows: int, *, device: str = "cpu") -> TrainSpec:
-    """AdamW under a cosine, about a hundred passes over the rows; dropout where rows are few."""
+    """AdamW under a cosine, about 150 passes over the rows; dropout where rows are few."""
     batch = BATCH if device == "cpu" else 4 * BATCH
-    steps = min(max(100 * rows // batch, 1500), 20_000)
+    steps = min(max(150 * rows // batch, 1500), 20_000)
     return TrainSpec(
         learning_rate=LEARNING_RATE, batch_size=batch, steps=steps, dropout=_dropout(features, rows)
     )

@@ -24,6 +24,8 @@ from nfopt.study.stacks import train_stack
 from nfopt.study.stop import Stop
 from nfopt.training import Progress, TrainData
 
+RECIPE_PLACE = 2  # among the finalists, from 0: a round of three or more has the recipe in it
+
 
 @dataclass(frozen=True)
 class Finalist:
@@ -76,7 +78,7 @@ def choose_finalists(
         count: Trials to choose.
 
     Returns:
-        Finalists, the best first; the recipe last unless it is among the best.
+        Finalists, the best first; the recipe third unless it is among the best.
     """
     place = list(objectives).index("nll")
     trials = [
@@ -97,9 +99,11 @@ def choose_finalists(
         if len(chosen) < count and (trial.state is TrialState.COMPLETE or not chosen):
             spec, train = names.specs_of(trial)
             chosen.setdefault(spec.digest(), Finalist(trial.number, spec, train))
-    if recipe[0].digest() not in chosen:
-        chosen["recipe"] = Finalist(recipe_trial, *recipe)
-    return list(chosen.values())
+    finalists = list(chosen.values())
+    # a trial may have the recipe's flow and another training
+    if recipe_trial is None or recipe_trial not in [each.number for each in finalists]:
+        finalists.insert(RECIPE_PLACE, Finalist(recipe_trial, *recipe))
+    return finalists
 
 
 @dataclass
@@ -112,8 +116,7 @@ class Retraining:
         stop: Asked while training.
         deadline: Clock time at which it must be over, or None. A flow is never trained for longer
             than its full steps: past them a small table is learnt by heart.
-        rounds: Finalists of each round, and its share of the time. Without a deadline, only the
-            first.
+        rounds: Finalists of each round, and its share of the time.
         on_event: Told of the progress.
         began: Clock time of the whole call's start.
         clock: Seconds.
@@ -124,7 +127,7 @@ class Retraining:
     seed: int
     stop: Stop
     deadline: float | None = None
-    rounds: Sequence[tuple[int, float]] = plan.ROUNDS
+    rounds: Sequence[tuple[int, float]] = ((plan.FINALISTS + 1, 1.0),)
     on_event: OnEvent = ignore
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
@@ -143,9 +146,7 @@ class Retraining:
         """
         trained: list[Trained] = []
         left = list(finalists)
-        rounds = self.rounds if self.deadline is not None else self.rounds[:1]
-        if len(left) == 1:
-            rounds = [(1, 1.0)]
+        rounds = self.rounds if len(left) > 1 else [(1, 1.0)]
         for number, (count, _) in enumerate(rounds):
             left = left[:count]
             seconds = None

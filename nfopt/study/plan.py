@@ -15,21 +15,22 @@ from dataclasses import dataclass
 import msgspec
 
 DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
-SEARCH_SHARE = 0.5  # of the time; the rest retrains and scores the finalists
-POPULATIONS = 8  # of full size that fit into the search
-FEWEST_STEPS = 300  # a member of a population takes at least; else the population is smaller
-TRIAL_SHARE = 0.25  # of the full steps that a trial takes, where steps count and not seconds
+SEARCH_SHARE = 0.45  # of the time; the rest retrains and scores the finalists
+POPULATIONS = 10  # at least, that fit into the search
+TRIAL_SHARE = 0.25  # of a full training that a trial takes, if the time allows
 RUNGS = (0.25, 0.5, 1.0)  # of a trial's length; below a quarter the order is noise
 START_SHARE = 0.6  # of a population's time must be left, or it is not begun
-TRIAL_OVERHEAD = 0.05  # seconds to ask and tell a trial, until it is measured
+TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured
 GRACE = 0.25  # seconds over the end of the search after which a population is stopped
 
-POPULATION_CPU = (4, 8, 16)  # least, default, greatest
+POPULATION_CPU = (1, 8, 16)  # least, default, greatest
 POPULATION_CUDA = (8, 32, 64)
+FEWEST_TOGETHER = 4  # members of a population where trials are counted
 BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if they are large enough
+FEWEST_BY_TRIALS = 4  # members of a population then: a later call may ask for many more trials
 
-FINALISTS = 4  # the best trials with distinct specs; the best recipe comes on top
-ROUNDS = ((FINALISTS + 1, 0.45), (1, 0.55))  # (finalists of a round, share of the retraining time)
+FINALISTS = 3  # the best trials with distinct specs; the best recipe comes on top
+RACE_SHARE = 0.3  # of the retraining time for a first round of two, if full trainings do not fit
 RESERVE = 0.03  # of the whole time, for scoring and saving
 RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
 
@@ -44,11 +45,13 @@ class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         size: Members of a full population, P.
         share: Of the full steps; or
         seconds: of a full population. Exactly one of the two.
+        full: Seconds of the recipe's full training as measured, or None if seconds do not count.
     """
 
     size: int
     share: float | None = None
     seconds: float | None = None
+    full: float | None = None
 
     def steps_of(self, full: int) -> int:
         """Steps of a trial, at most, whose full training takes `full`."""
@@ -97,28 +100,53 @@ def length(
     device: str,
     trials: int | None,
     search_seconds: float | None,
-    member_step_seconds: float | None = None,
+    full_seconds: float | None = None,
 ) -> Length:
     """Choose the population's size and the length of a trial of a new study.
+
+    Where time is short, populations are small (down to single trials) rather than trials: one of
+    less than a quarter of a full training says little about the whole.
 
     Args:
         device: Its type: "cpu", "cuda", ...
         trials: The budget in trials, or None.
         search_seconds: Seconds of the search where there is no budget in trials.
-        member_step_seconds: Measured seconds of a step, a member of a stack, or None if unknown.
+        full_seconds: Measured seconds of the recipe's full training, a member of a stack, or None.
     """
     least, usual, most = population_range(device)
     if trials is not None:
-        return Length(
-            size=min(usual, max(least, math.ceil(trials / BATCHES_OF_TRIALS))), share=TRIAL_SHARE
-        )
+        size = max(FEWEST_BY_TRIALS, math.ceil(trials / BATCHES_OF_TRIALS))
+        return Length(size=min(usual, size), share=TRIAL_SHARE)
     if search_seconds is None:
         raise ValueError("`search_seconds` must be given where `trials` is not.")
     seconds = max(search_seconds / POPULATIONS, 1e-3)
-    size = usual
-    if member_step_seconds is not None:
-        size = int(seconds / (FEWEST_STEPS * max(member_step_seconds, 1e-9)))
-    return Length(size=min(most, max(least, size)), seconds=seconds)
+    if full_seconds is None:
+        return Length(size=usual, seconds=seconds)
+    fitting = int(seconds / max(TRIAL_SHARE * full_seconds, 1e-9))
+    size = min(most, max(least, fitting))
+    # with time to spare, more populations rather than trials beyond a full training
+    return Length(size=size, seconds=min(seconds, size * full_seconds), full=full_seconds)
+
+
+def rounds(
+    seconds: float | None, full_seconds: float | None, *, finalists: int = FINALISTS + 1
+) -> tuple[tuple[int, float], ...]:
+    """Say how many finalists each round of retraining has, and its share of the time.
+
+    As many as can be trained in full, in one round; else a race of two, whose winner is trained
+    for the rest.
+
+    Args:
+        seconds: Left for retraining, or None if steps count.
+        full_seconds: Of one full training, or None if unknown.
+        finalists: There are.
+    """
+    if seconds is None:
+        return ((finalists, 1.0),)
+    fitting = 2 if not full_seconds else int(seconds / full_seconds)
+    if fitting >= 2:
+        return ((min(fitting, finalists), 1.0),)
+    return ((min(2, finalists), RACE_SHARE), (1, 1 - RACE_SHARE))
 
 
 def may_start(left: float, expected: float | None) -> bool:

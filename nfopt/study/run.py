@@ -164,7 +164,11 @@ def run_search(
                 seed=opened.seed,
                 stop=stop,
                 deadline=deadline,
-                rounds=plan.ROUNDS if budget.trials is None else plan.ROUNDS[:1],
+                rounds=plan.rounds(
+                    None if deadline is None else deadline - clock(),
+                    length.full,
+                    finalists=len(finalists),
+                ),
                 on_event=tell,
                 began=began,
                 clock=clock,
@@ -207,17 +211,17 @@ def _length(
     if opened.length is not None:
         return opened.length
     device = data.x.device.type
-    step = None
+    full = None
     seconds = None
     if budget.trials is None and times is not None:
         seconds = times.search - already
         usual = plan.population_range(device)[1]
-        step = costs.measure_step(*recipe, data, usual)
+        full = recipe[1].steps * costs.measure_step(*recipe, data, usual)
     length = plan.length(
         device=device,
         trials=budget.trials,
         search_seconds=seconds,
-        member_step_seconds=step,
+        full_seconds=full,
     )
     # of two workers that begin at once, the later one's choice holds for whoever comes next
     opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
