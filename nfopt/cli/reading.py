@@ -34,7 +34,7 @@ def names(texts: Sequence[str] | None, option: str) -> list[Selector] | None:
     return found
 
 
-def limits(texts: Sequence[str] | None) -> dict[str, tuple[float | None, float | None]] | None:
+def bounds_of(texts: Sequence[str] | None) -> dict[str, tuple[float | None, float | None]] | None:
     """Read `COL=LOW:HIGH`; an end that is left out is open.
 
     Raises:
@@ -154,7 +154,7 @@ def data_options(
     return {
         "columns": names(columns, "columns"),
         "context": names(context, "context"),
-        "bounds": limits(bounds),
+        "bounds": bounds_of(bounds),
         "log": names(log, "log"),
         "weights": one[0] if one else None,
         "groups": groups,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from nfopt.cli import run
@@ -15,6 +16,7 @@ from nfopt.data import load, prepare, split
 from nfopt.flows import build
 from nfopt.model import Flow
 from nfopt.recipes import autoregressive
+from nfopt.spec import FlowSpec, TrainSpec
 
 TINY = """
 kind = "coupling"
@@ -24,7 +26,20 @@ hidden_layers = 1
 maps = "affine"
 steps = 40
 """
-SEARCH = ("search", "data.csv", "--minutes", "0.1", "--space", "tiny.toml", "--threads", "1")
+SEARCH = ("search", "data.csv", "--space", "tiny.toml", "--threads", "1")
+
+
+def tiny_recipes(patch: pytest.MonkeyPatch) -> None:
+    """Put a flow that trains in no time in the place of the recipes."""
+
+    def recipe(
+        features: int, rows: int, *, context_features: int = 0, device: str = "cpu"
+    ) -> tuple[FlowSpec, TrainSpec]:
+        flow = autoregressive(features, depth=1, width=8, context_features=context_features)
+        return flow, TrainSpec(steps=40, batch_size=64)
+
+    patch.setattr("nfopt.api.recipe", recipe)
+    patch.setattr("nfopt.study.run.first_trials", lambda *args, **more: [recipe(*args, **more)])
 
 
 def furnish(folder: Path, *, study: bool) -> None:
@@ -44,9 +59,11 @@ def furnish(folder: Path, *, study: bool) -> None:
         Flow.of(stack, data.preprocessing, {"name": name}).save(folder / name)
     if study:
         words = [*SEARCH, "--study", "toy", "--trials", "2", "--out", str(folder / "found")]
-        words[1], words[5] = str(folder / "data.csv"), str(folder / "tiny.toml")
+        words[1], words[3] = str(folder / "data.csv"), str(folder / "tiny.toml")
         words += ["--storage", f"sqlite:///{folder}/nfopt-runs/nfopt.db", "--json"]
-        assert run(words) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            tiny_recipes(patch)
+            assert run(words) == 0
 
 
 def snapshot(folder: Path) -> dict[str, str]:

@@ -247,7 +247,7 @@ def test_a_call_says_it_in_one_line(
 
 
 # In a process of its own: what the shell sees.
-@pytest.mark.parametrize("words", ["search magik", "fit data.csv --minutes -1", "sample hollow"])
+@pytest.mark.parametrize("words", ["fit data.csv --minutes -1", "sample hollow"])
 def test_the_shell_sees_it_too(words: str, unchanged: Path) -> None:
     code = "from nfopt.cli import main\nmain()"
     done = subprocess.run(
