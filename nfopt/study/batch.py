@@ -64,9 +64,15 @@ def ask(study: optuna.Study, space: SearchSpace, seed: int) -> Candidate:
         seed: Of the study.
     """
     trial = study.ask()
-    # first of all, so that a trial of a process that dies now can be told from one that lives
-    trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
-    return describe(trial, space, seed)
+    try:
+        # first of all, so that a trial of a process that dies now can be told from one that lives
+        trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
+        return describe(trial, space, seed)
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
+        if "fixed_params" in study.get_trials(deepcopy=False)[trial.number].system_attrs:
+            requeue(study, trial.number)  # it came from the queue
+        raise
 
 
 def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
@@ -245,7 +251,7 @@ def requeue(study: optuna.Study, number: int) -> None:
     """Put a failed trial's parameters into the queue; one that has none leaves nothing behind."""
     old = study.get_trials(deepcopy=False)[number]
     kept = {k: v for k, v in old.user_attrs.items() if k == names.FIRST}
-    params = old.params or old.system_attrs.get("fixed_params", {})
+    params = old.system_attrs.get("fixed_params", {}) | old.params
     if params:
         study.enqueue_trial(params, user_attrs={names.RETRY_OF: number, **kept})
 

@@ -48,11 +48,10 @@ def space_of(
 
 def flows_of(given: Sequence[Flows] | Flows) -> list[tuple[FlowSpec, TrainSpec | None]]:
     """Read flows that were given as specs, pairs or JSON files."""
-    single = isinstance(given, FlowSpec | str | os.PathLike)
-    if single or (isinstance(given, tuple) and [type(x) for x in given] == [FlowSpec, TrainSpec]):
-        given = [given]  # type: ignore[list-item]
+    pair = isinstance(given, tuple) and [type(part) for part in given] == [FlowSpec, TrainSpec]
+    many: Any = [given] if pair or isinstance(given, FlowSpec | str | os.PathLike) else given
     found: list[tuple[FlowSpec, TrainSpec | None]] = []
-    for one in given:
+    for one in many:
         if isinstance(one, FlowSpec):
             found.append((one, None))
         elif isinstance(one, str | os.PathLike):

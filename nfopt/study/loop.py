@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -120,7 +121,10 @@ class Search:
             # those that other processes train will count
             running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             others = [t for t in running if (w := names.Worker.of(t)) is not None and w.alive()]
-            size = min(size, max(0, self.trials - self.counted() - len(others)))
+            open_trials = max(0, self.trials - self.counted() - len(others))
+            # few trials are shared among the first ones that are still to lead a population
+            fair = max(1, open_trials // max(1, len(self._pending())))
+            size = min(size, open_trials, fair)
         if size and self.deadline is not None:
             expected = self.length.seconds_of(size)
             if expected is None and self._member_seconds is not None:
@@ -143,23 +147,26 @@ class Search:
 
     def _enqueue_first(self, count: int) -> None:
         """Queue the next first trial, and those of its shape, unless something waits already."""
-        trials = self.study.get_trials(deepcopy=False)
-        if any(trial.state is TrialState.WAITING for trial in trials):
+        if self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             return
+        for position, params in next(iter(self._pending().values()), [])[:count]:
+            self.study.enqueue_trial(params, user_attrs={names.FIRST: position})
+
+    def _pending(self) -> dict[tuple[object, ...], list[tuple[int, dict[str, Any]]]]:
+        """Positions and parameters of the first trials that were never asked, by their shape."""
+        trials = self.study.get_trials(deepcopy=False)
         done = {trial.user_attrs.get(names.FIRST) for trial in trials}
-        shape: dict[str, object] | None = None
+        pending: dict[tuple[object, ...], list[tuple[int, dict[str, Any]]]] = {}
         for position, (spec, train) in enumerate(self.first):
-            if position in done or count == 0:
+            if position in done:
                 continue
             try:
                 params = self.space.params_of(spec, train)
             except ValueError:
                 continue  # outside the user's limits; the best recipe is a finalist all the same
-            own: dict[str, object] = {name: params[name] for name in self.space.shape_parameters}
-            if shape is None or own == shape:
-                shape = own
-                self.study.enqueue_trial(params, user_attrs={names.FIRST: position})
-                count -= 1
+            shape = tuple(params[name] for name in self.space.shape_parameters)
+            pending.setdefault(shape, []).append((position, params))
+        return pending
 
     # ------------------------------------------------------------------------------------- training
 

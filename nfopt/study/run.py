@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ def run_search(
     known = stored_attributes(name, storage)
     if space is None and (own_space or known is None or names.SPACE not in known):
         space = SearchSpace.for_data(data.train, kind=kind, limits=limits, recipes=first, **shape)
+    _check_initial(initial, space, known)
     wanted = Wanted(
         name=name,
         data=source.described,
@@ -176,6 +178,19 @@ def run_search(
             RUNS / name if out is None else Path(out),
             said,
         )
+
+
+def _check_initial(
+    initial: Sequence[Recipe], space: SearchSpace | None, known: Mapping[str, Any] | None
+) -> None:
+    """Refuse flows that the study could not ask for."""
+    if space is None:
+        space = SearchSpace.from_json(json.dumps((known or {})[names.SPACE]))
+    for number, (spec, train) in enumerate(initial, 1):
+        try:
+            space.params_of(spec, train)
+        except ValueError as error:
+            raise ValueError(f"`initial` flow {number} can't be tried: {error}") from None
 
 
 def _counted(study: optuna.Study) -> int:

@@ -1,0 +1,192 @@
+"""Who is retrained, who wins, and how the winner is scored."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState, create_trial
+
+from nfopt.data import Part
+from nfopt.errors import StudyError
+from nfopt.model import Flow
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import Source, finish
+from nfopt.study import attributes as names
+from nfopt.study.finish import Finalist, Retraining, choose_finalists
+from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
+from nfopt.study.stacks import train_stack
+from nfopt.study.stop import Stop
+from nfopt.training import TrainData
+
+from .conftest import BEST, TRAIN, flow
+
+
+def study_of(*trials: tuple[FlowSpec, TrialState, float | None, dict[str, Any]]) -> optuna.Study:
+    study = optuna.create_study()
+    for spec, state, value, more in trials:
+        known = {names.SPEC: spec.to_json(), names.TRAIN: TRAIN.to_json()} | more
+        study.add_trial(create_trial(state=state, value=value, user_attrs=known))
+    return study
+
+
+DONE, CUT, BAD = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+A, B, C, D = (flow("CTC", width=width) for width in (4, 5, 6, 7))
+
+
+def numbers(study: optuna.Study, count: int = 2) -> set[int | None]:
+    return {each.number for each in choose_finalists(study, BEST, count=count)}
+
+
+def test_the_best_with_distinct_specs_and_the_recipe() -> None:
+    study = study_of(
+        (A, DONE, 2.0, {}),
+        (B, DONE, 1.0, {}),
+        (B, DONE, 1.1, {}),
+        (C, DONE, 3.0, {}),
+        (D, CUT, 0.5, {}),
+        (D, BAD, None, {}),
+        (BEST[0], DONE, 9.0, {names.FIRST: 0}),
+    )
+    assert numbers(study) == {0, 1, 6}
+    assert numbers(study, count=1) == {1, 6}
+    assert numbers(study, count=10) == {0, 1, 3, 6}
+    assert choose_finalists(study, BEST)[0].number == 1
+
+
+def test_a_recipe_among_the_best_is_there_once() -> None:
+    study = study_of((BEST[0], DONE, 1.0, {names.FIRST: 0}), (A, DONE, 2.0, {}))
+    assert [each.number for each in choose_finalists(study, BEST)] == [0, 1]
+
+
+def test_another_training_of_the_recipes_flow_does_not_replace_it() -> None:
+    study = study_of((BEST[0], DONE, 1.0, {}), (BEST[0], DONE, 2.0, {names.FIRST: 0}))
+    assert numbers(study) == {0, 1}
+
+
+def test_without_trials_there_is_the_recipe() -> None:
+    (only,) = choose_finalists(study_of((A, BAD, None, {})), BEST)
+    assert (only.number, only.spec, only.train) == (None, *BEST)
+
+
+def test_where_nothing_is_complete_the_best_pruned_one() -> None:
+    study = study_of((A, CUT, 2.0, {}), (B, CUT, 1.0, {}))
+    assert numbers(study) == {1, None}
+
+
+def test_trials_of_others_are_no_finalists() -> None:
+    study = optuna.create_study()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert numbers(study) == {None}
+
+
+def retraining(source: Source, **more: Any) -> Retraining:
+    return Retraining(data=TrainData.of(source.data), seed=0, stop=Stop(), **more)
+
+
+def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
+    return [Finalist(number, spec, train) for number, spec in enumerate(specs)]
+
+
+def test_the_lowest_validation_nll_wins(source: Source) -> None:
+    idle = TRAIN.__class__(steps=40, batch_size=64, learning_rate=1e-7)
+    good = Finalist(1, flow("CTC", "TCT"), TRAIN)
+    best = retraining(source).run([*finalists(A, train=idle), good])
+    assert best.finalist is good
+    assert best.steps == TRAIN.steps
+
+
+def test_flows_that_do_not_invert_or_have_no_density_are_passed_over(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled: dict[str, Any] = {"round_trip": 1.0, "nll": -100.0}
+
+    def witness(*arguments: Any, **more: Any) -> Any:
+        stack, results = train_stack(*arguments, **more)
+        if arguments[0][0] == A:
+            results = [type(r)(**(vars(r) | spoiled)) for r in results]
+        return stack, results
+
+    monkeypatch.setattr(finish, "train_stack", witness)
+    assert retraining(source).run(finalists(A, B)).finalist.spec == B
+    spoiled = {"nll": math.nan}
+    assert retraining(source).run(finalists(A, B)).finalist.spec == B
+    with pytest.raises(StudyError, match=r"None of 1 retrained flows.*not finite"):
+        retraining(source).run(finalists(A))
+
+
+def test_seeds_are_fresh_and_repeatable(source: Source) -> None:
+    first, second = retraining(source).all(finalists(A) * 2)
+    assert first.seed != second.seed
+    assert first.nll != second.nll
+    assert [each.nll for each in retraining(source).all(finalists(A) * 2)] == [
+        first.nll,
+        second.nll,
+    ]
+
+
+def test_a_race_trains_the_winner_longer(source: Source) -> None:
+    long = TRAIN.__class__(steps=100_000, batch_size=64)
+    now = [0.0]
+
+    def clock() -> float:  # each look takes a hundredth of a second
+        now[0] += 0.01
+        return now[0]
+
+    seen: list[tuple[int, float | None]] = []
+
+    def witness(*arguments: Any, **more: Any) -> Any:
+        seen.append((len(arguments[0]), more["seconds"]))
+        now[0] += more["seconds"]
+        return train_stack(*arguments, **(more | {"seconds": None, "steps": 2}))
+
+    run = retraining(source, deadline=10.0, rounds=((2, 0.4), (1, 0.6)), clock=clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "train_stack", witness)
+        run.run(finalists(A, flow("TCC", width=4), B, train=long))
+    # A and the second share their shape; B is left out of the first round
+    assert [members for members, _ in seen] == [2, 1]
+    assert seen[0][1] == pytest.approx(4.0, abs=0.1)
+    assert seen[1][1] == pytest.approx(6.0, abs=0.1)
+
+
+def test_stop_ends_the_retraining(source: Source) -> None:
+    run = retraining(source)
+    run.stop = Stop(lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(finalists(A))
+
+
+def test_scores_are_those_of_the_flow(source: Source) -> None:
+    data = source.data
+    trained = retraining(source).all(finalists(A, B))
+    specs, weights = [t.finalist.spec for t in trained], [t.weights for t in trained]
+    model = Flow(specs, weights, data.preprocessing)
+    part = data.parts[2]
+    values = data.preprocessing.inverse(part.z.astype(np.float64))
+    density = model.log_prob(values)
+    score = score_of(mixture(member_scores(model, part)), part)
+    assert score.nll == pytest.approx(-density.mean(), abs=1e-5)
+    assert score.nll_2se == pytest.approx(2 * density.std(ddof=1) / len(density) ** 0.5, abs=1e-5)
+
+
+def test_weighted_scores() -> None:
+    scores = torch.tensor([1.0, 2.0, 3.0, 10.0], dtype=torch.float64)
+    zeros = np.zeros((4, 1), dtype=np.float32)
+    plain = score_of(scores[:3], Part(z=zeros[:3], logdet=np.zeros(3)))
+    weights = np.array([1, 1, 1, 0], dtype=np.float32)
+    weighted = score_of(scores, Part(z=zeros, logdet=np.zeros(4), weights=weights))
+    assert plain.nll == weighted.nll == -2.0
+    assert weighted.nll_2se == pytest.approx(2 * math.sqrt(2) / 3)
+
+
+def test_a_gap_between_test_and_validation_is_told() -> None:
+    assert gap_text(Score(1.0, 0.2), Score(1.5, 0.2)) is None
+    said = gap_text(Score(1.0, 0.2), Score(1.6, 0.2))
+    assert said is not None
+    assert "4.2 joint standard errors" in said
+    assert gap_text(Score(1.0, 0.2), Score(0.4, 0.2)) is not None

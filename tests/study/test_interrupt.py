@@ -1,0 +1,161 @@
+"""Ctrl-C, SIGTERM and SIGKILL, sent to a real process; and the same by `should_stop`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from nfopt.study import SearchResult
+from nfopt.study import attributes as names
+from nfopt.study.events import Event, Training
+
+ROOT = Path(__file__).parents[2]
+Search = Callable[..., SearchResult]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+TRIALS = 8
+
+SCRIPT = f"""
+import os, sys
+from tests.study.conftest import LIMITS, RECIPES, table
+from nfopt.study import Budget, plan, read, run_search
+from nfopt.study.events import Training
+
+folder = sys.argv[1]
+plan.TRIAL_SHARE = 1e6  # trials without an end
+
+def tell(event):
+    if isinstance(event, Training) and event.step > 10:
+        print(event.phase, flush=True)
+
+try:
+    run_search(
+        read(table(), seed=0), Budget({TRIALS}), study="small",
+        storage="sqlite:///" + folder + "/s.db",
+        kind="coupling", limits=LIMITS, recipes=RECIPES,
+        out=folder + "/out", on_event=tell,
+    )
+except KeyboardInterrupt as error:
+    print("interrupted by", error, flush=True)
+    os._exit(130)  # taking torch down takes a second of its own
+"""
+
+
+@dataclass
+class Ended:
+    """A process that got a signal while it trained."""
+
+    code: int
+    seconds: float
+    said: str
+    study: optuna.Study
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ended]]:
+    """Three processes side by side, one a signal."""
+    started = {}
+    for number in SIGNALS:
+        folder = tmp_path_factory.mktemp(number.name)
+        command = [sys.executable, "-c", SCRIPT, str(folder)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        started[number] = (process, folder)
+    found = {}
+    try:
+        for number, (process, folder) in started.items():
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "search"
+            began = time.monotonic()
+            process.send_signal(number)
+            said, _ = process.communicate(timeout=30)
+            seconds = time.monotonic() - began
+            study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder}/s.db")
+            found[number] = Ended(process.returncode, seconds, said, study, folder)
+        yield found
+    finally:
+        for process, _ in started.values():
+            process.kill()
+
+
+@pytest.mark.parametrize("number", SIGNALS[:2])
+def test_a_signal_ends_the_search_with_nothing_running(
+    ended: dict[int, Ended], number: signal.Signals
+) -> None:
+    one = ended[number]
+    assert one.code == 130
+    assert f"interrupted by {number.name}" in one.said
+    assert one.seconds < 5
+    states = Counter(trial.state for trial in one.study.trials)
+    assert states == {TrialState.FAIL: 4, TrialState.WAITING: 4}
+    for trial in one.study.get_trials(states=(TrialState.FAIL,)):
+        assert trial.user_attrs[names.REASON] == f"interrupted ({number.name})"
+    assert not (one.folder / "out").exists()
+
+
+def test_a_killed_process_leaves_its_trials(ended: dict[int, Ended]) -> None:
+    one = ended[signal.SIGKILL]
+    assert one.code == -signal.SIGKILL
+    assert {trial.state for trial in one.study.trials} == {TrialState.RUNNING}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_study_resumes_and_nothing_is_lost(
+    ended: dict[int, Ended], number: signal.Signals, search: Search
+) -> None:
+    one = ended[number]
+    lost = [trial.params for trial in one.study.trials[:4]]
+    one.study.set_user_attr(names.POPULATION, {"size": 4, "share": 0.25})
+    result = search(trials=TRIALS, storage=f"sqlite:///{one.folder}/s.db")
+    assert result.trials == TRIALS
+    states = Counter(trial.state for trial in result.study.trials)
+    assert states[TrialState.FAIL] == 4
+    assert states[TrialState.WAITING] == states[TrialState.RUNNING] == 0
+    finished = [t for t in result.study.trials if t.state is not TrialState.FAIL]
+    assert [trial.params for trial in finished[:4]] == lost
+    assert [trial.user_attrs.get(names.RETRY_OF) for trial in finished[:4]] == [0, 1, 2, 3]
+    assert finished[0].user_attrs[names.FIRST] == 0
+    assert all(trial.user_attrs.get(names.FIRST) != 0 for trial in finished[1:])
+
+
+@pytest.mark.parametrize("phase", ["search", "retrain"])
+def test_should_stop_is_like_a_signal(
+    search: Search, memory: BaseStorage, events: list[Event], tmp_path: Path, phase: str
+) -> None:
+    def stop() -> bool:
+        return any(isinstance(event, Training) and event.phase == phase for event in events)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(trials=4, should_stop=stop)
+    study = optuna.load_study(study_name="small", storage=memory)
+    states = Counter(trial.state for trial in study.trials)
+    assert states[TrialState.RUNNING] == 0
+    assert not (tmp_path / "out").exists()
+    if phase == "retrain":
+        assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == 4
+    assert search(trials=4).trials == 4
+
+
+def test_handlers_are_put_back(search: Search) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS[:2]]
+    search(trials=1)
+    assert [signal.getsignal(number) for number in SIGNALS[:2]] == before
+
+
+def test_another_thread_can_search(search: Search) -> None:
+    found: list[SearchResult] = []
+    thread = threading.Thread(target=lambda: found.append(search(trials=1)))
+    thread.start()
+    thread.join()
+    assert found[0].trials == 1

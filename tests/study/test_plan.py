@@ -1,0 +1,85 @@
+"""How a search divides its time."""
+
+from __future__ import annotations
+
+import pytest
+
+from nfopt.study import plan
+from nfopt.study.plan import Length
+
+
+@pytest.mark.parametrize("total", [6.0, 30.0, 180.0, 600.0, 36_000.0])
+@pytest.mark.parametrize("already", [0.0, 2.0])
+def test_phases_follow_each_other_and_end_in_time(total: float, already: float) -> None:
+    times = plan.times(total, already)
+    assert already < times.search < times.retrain < times.total == total
+    assert times.total - times.retrain <= 0.2 * total
+    searched = times.search - already
+    assert searched == pytest.approx(plan.SEARCH_SHARE * (times.retrain - already))
+
+
+def test_no_time_left_is_no_negative_time() -> None:
+    times = plan.times(1.0, already=5.0)
+    assert times.search >= 0
+
+
+def test_populations_fit_into_the_search() -> None:
+    length = plan.length(device="cpu", trials=None, search_seconds=80.0)
+    assert length.seconds is not None
+    assert 80.0 / length.seconds >= 6
+    assert length.share is None
+
+
+def test_a_slow_flow_makes_the_population_smaller() -> None:
+    lengths = [
+        plan.length(device="cpu", trials=None, search_seconds=80.0, full_seconds=full)
+        for full in (0.1, 2.0, 5.0, 1000.0)
+    ]
+    sizes = [length.size for length in lengths]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == plan.POPULATION_CPU[2]
+    assert sizes[-1] == plan.POPULATION_CPU[0]
+    assert sizes[2] < sizes[1]
+    # a trial is not trained beyond a full training, however much time there is
+    assert lengths[0].seconds == pytest.approx(sizes[0] * 0.1)
+
+
+def test_with_trials_nothing_is_measured() -> None:
+    slow = plan.length(device="cpu", trials=100, search_seconds=9.0, full_seconds=100.0)
+    assert slow == plan.length(device="cpu", trials=100, search_seconds=None)
+    assert slow.seconds is None
+    assert slow.size == plan.POPULATION_CPU[1]
+    assert plan.length(device="cpu", trials=3, search_seconds=None).size == plan.FEWEST_BY_TRIALS
+
+
+def test_length_by_steps_and_by_seconds() -> None:
+    by_steps, by_seconds = Length(size=8, share=0.25), Length(size=8, seconds=4.0)
+    assert by_steps.steps_of(1000) == 250
+    assert by_steps.steps_of(1) == 1
+    assert by_steps.seconds_of(4) is None
+    assert by_seconds.steps_of(1000) == 1000
+    assert by_seconds.seconds_of(4) == 2.0
+
+
+def test_a_population_that_would_be_cut_short_is_not_begun() -> None:
+    assert plan.may_start(10.0, 10.0)
+    assert plan.may_start(10.0, None)
+    assert not plan.may_start(10.0 * plan.START_SHARE - 0.1, 10.0)
+    assert not plan.may_start(-1.0, None)
+
+
+def test_rounds_share_all_the_time() -> None:
+    cases = [(None, None), (100.0, None), (100.0, 10.0), (100.0, 40.0), (100.0, 90.0)]
+    for seconds, full in cases:
+        rounds = plan.rounds(seconds, full)
+        assert sum(share for _, share in rounds) == pytest.approx(1.0)
+        counts = [count for count, _ in rounds]
+        assert counts == sorted(counts, reverse=True)
+    assert plan.rounds(None, None)[0][0] == plan.FINALISTS + 1
+
+
+def test_finalists_are_as_many_as_can_be_trained_in_full() -> None:
+    assert plan.rounds(100.0, 10.0) == ((4, 1.0),)
+    assert plan.rounds(100.0, 40.0) == ((2, 1.0),)
+    assert [count for count, _ in plan.rounds(100.0, 90.0)] == [2, 1]
+    assert plan.rounds(100.0, 10.0, finalists=1) == ((1, 1.0),)
