@@ -145,16 +145,28 @@ class FlowSpec(parts.Plain, frozen=True):
         )
 
     def summary(self) -> str:
-        """Say the structure in a few words, equal neighbours counted."""
-        words: list[tuple[str, int]] = []
-        for layer in self.layers:
-            word = parts.words(layer)
-            if words and words[-1][0] == word:
-                words[-1] = (word, words[-1][1] + 1)
-            else:
-                words.append((word, 1))
-        inner = ", ".join(word if count == 1 else f"{count} x {word}" for word, count in words)
+        """Say the structure in a few words, repetitions counted: 6 x (lu, spline coupling)."""
+        inner = _grouped([parts.words(layer) for layer in self.layers])
         return f"{inner or 'no layers'} on {self.features} features"
+
+
+def _grouped(words: list[str]) -> str:
+    """Join words, writing a run that comes several times in a row once."""
+    found, at = [], 0
+    while at < len(words):
+        best = (1, 1)  # length of the run, times it comes
+        for length in range(1, (len(words) - at) // 2 + 1):
+            run, times = words[at : at + length], 1
+            while words[at + times * length : at + (times + 1) * length] == run:
+                times += 1
+            if times > 1 and length * times > best[0] * best[1]:
+                best = (length, times)
+        length, times = best
+        inner = ", ".join(words[at : at + length])
+        inner = f"({inner})" if length > 1 else inner
+        found.append(inner if times == 1 else f"{times} x {inner}")
+        at += length * times
+    return ", ".join(found)
 
 
 class TrainSpec(parts.Plain, frozen=True):
