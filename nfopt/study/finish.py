@@ -68,6 +68,8 @@ def choose_finalists(
     recipe: tuple[FlowSpec, TrainSpec],
     objectives: Sequence[str] = ("nll",),
     count: int = plan.FINALISTS,
+    *,
+    trusted: bool = True,
 ) -> list[Finalist]:
     """Choose the best trials by validation NLL, with distinct specs, and always the recipe.
 
@@ -76,9 +78,11 @@ def choose_finalists(
         recipe: The best recipe.
         objectives: What the study's values are.
         count: Trials to choose.
+        trusted: Whether the trials were long enough to rank the recipe behind others.
 
     Returns:
-        Finalists, the best first; the recipe third unless it is among the best.
+        Finalists, the best first; the recipe third unless it is among the best, or first where
+        the trials are not to be trusted.
     """
     place = list(objectives).index("nll")
     trials = [
@@ -103,6 +107,8 @@ def choose_finalists(
     # a trial may have the recipe's flow and another training
     if recipe_trial is None or recipe_trial not in [each.number for each in finalists]:
         finalists.insert(RECIPE_PLACE, Finalist(recipe_trial, *recipe))
+    if not trusted:
+        finalists.sort(key=lambda each: each.number != recipe_trial)
     return finalists
 
 

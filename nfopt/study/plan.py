@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
-SEARCH_SHARE = 0.45  # of the time; the rest retrains and scores the finalists
+SEARCH_SHARE = 0.45  # of the time at most; the rest retrains and scores the finalists
+LEAST_SEARCH_SHARE = 0.1
+ENOUGH = 3.0  # full trainings that fit into the time: from here on the search has its whole share
 POPULATIONS = 10  # at least, that fit into the search
 TRIAL_SHARE = 0.25  # of a full training that a trial takes, if the time allows
 RUNGS = (0.25, 0.5, 1.0)  # of a trial's length; below a quarter the order is noise
@@ -25,12 +27,12 @@ GRACE = 0.25  # seconds over the end of the search after which a population is s
 
 POPULATION_CPU = (1, 8, 16)  # least, default, greatest
 POPULATION_CUDA = (8, 32, 64)
-FEWEST_TOGETHER = 4  # members of a population where trials are counted
 BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if they are large enough
 FEWEST_BY_TRIALS = 4  # members of a population then: a later call may ask for many more trials
 
 FINALISTS = 3  # the best trials with distinct specs; the best recipe comes on top
-RACE_SHARE = 0.3  # of the retraining time for a first round of two, if full trainings do not fit
+RACE_SHARE = 0.3  # of the retraining time for a first round of two, if two full ones do not fit
+TRUSTED = 0.1  # of a full training that trials must have had to overrule the recipe
 RESERVE = 0.03  # of the whole time, for scoring and saving
 RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
 
@@ -52,6 +54,13 @@ class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     share: float | None = None
     seconds: float | None = None
     full: float | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether trials are long enough to rank the recipe behind another flow."""
+        if self.full is None or self.seconds is None:
+            return True
+        return self.seconds >= TRUSTED * self.full * self.size
 
     def steps_of(self, full: int) -> int:
         """Steps of a trial, at most, whose full training takes `full`."""
@@ -77,17 +86,23 @@ class Times:
     total: float
 
 
-def times(total: float, already: float = 0.0) -> Times:
+def times(total: float, already: float = 0.0, full_seconds: float | None = None) -> Times:
     """Divide the seconds of a call.
+
+    A flow that is not trained for long enough loses more than a search can find, so the search's
+    share shrinks where less than a few full trainings fit.
 
     Args:
         total: Seconds of the whole call.
         already: Seconds gone until the search could begin (loading the data).
+        full_seconds: Of the recipe's full training, or None if unknown.
     """
     reserve = min(max(RESERVE * total, RESERVE_SECONDS[0]), RESERVE_SECONDS[1], 0.2 * total)
     left = max(0.0, total - reserve - already)
-    search = already + SEARCH_SHARE * left
-    return Times(search=search, retrain=total - reserve, total=total)
+    share = SEARCH_SHARE
+    if full_seconds:
+        share = max(LEAST_SEARCH_SHARE, SEARCH_SHARE * min(1.0, left / (ENOUGH * full_seconds)))
+    return Times(search=already + share * left, retrain=total - reserve, total=total)
 
 
 def population_range(device: str) -> tuple[int, int, int]:
@@ -133,8 +148,8 @@ def rounds(
 ) -> tuple[tuple[int, float], ...]:
     """Say how many finalists each round of retraining has, and its share of the time.
 
-    As many as can be trained in full, in one round; else a race of two, whose winner is trained
-    for the rest.
+    As many as can be trained in full, in one round. Where less than one can, a race would cost
+    the winner more than it tells: only the first.
 
     Args:
         seconds: Left for retraining, or None if steps count.
@@ -143,10 +158,12 @@ def rounds(
     """
     if seconds is None:
         return ((finalists, 1.0),)
-    fitting = 2 if not full_seconds else int(seconds / full_seconds)
-    if fitting >= 2:
-        return ((min(fitting, finalists), 1.0),)
-    return ((min(2, finalists), RACE_SHARE), (1, 1 - RACE_SHARE))
+    fitting = 2.0 if not full_seconds else seconds / full_seconds
+    if fitting < 1:
+        return ((1, 1.0),)
+    if fitting < 2:
+        return ((min(2, finalists), RACE_SHARE), (1, 1 - RACE_SHARE))
+    return ((min(int(fitting), finalists), 1.0),)
 
 
 def may_start(left: float, expected: float | None) -> bool:

@@ -122,9 +122,8 @@ def run_search(
     opened_storage = open_storage(storage)
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
         opened = open_study(wanted, opened_storage)
-        times = None if budget.seconds is None else plan.times(budget.seconds, clock() - began)
         small = _search_data(data, opened.seed, device, tell)
-        length = _length(opened, best[0], small, budget, times, clock() - began)
+        times, length = _plan(opened, best[0], small, budget, lambda: clock() - began)
         opened.study.set_user_attr(
             names.BUDGET, {"trials": budget.trials, "minutes": budget.minutes}
         )
@@ -155,7 +154,9 @@ def run_search(
             began=began,
             clock=clock,
         ).run()
-        finalists = choose_finalists(opened.study, best[0], opened.objectives)
+        finalists = choose_finalists(
+            opened.study, best[0], opened.objectives, trusted=length.trusted
+        )
         deadline = None if times is None else began + times.retrain
         return deliver(
             opened.study,
@@ -214,30 +215,29 @@ def _search_data(data: Prepared, seed: int, device: str, on_event: OnEvent) -> T
     return TrainData.of(data, device)
 
 
-def _length(
+def _plan(
     opened: Opened,
     recipe: Recipe,
     data: TrainData,
     budget: Budget,
-    times: plan.Times | None,
-    already: float,
-) -> plan.Length:
-    """Take the length that the study has, or choose one and store it."""
-    if opened.length is not None:
-        return opened.length
+    elapsed: Callable[[], float],
+) -> tuple[plan.Times | None, plan.Length]:
+    """Divide the time, and take the length that the study has, or choose one and store it."""
     device = data.x.device.type
-    full = None
-    seconds = None
-    if budget.trials is None and times is not None:
-        seconds = times.search - already
+    length = opened.length
+    full = None if length is None else length.full
+    if full is None and budget.seconds is not None:
         usual = plan.population_range(device)[1]
         full = recipe[1].steps * costs.measure_step(*recipe, data, usual)
-    length = plan.length(
-        device=device,
-        trials=budget.trials,
-        search_seconds=seconds,
-        full_seconds=full,
-    )
-    # of two workers that begin at once, the later one's choice holds for whoever comes next
-    opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
-    return length_of(opened.study.user_attrs) or length
+    times = None if budget.seconds is None else plan.times(budget.seconds, elapsed(), full)
+    if length is None:
+        seconds = None
+        if budget.trials is None and times is not None:
+            seconds = times.search - elapsed()
+        length = plan.length(
+            device=device, trials=budget.trials, search_seconds=seconds, full_seconds=full
+        )
+        # of two workers that begin at once, the later one's choice holds for whoever comes next
+        opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
+        length = length_of(opened.study.user_attrs) or length
+    return times, length

@@ -103,7 +103,7 @@ def test_a_search_from_end_to_end(
 def test_the_same_seed_gives_the_same_study(search: Search, sampler: str) -> None:
     def run(seed: int = 0, **more: Any) -> SearchResult:
         storage = optuna.storages.InMemoryStorage()
-        return search(trials=18, storage=storage, seed=seed, sampler=sampler, **more)
+        return search(trials=14, storage=storage, seed=seed, sampler=sampler, **more)
 
     first, again, other = run(), run(), run(seed=1)
     assert [told(t) for t in first.study.trials] == [told(t) for t in again.study.trials]
@@ -114,11 +114,11 @@ def test_the_same_seed_gives_the_same_study(search: Search, sampler: str) -> Non
 
 def test_the_budget_is_met_exactly_over_resumes(search: Search, url: str) -> None:
     numbers = []
-    for trials in (3, 3, 9, 14):
+    for trials in (3, 3, 9):
         result = search(trials=trials, storage=url)
         assert result.trials == trials
         numbers.append(len(result.study.trials))
-    assert numbers == [3, 3, 9, 14]
+    assert numbers == [3, 3, 9]
     params = [tuple(sorted(trial.params.items())) for trial in result.study.trials]
     assert len(set(params)) == len(params), "a resumed study repeats itself"
 
@@ -172,9 +172,9 @@ def test_minutes_bound_the_whole_call(search: Search, events: list[Event]) -> No
     slow = TRAIN.__class__(steps=100_000, batch_size=64)
     recipes = [(spec, slow) for spec, _ in RECIPES]
     began = time.monotonic()
-    result = search(minutes=0.12, recipes=recipes)
+    result = search(minutes=0.08, recipes=recipes)
     taken = time.monotonic() - began
-    assert 0.7 * 7.2 < taken < 1.15 * 7.2 + 0.3
+    assert 0.7 * 4.8 < taken < 1.1 * 4.8 + 0.5
     assert result.seconds == pytest.approx(taken, abs=0.3)
     states = {trial.state for trial in result.study.trials}
     assert TrialState.RUNNING not in states
@@ -189,7 +189,7 @@ def test_out_of_time_in_a_population(search: Search) -> None:
     """With steps that take too long, the population ends at its last rung, truthfully."""
     slow = TRAIN.__class__(steps=8000, batch_size=64)
     recipes = [(spec, slow) for spec, _ in RECIPES]
-    result = search(trials=100, minutes=0.1, recipes=recipes)
+    result = search(trials=100, minutes=0.07, recipes=recipes)
     trials = result.study.trials
     assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
     assert 0 < result.trials < 100 or result.trials == 0
