@@ -18,7 +18,7 @@ FLOORS = (
     ("export", "samplers", "autonf"),
     ("study",),
     ("report",),
-    ("api", "estimator", "cli", ""),  # "" is nfopt/__init__.py
+    ("api", "estimator", "cli", "__main__", ""),  # "" is nfopt/__init__.py
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 
@@ -35,6 +35,7 @@ SAME_FLOOR = {
     "api": {""},
     "estimator": {"", "api"},
     "cli": {"", "api", "estimator"},
+    "__main__": {"cli"},
     "": {"api", "estimator"},
 }
 

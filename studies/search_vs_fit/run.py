@@ -44,7 +44,7 @@ class Run:
 
     def command(self, out: Path) -> list[str]:
         """The command line, as a user would type it."""
-        nfopt = [sys.executable, "-m", "nfopt.cli"]
+        nfopt = [sys.executable, "-m", "nfopt"]
         method, *options = self.method.split()
         common = ["--minutes", f"{self.minutes:g}", "--threads", "1", "--seed", str(self.seed)]
         where = ["--out", str(out / "flow"), "--json"]
