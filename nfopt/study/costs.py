@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -12,12 +12,15 @@ from nfopt.flows import build
 from nfopt.layers import LU, Autoregressive, Coupling, Elementwise, Layer, Planar, Radial, Spline
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import seeds
-from nfopt.training import TrainData
+from nfopt.training import TrainData, log_prob
 
 BACKWARD = 2.0  # a backward pass costs twice a forward pass (two products for each one)
 SPLINE_WORK = 12  # multiply-adds a bin and feature: softmax, cumulative sums, the rational function
 BISECTIONS = 40  # forward passes that invert a planar or radial layer
 WARM_UP, MEASURED = 3, 5  # steps
+FREE_ROWS = 20_000  # to score, whose time is not worth a measurement
+SAMPLE_ROWS = 2048
+SLOWER = 1.2  # an estimate of seconds is that much too short, on a machine with other work
 
 
 def train_cost(spec: FlowSpec) -> float:
@@ -58,6 +61,38 @@ def _forward(layer: Layer, features: int, context: int) -> float:
 
 def _map(layer: Coupling | Autoregressive | Elementwise) -> int:
     return SPLINE_WORK * layer.map.bins if isinstance(layer.map, Spline) else 2
+
+
+def scoring_seconds(
+    specs: Sequence[FlowSpec],
+    data: TrainData,
+    rows: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Estimate how long the log_prob of many rows takes, for the slowest of some flows.
+
+    Args:
+        specs: Flows.
+        data: Rows to measure on, on the device that will score.
+        rows: Rows to score.
+        clock: Seconds; for tests.
+
+    Returns:
+        Seconds; 0 where the rows are few.
+    """
+    if rows <= FREE_ROWS:
+        return 0.0
+    x = data.val[:SAMPLE_ROWS]
+    context = None if data.val_context is None else data.val_context[:SAMPLE_ROWS]
+    slowest = 0.0
+    for spec in {spec.shape_key(): spec for spec in specs}.values():
+        (stack,) = build([spec], seeds.generator(0), device=x.device)
+        for _ in range(2):  # the first one warms up
+            began = clock()
+            log_prob(stack, x, context).cpu()
+            taken = clock() - began
+        slowest = max(slowest, taken)
+    return SLOWER * slowest * rows / len(x)
 
 
 def measure_step(

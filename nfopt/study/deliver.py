@@ -15,13 +15,14 @@ from nfopt.errors import NfoptError
 from nfopt.model import Flow
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
-from nfopt.study import plan, seeds
+from nfopt.study import costs, plan, seeds
 from nfopt.study.arguments import RUNS, check_minutes
 from nfopt.study.events import Done, Finalists, Notice, OnEvent, ignore
 from nfopt.study.finish import Finalist, Retraining
 from nfopt.study.loop import COUNTED
 from nfopt.study.results import (
     FitResult,
+    Score,
     SearchResult,
     gap_text,
     info_of,
@@ -69,6 +70,7 @@ def deliver(
     )
     common = _conclude(
         flow,
+        Score(best.nll, best.nll_2se),
         data,
         retraining,
         out,
@@ -85,14 +87,14 @@ def deliver(
 
 def _conclude(
     flow: Flow,
+    validation: Score,
     data: Prepared,
     run: Retraining,
     out: Path | None,
     warnings: list[str],
     **info: Any,
 ) -> dict[str, Any]:
-    """Score a flow on validation and, once, on test data; save it; return a result's fields."""
-    validation = score_of(mixture(member_scores(flow, data.parts[1])), data.parts[1])
+    """Score a flow on test data, once; save it; return a result's fields."""
     tested = member_scores(flow, data.parts[2])
     test = score_of(mixture(tested), data.parts[2])
     gap = gap_text(validation, test)
@@ -169,12 +171,18 @@ def run_fit(
     data = source.data
     warnings = list(data.warnings)
     times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
+    rows = TrainData.of(data, device)
+    deadline = None
+    if times is not None:
+        scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
+        scoring = members * costs.scoring_seconds([recipe[0]], rows, scored)
+        deadline = began + plan.leave(times.retrain, clock() - began, scoring)
     with listening(should_stop) as stop:
         training = Retraining(
-            data=TrainData.of(data, device),
+            data=rows,
             seed=seed,
             stop=stop,
-            deadline=None if times is None else began + times.retrain,
+            deadline=deadline,
             on_event=on_event,
             began=began,
             clock=clock,
@@ -197,8 +205,12 @@ def run_fit(
             data.preprocessing,
             device=training.data.x.device,
         )
+        validation = Score(good[0].nll, good[0].nll_2se)
+        if len(good) > 1:
+            validation = score_of(mixture(member_scores(flow, data.parts[1])), data.parts[1])
         common = _conclude(
             flow,
+            validation,
             data,
             training,
             None if out is None else Path(out),
@@ -253,12 +265,17 @@ def run_retrain(
     source = read_again(study.user_attrs, data)
     times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
     own = int(study.user_attrs.get(names.STUDY_SEED, 0)) if seed is None else seed
+    rows = TrainData.of(source.data, device)
+    deadline = None
+    if times is not None:
+        scoring = costs.scoring_seconds([spec], rows, len(source.data.parts[2]))
+        deadline = began + plan.leave(times.retrain, clock() - began, scoring)
     with listening(should_stop) as stop:
         retraining = Retraining(
-            data=TrainData.of(source.data, device),
+            data=rows,
             seed=seeds.derive(own, seeds.RETRAIN, number),
             stop=stop,
-            deadline=None if times is None else began + times.retrain,
+            deadline=deadline,
             on_event=on_event,
             began=began,
             clock=clock,

@@ -51,6 +51,7 @@ class Trained:
         weights: Its best weights.
         seed: Of its first weights.
         nll: Validation NLL, nats a row.
+        nll_2se: Two standard errors of it.
         steps: It was trained for.
         reason: Why it can't be used, or "".
     """
@@ -59,6 +60,7 @@ class Trained:
     weights: dict[str, torch.Tensor]
     seed: int
     nll: float
+    nll_2se: float
     steps: int
     reason: str
 
@@ -217,7 +219,15 @@ class Retraining:
         )
         self.stop.check()
         return [
-            Trained(finalist, stack.weights(row), own[row], result.nll, result.steps, fault(result))
+            Trained(
+                finalist,
+                stack.weights(row),
+                own[row],
+                result.nll,
+                result.nll_2se,
+                result.steps,
+                fault(result),
+            )
             for row, (finalist, result) in enumerate(zip(group, results, strict=True))
         ]
 

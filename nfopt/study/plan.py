@@ -17,7 +17,7 @@ import msgspec
 DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
 SEARCH_SHARE = 0.45  # of the time at most; the rest retrains and scores the finalists
 LEAST_SEARCH_SHARE = 0.1
-ENOUGH = 3.0  # full trainings that fit into the time: from here on the search has its whole share
+ENOUGH = 4.0  # full trainings that fit into the time: from here on the search has its whole share
 POPULATIONS = 10  # at least, that fit into the search
 TRIAL_SHARE = 0.25  # of a full training that a trial takes, if the time allows
 RUNGS = (0.25, 0.5, 1.0)  # of a trial's length; below a quarter the order is noise
@@ -31,7 +31,6 @@ BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if the
 FEWEST_BY_TRIALS = 4  # members of a population then: a later call may ask for many more trials
 
 FINALISTS = 3  # the best trials with distinct specs; the best recipe comes on top
-RACE_SHARE = 0.3  # of the retraining time for a first round of two, if two full ones do not fit
 TRUSTED = 0.1  # of a full training that trials must have had to overrule the recipe
 RESERVE = 0.03  # of the whole time, for scoring and saving
 RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
@@ -101,8 +100,20 @@ def times(total: float, already: float = 0.0, full_seconds: float | None = None)
     left = max(0.0, total - reserve - already)
     share = SEARCH_SHARE
     if full_seconds:
-        share = max(LEAST_SEARCH_SHARE, SEARCH_SHARE * min(1.0, left / (ENOUGH * full_seconds)))
+        spare = (left / full_seconds - 1) / (ENOUGH - 1)  # one full training is there in any case
+        share = max(LEAST_SEARCH_SHARE, SEARCH_SHARE * min(1.0, spare))
     return Times(search=already + share * left, retrain=total - reserve, total=total)
+
+
+def leave(end: float, now: float, scoring: float) -> float:
+    """Say when the retraining must be over, so that there is time to score.
+
+    Args:
+        end: Of retraining and scoring together, seconds since the call began.
+        now: Seconds since the call began.
+        scoring: Seconds that scoring takes; it gets half of what is left, at most.
+    """
+    return end - min(scoring, 0.5 * max(0.0, end - now))
 
 
 def population_range(device: str) -> tuple[int, int, int]:
@@ -148,8 +159,8 @@ def rounds(
 ) -> tuple[tuple[int, float], ...]:
     """Say how many finalists each round of retraining has, and its share of the time.
 
-    As many as can be trained in full, in one round. Where less than one can, a race would cost
-    the winner more than it tells: only the first.
+    As many as can be trained in full, in one round. Where less than two can, only the first: a
+    race would cost the winner more than it tells.
 
     Args:
         seconds: Left for retraining, or None if steps count.
@@ -158,12 +169,8 @@ def rounds(
     """
     if seconds is None:
         return ((finalists, 1.0),)
-    fitting = 2.0 if not full_seconds else seconds / full_seconds
-    if fitting < 1:
-        return ((1, 1.0),)
-    if fitting < 2:
-        return ((min(2, finalists), RACE_SHARE), (1, 1 - RACE_SHARE))
-    return ((min(int(fitting), finalists), 1.0),)
+    fitting = 2 if not full_seconds else int(seconds / full_seconds)
+    return ((max(1, min(fitting, finalists)), 1.0),)
 
 
 def may_start(left: float, expected: float | None) -> bool:

@@ -157,13 +157,18 @@ def run_search(
         finalists = choose_finalists(
             opened.study, best[0], opened.objectives, trusted=length.trusted
         )
-        deadline = None if times is None else began + times.retrain
+        everything = TrainData.of(data, device)
+        deadline = None
+        if times is not None:
+            specs = [finalist.spec for finalist in finalists]
+            scoring = costs.scoring_seconds(specs, everything, len(data.parts[2]))
+            deadline = began + plan.leave(times.retrain, clock() - began, scoring)
         return deliver(
             opened.study,
             finalists,
             data,
             Retraining(
-                data=TrainData.of(data, device),
+                data=everything,
                 seed=opened.seed,
                 stop=stop,
                 deadline=deadline,

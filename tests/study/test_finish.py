@@ -15,7 +15,7 @@ from nfopt.data import Part
 from nfopt.errors import StudyError
 from nfopt.model import Flow
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study import Source, finish
+from nfopt.study import Source, costs, finish, plan
 from nfopt.study import attributes as names
 from nfopt.study.finish import Finalist, Retraining, choose_finalists
 from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
@@ -190,3 +190,17 @@ def test_a_gap_between_test_and_validation_is_told() -> None:
     assert said is not None
     assert "4.2 joint standard errors" in said
     assert gap_text(Score(1.0, 0.2), Score(0.4, 0.2)) is not None
+
+
+def test_many_rows_to_score_have_time_reserved(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = TrainData.of(source.data)
+    assert costs.scoring_seconds([A], rows, costs.FREE_ROWS) == 0.0
+    ticks = iter(range(100))
+    seconds = costs.scoring_seconds([A, A, B], rows, 30_000, clock=lambda: float(next(ticks)))
+    assert seconds == costs.SLOWER * 1.0 * 30_000 / len(rows.val)
+    assert next(ticks) == 8, "flows of one shape are measured once"
+    assert plan.leave(100.0, 40.0, 10.0) == 90.0
+    assert plan.leave(100.0, 40.0, 1000.0) == 70.0
+    assert plan.leave(100.0, 110.0, 10.0) == 100.0
