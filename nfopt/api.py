@@ -212,7 +212,7 @@ def fit(
         device: As in `search`.
         threads: As in `search`.
         seed: Of everything random.
-        out: Folder for the flow; None: nfopt-runs/NAME, after the data.
+        out: Folder for the flow; None: nfopt-runs/NAME-fit, after the data.
         on_event: As in `search`.
         on_warning: As in `search`.
         should_stop: As in `search`.
@@ -254,7 +254,7 @@ def fit(
             minutes=minutes,
             seed=seed,
             device=device,
-            out=RUNS / check_name(source.name, None) if out is None else Path(out),
+            out=RUNS / f"{check_name(source.name, None)}-fit" if out is None else Path(out),
             on_event=on_event or ignore,
             should_stop=should_stop,
             began=began,

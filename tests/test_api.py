@@ -137,7 +137,8 @@ def test_an_ensemble_is_the_mixture_of_its_members(path: Path) -> None:
     assert result.test_nll <= np.mean(result.members) + 1e-9
     assert result.disagreement > 0
     assert result.parameters == 3 * FLOW.parameter_count()
-    assert nfopt.load("nfopt-runs/events").info["scores"]["test_nll"] == result.test_nll
+    assert result.out == Path("nfopt-runs/events-fit")
+    assert nfopt.load("nfopt-runs/events-fit").info["scores"]["test_nll"] == result.test_nll
     told = json.loads(json.dumps(result.to_dict()))
     assert told["members"] == 3
     again = nfopt.fit(path, members=3)
@@ -179,7 +180,7 @@ def test_a_flow_of_ones_own(path: Path, tmp_path: Path, search: Search) -> None:
     result = search(path, trials=4, initial="own.json")
     specs = [names.specs_of(trial)[0] for trial in result.study.trials]
     assert own in specs
-    saved = search(path, study="b", trials=4, initial="nfopt-runs/events/flow.json")
+    saved = search(path, study="b", trials=4, initial="nfopt-runs/events-fit/flow.json")
     assert saved.trials == 4
 
 
