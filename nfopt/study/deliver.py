@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ def deliver(
     retraining: Retraining,
     out: Path,
     warnings: list[str],
+    *,
+    mean_group: float = math.nan,
 ) -> SearchResult:
     """Retrain candidates of a study, keep the best on validation data, score it once, save it.
 
@@ -52,6 +55,7 @@ def deliver(
         retraining: How; it holds the same rows on its device.
         out: Folder.
         warnings: Those so far; a gap between test and validation is added.
+        mean_group: Of the search, for the result.
     """
     left = None if retraining.deadline is None else retraining.deadline - retraining.clock()
     retraining.on_event(
@@ -82,7 +86,13 @@ def deliver(
         steps=[best.steps],
     )
     trials = len(study.get_trials(deepcopy=False, states=COUNTED))
-    return SearchResult(**common, study=study, trials=trials, number=best.finalist.number)
+    return SearchResult(
+        **common,
+        study=study,
+        trials=trials,
+        number=best.finalist.number,
+        mean_group=mean_group,
+    )
 
 
 def _conclude(

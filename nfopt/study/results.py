@@ -71,6 +71,7 @@ class FitResult:
             "test_nll_2se": self.test_nll_2se,
             "disagreement": self.disagreement,
             "parameters": self.parameters,
+            "structure": self.flow.specs[0].summary(),
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),
         }
@@ -84,11 +85,13 @@ class SearchResult(FitResult):
         study: An ordinary Optuna study.
         trials: Its COMPLETE + PRUNED trials.
         number: The trial that the flow comes from; None if it is the recipe, outside the study.
+        mean_group: Mean number of trials that were trained as one stack in this call; nan if none.
     """
 
     study: optuna.Study = None  # type: ignore[assignment]
     trials: int = 0
     number: int | None = None
+    mean_group: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -99,6 +102,8 @@ class SearchResult(FitResult):
             "test_nll": self.test_nll,
             "test_nll_2se": self.test_nll_2se,
             "parameters": self.parameters,
+            "structure": self.flow.specs[0].summary(),
+            "mean_group": None if math.isnan(self.mean_group) else self.mean_group,
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),
         }

@@ -139,7 +139,7 @@ def run_search(
                 resumed=opened.resumed,
             )
         )
-        Search(
+        search = Search(
             study=opened.study,
             space=opened.space,
             data=small,
@@ -153,7 +153,8 @@ def run_search(
             on_event=tell,
             began=began,
             clock=clock,
-        ).run()
+        )
+        search.run()
         finalists = choose_finalists(
             opened.study, best[0], opened.objectives, trusted=length.trusted
         )
@@ -183,6 +184,7 @@ def run_search(
             ),
             RUNS / name if out is None else Path(out),
             said,
+            mean_group=search.mean_group,
         )
 
 

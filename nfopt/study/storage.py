@@ -126,6 +126,10 @@ def _reason(error: BaseException) -> str:
 
 
 def _parse(storage: str) -> URL:
+    if not isinstance(storage, str):
+        raise TypeError(
+            f"`storage` must be a URL or an Optuna storage, got {type(storage).__name__}."
+        )
     try:
         return make_url(storage)
     except (ArgumentError, ValueError):

@@ -59,6 +59,7 @@ def test_a_search_from_end_to_end(
     assert [sum(event.groups) for event in batches] == [5, 5, 5, 3]
     assert all(len(event.groups) == 1 for event in batches)
     assert [event.trials for event in batches] == [5, 10, 15, 18]
+    assert result.mean_group == 4.5
 
     # rungs at 25 and 50 percent, pruned ones have the value of their rung
     assert {event.fraction for event in of(events, RungReached)} == {0.25, 0.5}

@@ -106,6 +106,12 @@ def test_what_cannot_be_opened_is_one_line(url: str, error: type[Exception], wor
     assert caught.value.__cause__ is None
 
 
+def test_what_is_no_storage_at_all(tmp_path: Path) -> None:
+    for wrong in (tmp_path / "study.db", 7):
+        with pytest.raises(TypeError, match="`storage` must be a URL"):
+            open_storage(wrong)  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("these are only notes, and long enough to be looked at\n" * 50)
