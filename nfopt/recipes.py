@@ -57,9 +57,11 @@ def first_trials(
     other = 0.15 if train.dropout == 0 else 0.0
     slim = autoregressive(features, depth=4, width=64, context_features=context_features)
     deep = autoregressive(features, depth=10, width=96, context_features=context_features)
+    fine = autoregressive(features, bins=2 * BINS, context_features=context_features)
     trials = [
         (flow, train),
         (flow, trained(dropout=other)),
+        (fine, train),
         (slim, trained(dropout=0.1)),
         (deep, train),
         (flow, trained(learning_rate=2 * LEARNING_RATE, batch_size=2 * train.batch_size)),
@@ -70,7 +72,12 @@ def first_trials(
 
 
 def autoregressive(
-    features: int, *, depth: int = DEPTH, width: int = WIDTH, context_features: int = 0
+    features: int,
+    *,
+    depth: int = DEPTH,
+    width: int = WIDTH,
+    bins: int = BINS,
+    context_features: int = 0,
 ) -> FlowSpec:
     """Autoregressive splines in alternating order, an LU layer before each."""
     forth = tuple(range(features))
@@ -78,7 +85,7 @@ def autoregressive(
     for number in range(depth):
         order = forth if number % 2 == 0 else forth[::-1]
         conditioner = Conditioner(width=width, activation=ACTIVATION)
-        layers += [LU(), Autoregressive(order=order, map=Spline(BINS), conditioner=conditioner)]
+        layers += [LU(), Autoregressive(order=order, map=Spline(bins), conditioner=conditioner)]
     return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
 
 
