@@ -118,7 +118,8 @@ def main() -> None:
     minutes = 0.5 if given.quick else given.minutes
     found = [str(p) for p in sorted(given.data.glob("*.npz"))] if given.data else list(NAMED)
     if given.sets:
-        found = [data for data in found if Path(data).stem in given.sets]
+        stems = {Path(data).stem: data for data in found}
+        found = [stems[name] for name in given.sets if name in stems]
     runs = [
         Run(method, data, minutes, seed)
         for seed in range(given.seeds)
