@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from nfopt.space import SearchSpace
@@ -18,7 +20,7 @@ from nfopt.study import attributes as names
 from nfopt.study import batch, costs
 from nfopt.study.batch import ask_population, groups, reap, release, tell
 from nfopt.study.samplers import StudySampler
-from nfopt.training import MemberResult
+from nfopt.training import MemberResult, TrainData
 
 from .conftest import BEST, LIMITS, RECIPES, flow
 
@@ -204,3 +206,11 @@ def test_costs_count_what_a_flow_does() -> None:
     small, large = flow("CTC", width=4), flow("CTC", "TCT", width=8)
     assert 0 < costs.train_cost(small) < costs.train_cost(large)
     assert costs.inverse_cost(large) == pytest.approx(costs.train_cost(large) / 3)
+
+
+def test_a_slow_step_is_measured_on_one_member_only() -> None:
+    data = TrainData(x=torch.zeros(80, 3), val=torch.zeros(10, 3))
+    for tick, members in ((1.0, 1), (0.001, 8)):
+        now = itertools.count(0.0, tick)
+        found = costs.measure_step(*BEST, data, 8, clock=lambda now=now: next(now))
+        assert found == pytest.approx(tick / members)
