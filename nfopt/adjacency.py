@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 Adjacency = NDArray[np.bool_]
 Parents = tuple[tuple[int, ...], ...]
 
-WORD = 32  # bits an integer: Optuna keeps integers in doubles, and small ones stay readable
-
 
 def check_order(order: Sequence[int], features: int) -> None:
     """Raise ValueError unless `order` names each of the `features` exactly once."""
@@ -106,28 +104,6 @@ def strongest_parents(
         tuple(sorted([j for j in ranking[i] if place[j] < place[i]][: budgets[i]]))
         for i in range(len(order))
     )
-
-
-def pack_rows(adjacency: Adjacency) -> tuple[tuple[int, ...], ...]:
-    """Write each row as integers of at most 32 bits, lowest column in the lowest bit."""
-    size = len(adjacency)
-    return tuple(
-        tuple(
-            sum(1 << (j - start) for j in range(start, min(start + WORD, size)) if row[j])
-            for start in range(0, size, WORD)
-        )
-        for row in adjacency
-    )
-
-
-def unpack_rows(words: Sequence[Sequence[int]]) -> Adjacency:
-    """Undo `pack_rows`; the diagonal and bits past D are ignored, a cycle is not looked for."""
-    size = len(words)
-    matrix = np.zeros((size, size), dtype=np.bool_)
-    for i, row in enumerate(words):
-        for j in range(size):
-            matrix[i, j] = i != j and bool(row[j // WORD] >> (j % WORD) & 1)
-    return matrix
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,6 @@ def test_passes_is_the_longest_chain(matrix: graph.Adjacency) -> None:
     assert graph.passes(matrix) == steps
 
 
-@given(adjacencies(most=70))
-def test_rows_pack_and_unpack(matrix: graph.Adjacency) -> None:
-    words = graph.pack_rows(matrix)
-    assert all(0 <= word < 2**32 for row in words for word in row)
-    assert (graph.unpack_rows(words) == matrix).all()
-
-
 def test_the_strongest_parents_within_a_budget() -> None:
     ranking = [(1, 2, 3), (2, 0, 3), (0, 1, 3), (2, 1, 0)]
     order = (3, 1, 0, 2)
