@@ -63,8 +63,9 @@ def search(
 
     With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. About
     half of the time is the search, the rest retrains the best candidates with fresh seeds; the
-    winner is chosen on validation rows and scored once on test rows. Without --out the flow is saved
-    in nfopt-runs/STUDY. A search that was stopped goes on when the same command is given again.
+    winner is chosen on validation rows and scored once on test rows. Without --out the flow is
+    saved in nfopt-runs/STUDY. A search that was stopped goes on when the same command is given
+    again.
     """
     from_data = data_options(
         columns=columns,
@@ -203,8 +204,8 @@ def retrain(
 ) -> None:
     """Train any trial of a study in full, score and save it.
 
-    Without --minutes it trains for the trial's full number of steps. Without --out the flow is saved
-    in nfopt-runs/STUDY-N.
+    Without --minutes it trains for the trial's full number of steps. Without --out the flow is
+    saved in nfopt-runs/STUDY-N.
     """
     with resumable(lambda: "Interrupted: nothing was saved."):
         check_folder(out)
