@@ -35,8 +35,8 @@ from nfopt.study import (
 )
 from nfopt.study.arguments import RUNS, check_flows, check_minutes, check_name
 from nfopt.study.events import OnEvent, ignore
+from nfopt.study.first import Recipe
 from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
-from nfopt.study.run import Recipe
 from nfopt.study.storage import Storage
 
 __all__ = ["fit", "load", "load_study", "retrain", "search"]

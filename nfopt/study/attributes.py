@@ -5,6 +5,7 @@ Trials are data: all of it can be read back from the storage alone.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import socket
@@ -38,7 +39,7 @@ VERSIONS = "nfopt:versions"
 WORKER = "nfopt:worker"  # host, process, when the process began
 NLL_2SE = "nfopt:nll_2se"  # two standard errors of the validation NLL
 REASON = "nfopt:reason"  # why it was pruned or failed, in words
-FIRST = "nfopt:first"  # position among the first trials (recipes and initial specs)
+FIRST = "nfopt:first"  # of a first trial (a recipe, an initial spec): which one, see `first_key`
 RETRY_OF = "nfopt:retry_of"  # number of the interrupted trial whose parameters these are
 
 # of a study
@@ -99,6 +100,11 @@ def _began(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
+
+
+def first_key(spec: FlowSpec, train: TrainSpec) -> str:
+    """Name a first trial, so that a later call, with others or in another order, knows it again."""
+    return hashlib.sha256(f"{spec.to_json()}{train.to_json()}".encode()).hexdigest()[:16]
 
 
 def finite(value: float) -> float | None:

@@ -102,8 +102,8 @@ def measure_step(
     data: TrainData,
     members: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Measure the seconds of one training step of a stack, a member.
+) -> tuple[float, float]:
+    """Measure the seconds of one training step: of a flow alone, and a member of a stack.
 
     A step that is slow for one member is not measured for many: there they cost the same each.
 
@@ -115,13 +115,16 @@ def measure_step(
         clock: Seconds; for tests.
 
     Returns:
-        Median of a few steps, divided by P; the optimiser's share is not in it.
+        Medians of a few steps, the second divided by P; the optimiser's share is not in them.
     """
-    alone = _steps(spec, train, data, 1, 2, clock)
-    if alone[-1] > SLOW_STEP:
-        return alone[-1]
-    taken = _steps(spec, train, data, members, WARM_UP + MEASURED, clock)
-    return statistics.median(taken[WARM_UP:]) / members
+    first = _steps(spec, train, data, 1, 2, clock)[-1]
+    if first > SLOW_STEP:
+        return first, first
+    alone, together = (
+        statistics.median(_steps(spec, train, data, count, WARM_UP + MEASURED, clock)[WARM_UP:])
+        for count in (1, members)
+    )
+    return alone, together / members
 
 
 def _steps(

@@ -77,7 +77,7 @@ def choose_finalists(
 
     Args:
         study: The study.
-        recipe: The best recipe.
+        recipe: The best recipe that the space has.
         objectives: What the study's values are.
         count: Trials to choose.
         trusted: Whether the trials were long enough to rank the recipe behind others.
@@ -97,9 +97,9 @@ def choose_finalists(
         return (trial.state is not TrialState.COMPLETE, trial.values[place])
 
     chosen: dict[str, Finalist] = {}
-    recipe_trial = None
+    recipe_trial, key = None, names.first_key(*recipe)
     for trial in sorted(trials, key=order):
-        if trial.user_attrs.get(names.FIRST) == 0:
+        if trial.user_attrs.get(names.FIRST) == key:
             recipe_trial = trial.number
         # a pruned trial's value is of a lower rung: only where nothing better is known
         if len(chosen) < count and (trial.state is TrialState.COMPLETE or not chosen):

@@ -51,7 +51,8 @@ class Search:
         stop: Asked while training; see `nfopt.study.stop`.
         trials: COMPLETE + PRUNED to reach, or None.
         deadline: Clock time at which the search must be over, or None.
-        first: Recipes and initial specs; each leads a population of its own shape.
+        first: Recipes and initial specs that the space has, the best recipe first; each leads a
+            population of its own shape, and the first one is never pruned.
         objectives: What the study's values are; rungs prune where it is one.
         on_event: Told of everything.
         began: Clock time of the whole call's start.
@@ -149,23 +150,20 @@ class Search:
         """Queue the next first trial, and those of its shape, unless something waits already."""
         if self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             return
-        for position, params in next(iter(self._pending().values()), [])[:count]:
-            self.study.enqueue_trial(params, user_attrs={names.FIRST: position})
+        for key, params in next(iter(self._pending().values()), [])[:count]:
+            self.study.enqueue_trial(params, user_attrs={names.FIRST: key})
 
-    def _pending(self) -> dict[tuple[object, ...], list[tuple[int, dict[str, Any]]]]:
-        """Positions and parameters of the first trials that were never asked, by their shape."""
+    def _pending(self) -> dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]]:
+        """Keys and parameters of the first trials that were never asked, by their shape."""
         trials = self.study.get_trials(deepcopy=False)
         done = {trial.user_attrs.get(names.FIRST) for trial in trials}
-        pending: dict[tuple[object, ...], list[tuple[int, dict[str, Any]]]] = {}
-        for position, (spec, train) in enumerate(self.first):
-            if position in done:
-                continue
-            try:
+        pending: dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]] = {}
+        for spec, train in self.first:
+            key = names.first_key(spec, train)
+            if key not in done:
                 params = self.space.params_of(spec, train)
-            except ValueError:
-                continue  # outside the user's limits; the best recipe is a finalist all the same
-            shape = tuple(params[name] for name in self.space.shape_parameters)
-            pending.setdefault(shape, []).append((position, params))
+                shape = tuple(params[name] for name in self.space.shape_parameters)
+                pending.setdefault(shape, []).append((key, params))
         return pending
 
     # ------------------------------------------------------------------------------------- training
@@ -233,7 +231,8 @@ class Search:
         return pruned
 
     def _leads(self, candidate: Candidate) -> bool:
-        return candidate.trial.user_attrs.get(names.FIRST) == 0
+        key = candidate.trial.user_attrs.get(names.FIRST)
+        return key is not None and key == names.first_key(*self.first[0])
 
     def _progress(self, group: Sequence[Candidate], progress: Progress) -> None:
         seen = [nll for nll in progress.nlls if nll is not None]

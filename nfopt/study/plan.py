@@ -127,6 +127,7 @@ def length(
     trials: int | None,
     search_seconds: float | None,
     full_seconds: float | None = None,
+    stacked_seconds: float | None = None,
 ) -> Length:
     """Choose the population's size and the length of a trial of a new study.
 
@@ -137,7 +138,8 @@ def length(
         device: Its type: "cpu", "cuda", ...
         trials: The budget in trials, or None.
         search_seconds: Seconds of the search where there is no budget in trials.
-        full_seconds: Measured seconds of the recipe's full training, a member of a stack, or None.
+        full_seconds: Measured seconds of the recipe's full training, or None if unknown.
+        stacked_seconds: The same, a member of a stack; None: as alone.
     """
     least, usual, most = population_range(device)
     if trials is not None:
@@ -148,10 +150,10 @@ def length(
     seconds = max(search_seconds / POPULATIONS, 1e-3)
     if full_seconds is None:
         return Length(size=usual, seconds=seconds)
-    fitting = int(seconds / max(TRIAL_SHARE * full_seconds, 1e-9))
-    size = min(most, max(least, fitting))
+    stacked = stacked_seconds or full_seconds
+    size = min(most, max(least, int(seconds / max(TRIAL_SHARE * stacked, 1e-9))))
     # with time to spare, more populations rather than trials beyond a full training
-    return Length(size=size, seconds=min(seconds, size * full_seconds), full=full_seconds)
+    return Length(size=size, seconds=min(seconds, size * stacked), full=full_seconds)
 
 
 def rounds(

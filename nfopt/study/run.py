@@ -14,13 +14,13 @@ import optuna
 from nfopt.data import Prepared
 from nfopt.recipes import first_trials
 from nfopt.space import SearchSpace
-from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 from nfopt.study import costs, plan, seeds
 from nfopt.study.arguments import RUNS, Budget, check_name
 from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, ignore
 from nfopt.study.finish import Retraining, choose_finalists
+from nfopt.study.first import Recipe, check_initial, first_of, holds
 from nfopt.study.loop import COUNTED, Search
 from nfopt.study.results import SearchResult
 from nfopt.study.source import Source
@@ -35,8 +35,6 @@ from nfopt.study.studies import (
     stored_attributes,
 )
 from nfopt.training import TrainData
-
-Recipe = tuple[FlowSpec, TrainSpec]
 
 
 def run_search(
@@ -101,7 +99,9 @@ def run_search(
     known = stored_attributes(name, storage)
     if space is None and (own_space or known is None or names.SPACE not in known):
         space = SearchSpace.for_data(data.train, kind=kind, limits=limits, recipes=first, **shape)
-    _check_initial(initial, space, known)
+    if space is None:
+        space = SearchSpace.from_json(json.dumps((known or {})[names.SPACE]))
+    check_initial(initial, space)
     wanted = Wanted(
         name=name,
         data=source.described,
@@ -123,7 +123,11 @@ def run_search(
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
         opened = open_study(wanted, opened_storage)
         small = _search_data(data, opened.seed, device, tell)
-        times, length = _plan(opened, best[0], small, budget, lambda: clock() - began)
+        if not holds(opened.space, best[0]):
+            what = best[0][0].summary()
+            tell(Notice(f"the best known recipe, {what}, is outside `space` and is not tried"))
+        first = first_of(opened.space, first)
+        times, length = _plan(opened, first[0], small, budget, lambda: clock() - began)
         opened.study.set_user_attr(
             names.BUDGET, {"trials": budget.trials, "minutes": budget.minutes}
         )
@@ -156,7 +160,7 @@ def run_search(
         )
         search.run()
         finalists = choose_finalists(
-            opened.study, best[0], opened.objectives, trusted=length.trusted
+            opened.study, first[0], opened.objectives, trusted=length.trusted
         )
         everything = TrainData.of(data, device)
         deadline = None
@@ -186,19 +190,6 @@ def run_search(
             said,
             mean_group=search.mean_group,
         )
-
-
-def _check_initial(
-    initial: Sequence[Recipe], space: SearchSpace | None, known: Mapping[str, Any] | None
-) -> None:
-    """Refuse flows that the study could not ask for."""
-    if space is None:
-        space = SearchSpace.from_json(json.dumps((known or {})[names.SPACE]))
-    for number, (spec, train) in enumerate(initial, 1):
-        try:
-            space.params_of(spec, train)
-        except ValueError as error:
-            raise ValueError(f"`initial` flow {number} can't be tried: {error}") from None
 
 
 def _counted(study: optuna.Study) -> int:
@@ -233,16 +224,22 @@ def _plan(
     device = data.x.device.type
     length = opened.length
     full = None if length is None else length.full
+    stacked = full
     if full is None and budget.seconds is not None:
         usual = plan.population_range(device)[1]
-        full = recipe[1].steps * costs.measure_step(*recipe, data, usual)
+        steps = costs.measure_step(*recipe, data, usual)
+        full, stacked = (recipe[1].steps * step for step in steps)
     times = None if budget.seconds is None else plan.times(budget.seconds, elapsed(), full)
     if length is None:
         seconds = None
         if budget.trials is None and times is not None:
             seconds = times.search - elapsed()
         length = plan.length(
-            device=device, trials=budget.trials, search_seconds=seconds, full_seconds=full
+            device=device,
+            trials=budget.trials,
+            search_seconds=seconds,
+            full_seconds=full,
+            stacked_seconds=stacked,
         )
         # of two workers that begin at once, the later one's choice holds for whoever comes next
         opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))

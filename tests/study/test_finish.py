@@ -34,6 +34,7 @@ def study_of(*trials: tuple[FlowSpec, TrialState, float | None, dict[str, Any]])
     return study
 
 
+KEY = names.first_key(*BEST)
 DONE, CUT, BAD = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 A, B, C, D = (flow("CTC", width=width) for width in (4, 5, 6, 7))
 
@@ -50,7 +51,7 @@ def test_the_best_with_distinct_specs_and_the_recipe() -> None:
         (C, DONE, 3.0, {}),
         (D, CUT, 0.5, {}),
         (D, BAD, None, {}),
-        (BEST[0], DONE, 9.0, {names.FIRST: 0}),
+        (BEST[0], DONE, 9.0, {names.FIRST: KEY}),
     )
     assert numbers(study) == {0, 1, 6}
     assert numbers(study, count=1) == {1, 6}
@@ -59,12 +60,12 @@ def test_the_best_with_distinct_specs_and_the_recipe() -> None:
 
 
 def test_a_recipe_among_the_best_is_there_once() -> None:
-    study = study_of((BEST[0], DONE, 1.0, {names.FIRST: 0}), (A, DONE, 2.0, {}))
+    study = study_of((BEST[0], DONE, 1.0, {names.FIRST: KEY}), (A, DONE, 2.0, {}))
     assert [each.number for each in choose_finalists(study, BEST)] == [0, 1]
 
 
 def test_another_training_of_the_recipes_flow_does_not_replace_it() -> None:
-    study = study_of((BEST[0], DONE, 1.0, {}), (BEST[0], DONE, 2.0, {names.FIRST: 0}))
+    study = study_of((BEST[0], DONE, 1.0, {}), (BEST[0], DONE, 2.0, {names.FIRST: KEY}))
     assert numbers(study) == {0, 1}
 
 

@@ -123,8 +123,9 @@ def test_the_study_resumes_and_nothing_is_lost(
     finished = [t for t in result.study.trials if t.state is not TrialState.FAIL]
     assert [trial.params for trial in finished[:4]] == lost
     assert [trial.user_attrs.get(names.RETRY_OF) for trial in finished[:4]] == [0, 1, 2, 3]
-    assert finished[0].user_attrs[names.FIRST] == 0
-    assert all(trial.user_attrs.get(names.FIRST) != 0 for trial in finished[1:])
+    key = finished[0].user_attrs[names.FIRST]
+    assert len(key) == 16
+    assert all(trial.user_attrs.get(names.FIRST) != key for trial in finished[1:])
 
 
 @pytest.mark.parametrize("phase", ["search", "retrain"])

@@ -57,6 +57,15 @@ def test_a_slow_flow_makes_the_population_smaller() -> None:
     assert lengths[0].seconds == pytest.approx(sizes[0] * 0.1)
 
 
+def test_what_a_stack_saves_makes_the_population_larger() -> None:
+    alone = plan.length(device="cpu", trials=None, search_seconds=80.0, full_seconds=10.0)
+    stacked = plan.length(
+        device="cpu", trials=None, search_seconds=80.0, full_seconds=10.0, stacked_seconds=5.0
+    )
+    assert stacked.size == 2 * alone.size
+    assert stacked.full == alone.full
+
+
 def test_with_trials_nothing_is_measured() -> None:
     slow = plan.length(device="cpu", trials=100, search_seconds=9.0, full_seconds=100.0)
     assert slow == plan.length(device="cpu", trials=100, search_seconds=None)

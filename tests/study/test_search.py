@@ -208,22 +208,22 @@ def test_out_of_time_in_a_population(search: Search) -> None:
 def test_initial_flows_follow_the_best_recipe(search: Search) -> None:
     own = (flow("TCC", "CTT"), TRAIN)
     result = search(trials=10, initial=[own])
-    specs = {
-        trial.user_attrs[names.FIRST]: names.specs_of(trial)[0]
-        for trial in result.study.trials
-        if names.FIRST in trial.user_attrs
-    }
-    assert specs == {0: BEST[0], 1: own[0], 2: RECIPES[1][0]}
+    led = [trial for trial in result.study.trials if names.FIRST in trial.user_attrs]
+    assert [names.specs_of(trial)[0] for trial in led] == [BEST[0], own[0], RECIPES[1][0]]
+    # a later call with others asks only those that are new
+    other = (flow("TTC", "CCT"), TRAIN)
+    again = search(trials=14, initial=[other]).study.trials[10:]
+    assert [names.specs_of(t)[0] for t in again if names.FIRST in t.user_attrs] == [other[0]]
 
 
-def test_a_recipe_outside_the_limits_is_a_finalist_all_the_same(
-    search: Search, events: list[Event]
-) -> None:
+def test_limits_hold_for_recipes_too(search: Search, events: list[Event]) -> None:
     wide = (flow("CTC", "TCT", width=32), TRAIN)
-    result = search(trials=5, recipes=[wide])
+    result = search(trials=5, recipes=[wide, *RECIPES])
     (finalists,) = of(events, Finalists)
-    assert None in finalists.numbers
-    assert len(result.study.trials) == 5
+    assert None not in finalists.numbers
+    assert 0 in finalists.numbers
+    assert names.specs_of(result.study.trials[0])[0] == BEST[0]
+    assert any("the best known recipe" in line for line in result.warnings)
 
 
 def test_several_objectives_are_not_pruned(search: Search, events: list[Event]) -> None:
