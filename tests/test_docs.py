@@ -1,0 +1,84 @@
+"""The pages of docs/ say what the code does: limits and their defaults, names of attributes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from nfopt import api
+from nfopt.space import KEYS, KINDS
+from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
+from nfopt.study import attributes as names
+
+DOCS = Path(__file__).parent.parent / "docs"
+SOMETIMES = {names.REASON, names.FIRST, names.RETRY_OF}
+NET = Conditioner(width=8, hidden_layers=1)
+TINY = (
+    FlowSpec(features=2, layers=(Coupling(mask="CT", conditioner=NET),)),
+    TrainSpec(steps=40, batch_size=64),
+)
+
+
+def rows(page: str, heading: str = "") -> dict[str, list[str]]:
+    """The rows of a page's tables whose first cell is code, by it; from a heading to the next."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if heading:
+        text = re.split(r"^## ", text.split(f"## {heading}\n")[1], flags=re.MULTILINE)[0]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return {cells[0].strip("` "): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_every_limit_is_in_the_page_with_its_default_and_kinds() -> None:
+    told = rows("search_space.md", "Keys")
+    assert told.keys() == KEYS.keys()
+    for key, rule in KEYS.items():
+        _, default, kinds, *_ = told[key]
+        value = tomllib.loads(f"value = {default.strip('`')}")["value"]
+        assert tuple(value if isinstance(value, list) else [value]) == rule.default, key
+        assert (KINDS if kinds == "all" else tuple(kinds.split(", "))) == tuple(
+            kind for kind in KINDS if kind in rule.kinds
+        ), key
+    assert rows("search_space.md", "Kinds").keys() == set(KINDS)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
+    """A tiny study: two trials, one of them a recipe."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "recipe", lambda *args, **more: TINY)
+        patch.setattr("nfopt.study.run.first_trials", lambda *args, **more: [TINY])
+        return api.search(
+            np.random.default_rng(0).normal(size=(200, 2)),
+            trials=2,
+            space={"kind": "coupling", "depth": [1, 2], "width": 8, "maps": "affine"},
+            storage=optuna.storages.InMemoryStorage(),
+            out=tmp_path_factory.mktemp("out"),
+        ).study
+
+
+def test_every_attribute_of_a_trial_is_in_the_page(study: optuna.Study) -> None:
+    told = rows("trials.md", "Attributes of a trial").keys()
+    for trial in study.trials:
+        written = {name for name in trial.user_attrs if name.startswith(names.PREFIX)}
+        assert written <= told
+        assert told - written <= SOMETIMES
+    assert names.FIRST in study.trials[0].user_attrs
+    assert told >= SOMETIMES
+
+
+def test_every_attribute_of_a_study_is_in_the_page(study: optuna.Study) -> None:
+    told = rows("trials.md", "Attributes of a study").keys()
+    assert {name for name in study.user_attrs if name.startswith(names.PREFIX)} == told
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_links_of_the_pages_lead_somewhere(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("http") or (DOCS / target).exists(), target
