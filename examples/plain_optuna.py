@@ -1,0 +1,26 @@
+"""Use nfopt's objective in a plain Optuna study, with any sampler and pruner of Optuna."""
+
+from __future__ import annotations
+
+import optuna
+
+import nfopt
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+objective = nfopt.Objective("moons", share=0.03)  # a short training a trial
+study = optuna.create_study(
+    direction="minimize",
+    sampler=optuna.samplers.TPESampler(seed=0),
+    pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+)
+study.optimize(objective, n_trials=6)
+
+for trial in study.trials:
+    value = "-" if trial.value is None else f"{trial.value:.3f}"
+    print(f"trial {trial.number}: {trial.state.name:<8} validation NLL {value}")
+
+# the best trial's parameters are a flow and its training, as plain data
+flow, train = objective.space.build(study.best_params)
+print(f"\nbest: {flow.summary()}, learning rate {train.learning_rate:.1e}")
+result = nfopt.fit("moons", flow=(flow, train), minutes=0.2, out="nfopt-runs/example-optuna")
+print(f"trained for 12 seconds: test NLL {result.test_nll:.3f} ± {result.test_nll_2se:.3f}")
