@@ -228,7 +228,7 @@ def _plan(
     if full is None and budget.seconds is not None:
         usual = plan.population_range(device)[1]
         steps = costs.measure_step(*recipe, data, usual)
-        full, stacked = (recipe[1].steps * step for step in steps)
+        full, stacked = (plan.WHOLE_STEP * recipe[1].steps * step for step in steps)
     times = None if budget.seconds is None else plan.times(budget.seconds, elapsed(), full)
     if length is None:
         seconds = None
