@@ -2,7 +2,7 @@
 
 from nfopt.space.domains import Choice, Integer, Real
 from nfopt.space.guide import Guide
-from nfopt.space.limits import KEYS, KINDS, parse_limits, read_limits
+from nfopt.space.limits import KEYS, KINDS, parse_limits, read_given, read_limits
 from nfopt.space.search_space import SearchSpace
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Real",
     "SearchSpace",
     "parse_limits",
+    "read_given",
     "read_limits",
 ]

@@ -205,6 +205,20 @@ def check_limits(kind: str, given: Mapping[str, Any]) -> Limits:
     return {key: _rule(kind, key).read(key, value) for key, value in given.items()}
 
 
+def read_given(kind: str | None, given: Mapping[str, Any] | None) -> tuple[str, Limits]:
+    """Read a kind and a user's limits, which may name the kind too; "full" if neither does.
+
+    Raises:
+        ValueError: If the two kinds differ, or as `check_limits`.
+    """
+    own = dict(given or {})
+    named = own.pop("kind", None)
+    if kind is not None and named is not None and named != kind:
+        raise ValueError(f"`kind` is {kind!r}, but the limits say {named!r}; drop one.")
+    found = kind or named or "full"
+    return found, check_limits(found, own)
+
+
 def _rule(kind: str, key: str) -> Span | Options:
     known = [name for name, rule in KEYS.items() if kind in rule.kinds]
     if key in known:

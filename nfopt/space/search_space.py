@@ -14,7 +14,7 @@ from nfopt.space.assemble import build
 from nfopt.space.domains import Domain, Value
 from nfopt.space.guide import Guide
 from nfopt.space.inverse import params_of, split, traits
-from nfopt.space.limits import KEYS, Limits, check_kind, check_limits
+from nfopt.space.limits import KEYS, Limits, check_kind, check_limits, read_given
 from nfopt.space.plan import Plan
 from nfopt.spec import Autoregressive, Coupling, FlowSpec, TrainSpec
 
@@ -83,14 +83,8 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Raises:
             ValueError: On a wrong limit, a kind that needs more features, a missing guide.
         """
-        given = dict(limits or {})
-        named = given.pop("kind", None)
-        if kind is not None and named is not None and named != kind:
-            raise ValueError(f"`kind` is {kind!r}, but the limits say {named!r}; drop one.")
-        kind = kind or named or "full"
-        check_kind(kind)
+        kind, own = read_given(kind, limits)
         known = list(recipes)
-        own = check_limits(kind, given)
         merged = {
             **{key: rule.default for key, rule in KEYS.items() if kind in rule.kinds},
             **_defaults(kind, features, rows, context_features, own),

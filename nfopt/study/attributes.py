@@ -44,6 +44,7 @@ RETRY_OF = "nfopt:retry_of"  # number of the interrupted trial whose parameters 
 
 # of a study
 SPACE = "nfopt:space"
+LIMITS = "nfopt:limits"  # kind and limits that the user gave; the space has more, from the recipes
 DATA = "nfopt:data"
 BUDGET = "nfopt:budget"
 SAMPLER = "nfopt:sampler"

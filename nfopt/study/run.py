@@ -30,6 +30,7 @@ from nfopt.study.studies import (
     Opened,
     Wanted,
     check_objectives,
+    given_limits,
     length_of,
     open_study,
     stored_attributes,
@@ -95,18 +96,20 @@ def run_search(
     rows, shape = len(data.parts[0]), {"context_features": data.context_features}
     best = list(recipes or first_trials(data.features, rows, device=device, **shape))
     first = [best[0], *initial, *best[1:]]
+    given = None if space is not None else given_limits(kind, limits)
     own_space = space is not None or kind is not None or bool(limits)
-    known = stored_attributes(name, storage)
-    if space is None and (own_space or known is None or names.SPACE not in known):
+    known = stored_attributes(name, storage) or {}
+    if space is None and names.SPACE in known and (not own_space or names.LIMITS in known):
+        space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
+    elif space is None:
         space = SearchSpace.for_data(data.train, kind=kind, limits=limits, recipes=first, **shape)
-    if space is None:
-        space = SearchSpace.from_json(json.dumps((known or {})[names.SPACE]))
     check_initial(initial, space)
     wanted = Wanted(
         name=name,
         data=source.described,
         seed=seed,
         space=space,
+        given=given,
         own_space=own_space,
         sampler=sampler,
         encoding=encoding,

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 
 from nfopt.errors import StudyError
 from nfopt.model.disk import versions
-from nfopt.space import SearchSpace
+from nfopt.space import SearchSpace, read_given
 from nfopt.study import attributes as names
 from nfopt.study.batch import OBJECTIVES
 from nfopt.study.plan import Length
@@ -38,6 +38,7 @@ class Wanted:
         data: Description of the data, with `fingerprint`; see `nfopt.study.source`.
         seed: Of the study.
         space: What is to be searched.
+        given: Where the space follows from a kind and limits, these, see `given_limits`.
         own_space: The caller chose the space, so a resumed study must have the same one.
         sampler: A key of `SAMPLERS`.
         encoding: "packed" or "bits".
@@ -48,6 +49,7 @@ class Wanted:
     data: Mapping[str, Any]
     seed: int = 0
     space: SearchSpace | None = None
+    given: Mapping[str, Any] | None = None
     own_space: bool = False
     sampler: str | None = None
     encoding: str | None = None
@@ -141,6 +143,7 @@ def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
         names.SAMPLER: sampler,
         names.OBJECTIVES: list(objectives),
         names.VERSIONS: versions(),
+        **({} if wanted.given is None else {names.LIMITS: dict(wanted.given)}),
         names.SPACE: json.loads(space.to_json()),  # last: it says that the study is complete
     }
     for key, value in attributes.items():
@@ -152,15 +155,9 @@ def _resume(wanted: Wanted, storage: BaseStorage, known: dict[str, Any]) -> Open
     _same_data(wanted, known)
     space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
     encoding = wanted.encoding or space.plan.encoding
-    if wanted.own_space and wanted.space is not None:
-        _, given = choose(wanted.space, wanted.sampler, encoding)
-        if given.to_json() != space.to_json():
-            raise StudyError(
-                f"`study` {wanted.name!r} was made with another `space`"
-                f"{_differences(given, space)}: leave `space` out to go on with it, or choose"
-                " another name."
-            )
-    elif space.encoded(encoding).to_json() != space.to_json():
+    if wanted.own_space:
+        _same_space(wanted, known, space, encoding)
+    if space.encoded(encoding).to_json() != space.to_json():
         raise StudyError(
             f"`study` {wanted.name!r} was made with the encoding {space.plan.encoding!r},"
             f" not {encoding!r}: choose another name."
@@ -192,16 +189,55 @@ def _same_data(wanted: Wanted, known: dict[str, Any]) -> None:
     )
 
 
+def _same_space(wanted: Wanted, known: dict[str, Any], space: SearchSpace, encoding: str) -> None:
+    """Compare what the user gave; other recipes than then do not make another space."""
+    before: Mapping[str, Any] | None = known.get(names.LIMITS)
+    now = wanted.given
+    if before is None or now is None:
+        if wanted.space is None:
+            return
+        chosen = choose(wanted.space, wanted.sampler, encoding)[1]
+        same = chosen.to_json() == space.to_json()
+        before, now = _given_by(space), _given_by(chosen)
+    else:
+        same = before == now
+    if same:
+        return
+    keys = _differing(before["limits"], now["limits"])
+    what = f" ({', '.join(keys)})" if keys else ""
+    if before["kind"] != now["kind"]:
+        what = f" (kind {before['kind']!r}, not {now['kind']!r})"
+    raise StudyError(
+        f"`study` {wanted.name!r} was made with another `space`{what}: leave `space` out to go on"
+        " with it, or choose another name."
+    )
+
+
+def given_limits(kind: str | None, limits: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Write the kind and the limits that a user gave as plain data, equal for equal meaning.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+    kind, own = read_given(kind, limits)
+    return {"kind": kind, "limits": _plain(own)}
+
+
+def _given_by(space: SearchSpace) -> dict[str, Any]:
+    return {"kind": space.kind, "limits": _plain(space.limits)}
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+
+
+def _plain(limits: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    return {key: list(values) for key, values in limits.items()}
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _differences(given: SearchSpace, known: SearchSpace) -> str:
-    if given.kind != known.kind:
-        return f" (kind {known.kind!r}, not {given.kind!r})"
-    keys = sorted(key for key in known.limits if known.limits[key] != given.limits.get(key))
-    return f" ({', '.join(keys)})" if keys else ""
 
 
 def length_of(attributes: Mapping[str, Any]) -> Length | None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import optuna
 import pytest
 from optuna.storages import BaseStorage
 
 from nfopt.errors import StudyError
+from nfopt.space import SearchSpace
 from nfopt.study import SearchResult, load_study, read
 from nfopt.study import attributes as names
 from nfopt.study.events import Event, Started
 from nfopt.study.samplers import StudySampler
 from nfopt.study.studies import stored_attributes
 
-from .conftest import LIMITS, table
+from .conftest import BEST, LIMITS, RECIPES, TRAIN, flow, table
 
 Search = Callable[..., SearchResult]
 
@@ -58,6 +60,34 @@ def test_a_study_goes_on(search: Search, events: list[Event]) -> None:
     assert [event.trials for event in started] == [0, 4]
     assert result.trials == 7
     assert result.study.user_attrs[names.BUDGET]["trials"] == 7
+
+
+def test_other_recipes_are_no_other_space(search: Search, memory: BaseStorage) -> None:
+    search(trials=2)
+    known = stored_attributes("small", memory)
+    assert known is not None
+    assert known[names.LIMITS]["kind"] == "coupling"
+    assert known[names.LIMITS]["limits"]["hidden_layers"] == [1, 1]
+    wider = [BEST, (flow("CTC", "TCT"), msgspec.structs.replace(TRAIN, dropout=0.6))]
+    limits = {key: value if isinstance(value, list) else [value] for key, value in LIMITS.items()}
+    limits |= {"width": (4, 8), "hidden_layers": [1, 1]}  # the same, written otherwise
+    assert search(trials=4, recipes=wider, limits=limits).trials == 4
+    assert stored_attributes("small", memory)[names.SPACE] == known[names.SPACE]  # type: ignore[index]
+    with pytest.raises(StudyError, match=r"another `space` \(dropout\)"):
+        search(trials=6, limits=LIMITS | {"dropout": 0.5})
+    with pytest.raises(ValueError, match="`kind` is 'coupling', but the limits say 'layers'"):
+        search(trials=6, limits=LIMITS | {"kind": "layers"})
+
+
+def test_a_whole_space_is_compared_as_it_is(search: Search, memory: BaseStorage) -> None:
+    space = SearchSpace.create(3, 240, kind="coupling", limits=LIMITS, recipes=RECIPES)
+    other = SearchSpace.create(3, 240, kind="coupling", limits=LIMITS | {"depth": 2})
+    whole = {"kind": None, "limits": None}
+    search(trials=2, space=space, **whole)
+    assert names.LIMITS not in (stored_attributes("small", memory) or {})
+    assert search(trials=3, space=space, **whole).trials == 3
+    with pytest.raises(StudyError, match=r"another `space` \(.*depth"):
+        search(trials=6, space=other, **whole)
 
 
 @pytest.mark.parametrize(
