@@ -96,7 +96,7 @@ def test_the_plain_application_works_too() -> None:
 def test_a_search_tells_programs_what_it_found_and_goes_on(home: Path, nf: Any) -> None:
     words = [*SEARCH, "--study", "mine", "--columns", "a,b,c", "--json"]
     first = nf(*words, "--trials", "2")
-    assert first.json.keys() == KEYS
+    assert first.json.keys() >= KEYS
     assert first.json["study"] == "mine"
     assert first.json["best"].keys() == {"number", "validation_nll"}
     assert first.out.count("\n") == 1
@@ -339,6 +339,6 @@ def test_the_main_job_on_real_data(tmp_path: Path) -> None:
     assert process.returncode == 0, err
     assert time.monotonic() - began < 1.1 * 60 + 6  # and the start of Python
     told = json.loads(out)
-    assert told.keys() == KEYS
+    assert told.keys() >= KEYS
     assert told["test_nll"] < 26.0  # nats on the raw scale; a Gaussian has 31.5
     assert nfopt.load(tmp_path / told["out"]).sample(10, seed=0).shape == (10, 10)

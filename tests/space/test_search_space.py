@@ -412,9 +412,9 @@ def test_first_trials_are_in_every_space_that_has_their_layers(
             space = SearchSpace.create(
                 D, rows, kind=kind, context_features=context, recipes=tried, guide=guide
             )
-            flows = [flow for flow, _ in tried] if kind != "coupling" else []
-            if pairs is not None and kind != "adjacency":
-                flows.append(pairs)
+            flows = [flow for flow, _ in tried if kind != "coupling" or flow == pairs]
+            if kind == "adjacency":
+                flows = [flow for flow in flows if flow != pairs]
             for flow in flows:
                 found, train = space.build(space.params_of(flow, tried[0][1]))
                 assert found == flow
