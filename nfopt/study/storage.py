@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from nfopt.errors import StudyError
 
 DEFAULT_STORAGE = "sqlite:///nfopt-runs/nfopt.db"
+PSYCOPG = "postgresql+psycopg"  # what the extra `postgres` installs
 SQLITE_TIMEOUT = 60.0  # seconds that a process waits for another one's write
 
 Storage = str | BaseStorage
@@ -87,8 +88,10 @@ def open_storage(storage: Storage | None = None) -> BaseStorage:
     with clear_errors(given, "can't be opened"):
         try:
             opened = RDBStorage(given, engine_kwargs=keywords)
-        except (RuntimeError, ImportError, OSError) as error:
-            # a schema of another version, a driver that is not installed, a file that can't be read
+        except ImportError:
+            raise StudyError(f"`storage` {mask_url(given)} {_driver(url)}") from None
+        except (RuntimeError, OSError) as error:
+            # a schema of another version, a file that can't be read
             raise StorageInternalError(str(error)) from error
         if url.get_backend_name() == "sqlite":
             _share(opened)
@@ -120,9 +123,15 @@ def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None
 
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "orig", None) or error.__cause__ or error
-    if isinstance(error, ImportError):
-        return f"{error} ({inner})" if inner is not error else str(error)
     return (str(inner) or type(inner).__name__).splitlines()[0]
+
+
+def _driver(url: URL) -> str:
+    """Say how to get the driver that is not installed."""
+    if url.get_backend_name() != "postgresql":
+        return "needs its Python driver, which is not installed (SQLAlchemy's pages name them)."
+    form = "" if url.drivername == PSYCOPG else f", and write the URL as {PSYCOPG}://..."
+    return f"needs a driver that is not installed: pip install 'nfopt[postgres]'{form}."
 
 
 def _parse(storage: str) -> URL:

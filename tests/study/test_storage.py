@@ -91,7 +91,12 @@ def test_sqlite_is_made_with_its_folders_and_can_be_shared(tmp_path: Path) -> No
         ("", ValueError, "must be a URL"),
         (f"nosuch://me:{QUOTED}@host/db", StudyError, "can't be opened"),
         (f"mysql+nosuch://me:{QUOTED}@host/db", StudyError, "can't be opened"),
-        (f"postgresql+psycopg2://me:{QUOTED}@localhost:1/db", StudyError, "can't be opened"),
+        (
+            f"postgresql+psycopg2://me:{QUOTED}@localhost:1/db",
+            StudyError,
+            r"pip install 'nfopt\[postgres\]', and write the URL as postgresql\+psycopg://",
+        ),
+        (f"mysql+mysqldb://me:{QUOTED}@localhost:1/db", StudyError, "needs its Python driver"),
         ("sqlite:////proc/none/study.db", StudyError, "can't be opened"),
     ],
 )
