@@ -20,8 +20,10 @@ from nfopt.study import attributes as names
 from nfopt.study.batch import OBJECTIVES
 from nfopt.study.plan import Length
 from nfopt.study.samplers import SAMPLERS, StudySampler, choose
+from nfopt.study.source import OPTIONS
 from nfopt.study.storage import Storage, clear_errors, exists, mask_url, open_storage
 
+TOLD_OTHERWISE = ("columns was", "context was")  # options of the data that show in its shape
 METRICS = {
     "nll": "validation NLL (nats a row)",
     "parameters": "parameters",
@@ -179,11 +181,7 @@ def _same_data(wanted: Wanted, known: dict[str, Any]) -> None:
     before = known.get(names.DATA, {})
     if before.get("fingerprint") == wanted.data.get("fingerprint"):
         return
-    parts = []
-    for key, value in wanted.data.items():
-        if key not in ("fingerprint", "source") and before.get(key) != value:
-            parts.append(f"{key} was {_short(before.get(key))}, now {_short(value)}")
-    said = "; ".join(parts[:3]) or "same shape, other values"
+    said = _change(before, wanted.data) or "same shape, other values"
     raise StudyError(
         f"`study` {wanted.name!r} was made with other data ({said}): choose another study name."
     )
@@ -235,9 +233,33 @@ def _plain(limits: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     return {key: list(values) for key, values in limits.items()}
 
 
+def _change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in a few words what is different about two tables; at most two things."""
+    seen: list[dict[str, Any]] = []
+    for told in (before, now):
+        options = {f"{key} was": told.get("options", {}).get(key) or None for key in OPTIONS}
+        seen.append(
+            {
+                "name was": told.get("name"),
+                "rows were": sum(told.get("rows", ())),
+                "columns were": len(told.get("columns", ())),
+                "context columns were": len(told.get("context_columns", ())),
+                "split was": told.get("split"),
+                "seed was": told.get("seed"),
+            }
+            | {key: value for key, value in options.items() if key not in TOLD_OTHERWISE}
+        )
+    old, new = seen
+    if old["columns were"] == new["columns were"]:
+        pairs = zip(before.get("columns", ()), now.get("columns", ()), strict=False)
+        old["columns were"], new["columns were"] = next((p for p in pairs if p[0] != p[1]), (0, 0))
+    changed = [key for key in old if old[key] != new[key]]
+    return "; ".join(f"{key} {_short(old[key])}, now {_short(new[key])}" for key in changed[:2])
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def length_of(attributes: Mapping[str, Any]) -> Length | None:

@@ -114,7 +114,8 @@ def test_other_data_is_refused(search: Search) -> None:
     for source, words in (
         (read(table(seed=1), seed=0), "other data.*other values"),
         (read(table(), seed=1), "seed was 0, now 1"),
-        (read(table(400), seed=0), "rows was"),
+        (read(table(400), seed=0), r"other data \(rows were 300, now 400\)"),
+        (read(table(), seed=0, columns=[0, 1]), "columns were 3, now 2\\)"),
     ):
         with pytest.raises(StudyError, match=words) as caught:
             search(trials=4, source=source)
