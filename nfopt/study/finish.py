@@ -1,7 +1,7 @@
 """The end of a search: retrain the best candidates with fresh seeds, choose on validation data.
 
-A round trains all its finalists for the same share of the time; each next round trains fewer of
-them for longer, cold. The flow that is kept is the best of all rounds on validation data.
+All finalists are trained cold, for the same share of the time. What time that leaves trains the
+best of them again from other seeds. The flow that is kept is the best of all on validation data.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def choose_finalists(
 
 @dataclass
 class Retraining:
-    """Rounds of full training.
+    """Full trainings of finalists.
 
     Attributes:
         data: All rows, on the device to train on.
@@ -124,7 +124,8 @@ class Retraining:
         stop: Asked while training.
         deadline: Clock time at which it must be over, or None. A flow is never trained for longer
             than its full steps: past them a small table is learnt by heart.
-        rounds: Finalists of each round, and its share of the time.
+        count: Finalists to train at most.
+        more: Trainings of the best one from other seeds at most, if time is left.
         on_event: Told of the progress.
         began: Clock time of the whole call's start.
         clock: Seconds.
@@ -135,14 +136,15 @@ class Retraining:
     seed: int
     stop: Stop
     deadline: float | None = None
-    rounds: Sequence[tuple[int, float]] = ((plan.FINALISTS + 1, 1.0),)
+    count: int = plan.FINALISTS + 1
+    more: int = 0
     on_event: OnEvent = ignore
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
     phase: str = "retrain"
 
     def run(self, finalists: Sequence[Finalist], again: int = 0) -> Trained:
-        """Train the finalists in rounds and return the best.
+        """Train the finalists and return the best.
 
         Args:
             finalists: The best first.
@@ -152,26 +154,22 @@ class Retraining:
             KeyboardInterrupt: If `stop` says so.
             StudyError: If none can be used.
         """
-        trained: list[Trained] = []
-        left = list(finalists)
-        rounds = self.rounds if len(left) > 1 else [(1, 1.0)]
-        for number, (count, _) in enumerate(rounds):
-            left = left[:count]
-            seconds = None
-            if self.deadline is not None:
-                shares = [share for _, share in rounds[number:]]
-                seconds = (self.deadline - self.clock()) * shares[0] / sum(shares)
-            trained += self._round(left, seconds, (again, number))
-            good = sorted((t for t in trained if not t.reason), key=lambda t: t.nll)
-            left = list({id(t.finalist): t.finalist for t in good}.values())
-            if not left:
+        left = list(finalists)[: self.count]
+        began = self.clock()
+        trained = self._round(left, self._left(), (again, 0))
+        each = (self.clock() - began) / len(left)
+        best = _best(trained)
+        for number in range(1, self.more + 1):
+            seconds = self._left()
+            if seconds is None or seconds < plan.FITS * each:
                 break
-        if not good:
-            raise StudyError(
-                f"None of {len(finalists)} retrained flows can be used"
-                f" ({trained[-1].reason}): limit the search with `space`, or look at the data."
-            )
-        return good[0]
+            trained += self._round([best.finalist], seconds, (again, number))
+            best = _best(trained)
+        return best
+
+    def _left(self) -> float | None:
+        """Seconds until the deadline."""
+        return None if self.deadline is None else self.deadline - self.clock()
 
     def all(self, finalists: Sequence[Finalist]) -> list[Trained]:
         """Train all finalists once, in the order given if they share their shape.
@@ -179,8 +177,7 @@ class Retraining:
         Raises:
             KeyboardInterrupt: If `stop` says so.
         """
-        seconds = None if self.deadline is None else self.deadline - self.clock()
-        return self._round(finalists, seconds, (0, 0))
+        return self._round(finalists, self._left(), (0, 0))
 
     def _round(
         self, finalists: Sequence[Finalist], seconds: float | None, path: tuple[int, int]
@@ -244,3 +241,13 @@ class Retraining:
                 seconds=self.clock() - self.began,
             )
         )
+
+
+def _best(trained: Sequence[Trained]) -> Trained:
+    good = [each for each in trained if not each.reason]
+    if not good:
+        raise StudyError(
+            f"None of {len(trained)} retrained flows can be used"
+            f" ({trained[-1].reason}): limit the search with `space`, or look at the data."
+        )
+    return min(good, key=lambda each: each.nll)

@@ -1,6 +1,6 @@
 """How a search divides its time: pure arithmetic, every share a named constant.
 
-    |-- search: populations of equal length --|-- retrain: rounds --|-- score, save --|
+    |-- search: populations of equal length --|-- retrain --|-- score, save --|
 
 A trial's length is a property of its study (it is stored there, so that trials stay comparable over
 resumes): a share of the full steps where a number of trials is asked for, which makes a study
@@ -32,6 +32,8 @@ BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if the
 FEWEST_BY_TRIALS = 4  # members of a population then: a later call may ask for many more trials
 
 FINALISTS = 3  # the best trials with distinct specs; the best recipe comes on top
+MORE_SEEDS = 4  # trainings of the best finalist from other seeds at most, if time is left
+FITS = 1.2  # times what a training took must be left for another one
 TRUSTED = 0.1  # of a full training that trials must have had to overrule the recipe
 RESERVE = 0.03  # of the whole time, for scoring and saving
 RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
@@ -157,23 +159,19 @@ def length(
     return Length(size=size, seconds=min(seconds, size * stacked), full=full_seconds)
 
 
-def rounds(
-    seconds: float | None, full_seconds: float | None, *, finalists: int = FINALISTS + 1
-) -> tuple[tuple[int, float], ...]:
-    """Say how many finalists each round of retraining has, and its share of the time.
+def finalists(seconds: float | None, full_seconds: float | None) -> int:
+    """Say how many finalists are retrained: as many as can be in full, at least the first.
 
-    As many as can be trained in full, in one round. Where less than two can, only the first: a
-    race would cost the winner more than it tells.
+    Where less than two can, a race would cost the winner more than it tells.
 
     Args:
         seconds: Left for retraining, or None if steps count.
         full_seconds: Of one full training, or None if unknown.
-        finalists: There are.
     """
     if seconds is None:
-        return ((finalists, 1.0),)
+        return FINALISTS + 1
     fitting = 2 if not full_seconds else int(seconds / full_seconds)
-    return ((max(1, min(fitting, finalists)), 1.0),)
+    return max(1, min(fitting, FINALISTS + 1))
 
 
 def may_start(left: float, expected: float | None) -> bool:

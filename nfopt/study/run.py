@@ -180,11 +180,8 @@ def run_search(
                 seed=opened.seed,
                 stop=stop,
                 deadline=deadline,
-                rounds=plan.rounds(
-                    None if deadline is None else deadline - clock(),
-                    length.full,
-                    finalists=len(finalists),
-                ),
+                count=plan.finalists(None if deadline is None else deadline - clock(), length.full),
+                more=plan.MORE_SEEDS,
                 on_event=tell,
                 began=began,
                 clock=clock,

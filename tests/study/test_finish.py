@@ -130,7 +130,7 @@ def test_seeds_are_fresh_and_repeatable(source: Source) -> None:
     ]
 
 
-def test_a_race_trains_the_winner_longer(source: Source) -> None:
+def test_time_that_is_left_trains_the_best_again(source: Source) -> None:
     long = TRAIN.__class__(steps=100_000, batch_size=64)
     now = [0.0]
 
@@ -138,21 +138,23 @@ def test_a_race_trains_the_winner_longer(source: Source) -> None:
         now[0] += 0.01
         return now[0]
 
-    seen: list[tuple[int, float | None]] = []
+    seen: list[tuple[Any, ...]] = []
 
     def witness(*arguments: Any, **more: Any) -> Any:
-        seen.append((len(arguments[0]), more["seconds"]))
-        now[0] += more["seconds"]
+        seen.append(tuple(arguments[2]))
+        now[0] += 2.0 * len(arguments[0])  # a full training is over before its share of the time
         return train_stack(*arguments, **(more | {"seconds": None, "steps": 2}))
 
-    run = retraining(source, deadline=10.0, rounds=((2, 0.4), (1, 0.6)), clock=clock)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "train_stack", witness)
-        run.run(finalists(A, flow("TCC", width=4), B, train=long))
-    # A and the second share their shape; B is left out of the first round
-    assert [members for members, _ in seen] == [2, 1]
-    assert seen[0][1] == pytest.approx(4.0, abs=0.1)
-    assert seen[1][1] == pytest.approx(6.0, abs=0.1)
+    for more, trainings in ((0, 1), (1, 2), (9, 3)):
+        seen.clear()
+        now[0] = 0.0
+        run = retraining(source, deadline=9.0, count=2, more=more, clock=clock)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finish, "train_stack", witness)
+            run.run(finalists(A, flow("TCC", width=4), B, train=long))
+        # the first two share their shape, B is not trained, and a fourth round does not fit
+        assert [len(members) for members in seen] == [2, 1, 1][:trainings]
+        assert len(set(sum(seen, ()))) == 1 + trainings
 
 
 def test_stop_ends_the_retraining(source: Source) -> None:

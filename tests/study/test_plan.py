@@ -90,19 +90,10 @@ def test_a_population_that_would_be_cut_short_is_not_begun() -> None:
     assert not plan.may_start(-1.0, None)
 
 
-def test_rounds_share_all_the_time() -> None:
-    cases = [(None, None), (100.0, None), (100.0, 10.0), (100.0, 40.0), (100.0, 90.0)]
-    for seconds, full in cases:
-        rounds = plan.rounds(seconds, full)
-        assert sum(share for _, share in rounds) == pytest.approx(1.0)
-        counts = [count for count, _ in rounds]
-        assert counts == sorted(counts, reverse=True)
-    assert plan.rounds(None, None)[0][0] == plan.FINALISTS + 1
-
-
 def test_finalists_are_as_many_as_can_be_trained_in_full() -> None:
-    assert plan.rounds(100.0, 10.0) == ((4, 1.0),)
-    assert plan.rounds(100.0, 40.0) == ((2, 1.0),)
-    assert plan.rounds(100.0, 90.0) == ((1, 1.0),)
-    assert plan.rounds(100.0, 200.0) == ((1, 1.0),)
-    assert plan.rounds(100.0, 10.0, finalists=1) == ((1, 1.0),)
+    assert plan.finalists(None, None) == plan.FINALISTS + 1
+    assert plan.finalists(100.0, 10.0) == plan.FINALISTS + 1
+    assert plan.finalists(100.0, 40.0) == 2
+    assert plan.finalists(100.0, 90.0) == 1
+    assert plan.finalists(100.0, 200.0) == 1
+    assert plan.finalists(100.0, None) == 2
