@@ -12,6 +12,7 @@ nothing; the next one that has to look rows up combines the two.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ class _Permute(torch.autograd.Function):
         return out, None, None
 
 
-class StackLayer:
+class StackLayer(ABC):
     """One layer of a stack.
 
     Attributes:
@@ -99,15 +100,15 @@ class StackLayer:
     shapes: dict[str, Shape]
     order: Order
 
+    @abstractmethod
     def forward(
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
     ) -> tuple[Tensor, Tensor | float]:
         """Map the state (P, D, B) towards the base; return it and the log-determinant (P, B)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
         """Undo `forward`, on states in feature order on both sides."""
-        raise NotImplementedError
 
     def part(self, name: str, member: int) -> tuple[slice, ...]:
         """Say which part of the padded weight is the member's own."""
