@@ -37,6 +37,7 @@ from nfopt.study.arguments import RUNS, check_flows, check_minutes, check_name
 from nfopt.study.events import OnEvent, ignore
 from nfopt.study.first import Recipe
 from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
+from nfopt.study.plan import MEMBERS
 from nfopt.study.storage import Storage
 
 __all__ = ["fit", "load", "load_study", "retrain", "search"]
@@ -54,6 +55,7 @@ def search(
     encoding: str | None = None,
     objectives: Sequence[str] | None = None,
     initial: Sequence[Flows] | Flows = (),
+    members: int | None = None,
     columns: Any = None,
     context: Any = None,
     header: bool = True,
@@ -91,6 +93,8 @@ def search(
         encoding: "bits" or "packed"; None: bits while masks have up to 64.
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
+        members: Flows to keep at most, as a mixture where that is better on validation data; 1
+            keeps a single flow; None: 5.
         columns: The features, by name or position; None: all that have no other part.
         context: Columns to condition on.
         header: The first line of a text file holds names.
@@ -157,6 +161,7 @@ def search(
             sampler=sampler,
             objectives=objectives,
             initial=[(flow, own or train) for flow, own in flows],
+            members=MEMBERS if members is None else members,
             seed=seed,
             device=device,
             out=None if out is None else Path(out),

@@ -97,8 +97,9 @@ def show_fit(result: FitResult) -> None:
 
 def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
     flow = result.flow
-    kinds = list(dict.fromkeys(spec.summary() for spec in flow.specs))
-    pairs = [("structure", " | ".join(kinds))]
+    pairs = [("structure", result.structure)]
+    if len(flow) > 1:
+        pairs.append(("members", f"{len(flow)}, mixed with equal weights"))
     if flow.context_columns:
         pairs.append(("given", ", ".join(flow.context_columns)))
     pairs += [

@@ -49,6 +49,16 @@ def search(
     encoding: o.Encoding = None,
     objectives: o.Objectives = None,
     initial: o.Initial = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("members", 1),
+            metavar="K",
+            help="Flows to keep at most, mixed where that is better on validation rows; 1 keeps a "
+            "single flow. Without it: 5.",
+            rich_help_panel=o.RUN,
+        ),
+    ] = None,
     columns: o.Columns = None,
     context: o.Context = None,
     bounds: o.Bounds = None,
@@ -62,9 +72,9 @@ def search(
     """Find, retrain and save the best flow for a table.
 
     With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. About
-    half of the time is the search, the rest retrains the best candidates with fresh seeds; the
-    winner is chosen on validation rows and scored once on test rows. Without --out the flow is
-    saved in nfopt-runs/STUDY. A search that was stopped goes on when the same command is given
+    half of the time is the search, the rest retrains the best candidates with fresh seeds; the best
+    of them, or a mixture of several, is chosen on validation rows and scored once on test rows.
+    Without --out the flow is saved in nfopt-runs/STUDY. A search that was stopped goes on when the same command is given
     again.
     """
     from_data = data_options(
@@ -95,6 +105,7 @@ def search(
                 encoding=encoding,
                 objectives=None if objectives is None else words(objectives, "objectives"),
                 initial=[str(path) for path in initial or ()],
+                members=members,
                 device=device,
                 threads=threads,
                 seed=seed,

@@ -53,6 +53,13 @@ def check_minutes(minutes: float | None) -> None:
         raise ValueError(f"`minutes` must be positive and finite, got {minutes!r}.")
 
 
+def check_members(members: int) -> None:
+    """Raise ValueError unless `members` is a whole number of at least 1."""
+    given: object = members
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError(f"`members` must be a whole number of at least 1, got {members!r}.")
+
+
 def check_name(name: str, out: str | Path | None) -> str:
     """Check that a study's name can name a folder, where it has to."""
     if not name or (out is None and (name in (".", "..") or "/" in name or "\\" in name)):

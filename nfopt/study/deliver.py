@@ -17,9 +17,9 @@ from nfopt.model import Flow
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 from nfopt.study import costs, plan, seeds
-from nfopt.study.arguments import RUNS, check_minutes
+from nfopt.study.arguments import RUNS, check_members, check_minutes
 from nfopt.study.events import Done, Finalists, Notice, OnEvent, ignore
-from nfopt.study.finish import Finalist, Retraining
+from nfopt.study.finish import Finalist, Retraining, Trained
 from nfopt.study.loop import COUNTED
 from nfopt.study.results import (
     FitResult,
@@ -48,6 +48,8 @@ def deliver(
 ) -> SearchResult:
     """Retrain candidates of a study, keep the best on validation data, score it once, save it.
 
+    What is kept is one flow or, where `retraining.members` allows it, a mixture of several.
+
     Args:
         study: The study.
         finalists: Candidates, the best first.
@@ -65,25 +67,27 @@ def deliver(
             seconds=left,
         )
     )
-    best = retraining.run(finalists)
+    kept = retraining.run(finalists)
+    best = kept[0]
     flow = Flow(
-        [best.finalist.spec],
-        [best.weights],
+        [each.finalist.spec for each in kept],
+        [each.weights for each in kept],
         data.preprocessing,
         device=retraining.data.x.device,
     )
     common = _conclude(
         flow,
-        Score(best.nll, best.nll_2se),
+        _validation(flow, kept, data),
         data,
         retraining,
         out,
         warnings,
         study=study.study_name,
         trial=best.finalist.number,
+        trials=[each.finalist.number for each in kept],
         train=msgspec.to_builtins(best.finalist.train),
-        seeds=[best.seed],
-        steps=[best.steps],
+        seeds=[each.seed for each in kept],
+        steps=[each.steps for each in kept],
     )
     trials = len(study.get_trials(deepcopy=False, states=COUNTED))
     return SearchResult(
@@ -93,6 +97,13 @@ def deliver(
         number=best.finalist.number,
         mean_group=mean_group,
     )
+
+
+def _validation(flow: Flow, members: Sequence[Trained], data: Prepared) -> Score:
+    """Score a flow on validation data; one member's score is known from its training."""
+    if len(members) == 1:
+        return Score(members[0].nll, members[0].nll_2se)
+    return score_of(mixture(member_scores(flow, data.parts[1])), data.parts[1])
 
 
 def _conclude(
@@ -176,8 +187,7 @@ def run_fit(
     """
     began = clock() if began is None else began
     check_minutes(minutes)
-    if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-        raise ValueError(f"`members` must be a whole number of at least 1, got {members!r}.")
+    check_members(members)
     data = source.data
     warnings = list(data.warnings)
     times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
@@ -215,12 +225,9 @@ def run_fit(
             data.preprocessing,
             device=training.data.x.device,
         )
-        validation = Score(good[0].nll, good[0].nll_2se)
-        if len(good) > 1:
-            validation = score_of(mixture(member_scores(flow, data.parts[1])), data.parts[1])
         common = _conclude(
             flow,
-            validation,
+            _validation(flow, good, data),
             data,
             training,
             None if out is None else Path(out),

@@ -1,7 +1,8 @@
 """The end of a search: retrain the best candidates with fresh seeds, choose on validation data.
 
 All finalists are trained cold, for the same share of the time. What time that leaves trains the
-best of them again from other seeds. The flow that is kept is the best of all on validation data.
+best of them again from other seeds. What is kept is the best of all on validation data, or the
+mixture of several, see `nfopt.study.mix`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import torch
 from optuna.trial import TrialState
 
 from nfopt.errors import StudyError
+from nfopt.model import log_prob
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 from nfopt.study import plan, seeds
 from nfopt.study.batch import fault
 from nfopt.study.events import OnEvent, Training, ignore
+from nfopt.study.mix import choose_members
 from nfopt.study.stacks import train_stack
 from nfopt.study.stop import Stop
 from nfopt.training import Progress, TrainData
@@ -49,6 +52,7 @@ class Trained:
     Attributes:
         finalist: Which one.
         weights: Its best weights.
+        scores: Log-density of the validation rows, shape (M,), on the scale that it was trained on.
         seed: Of its first weights.
         nll: Validation NLL, nats a row.
         nll_2se: Two standard errors of it.
@@ -58,6 +62,7 @@ class Trained:
 
     finalist: Finalist
     weights: dict[str, torch.Tensor]
+    scores: torch.Tensor
     seed: int
     nll: float
     nll_2se: float
@@ -126,6 +131,7 @@ class Retraining:
             than its full steps: past them a small table is learnt by heart.
         count: Finalists to train at most.
         more: Trainings of the best one from other seeds at most, if time is left.
+        members: Flows to keep at most, as a mixture where that is better on validation data.
         on_event: Told of the progress.
         began: Clock time of the whole call's start.
         clock: Seconds.
@@ -138,13 +144,14 @@ class Retraining:
     deadline: float | None = None
     count: int = plan.FINALISTS + 1
     more: int = 0
+    members: int = 1
     on_event: OnEvent = ignore
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
     phase: str = "retrain"
 
-    def run(self, finalists: Sequence[Finalist], again: int = 0) -> Trained:
-        """Train the finalists and return the best.
+    def run(self, finalists: Sequence[Finalist], again: int = 0) -> list[Trained]:
+        """Train the finalists and return the best, first, and what is to be mixed with it.
 
         Args:
             finalists: The best first.
@@ -158,14 +165,20 @@ class Retraining:
         began = self.clock()
         trained = self._round(left, self._left(), (again, 0))
         each = (self.clock() - began) / len(left)
-        best = _best(trained)
-        for number in range(1, self.more + 1):
+        best, more = _best(trained), self.more
+        while more > 0:
             seconds = self._left()
-            if seconds is None or seconds < plan.FITS * each:
+            fitting = 0 if seconds is None else int(seconds / (plan.FITS * max(each, 1e-9)))
+            if fitting < 1:
                 break
-            trained += self._round([best.finalist], seconds, (again, number))
-            best = _best(trained)
-        return best
+            # side by side: a stack costs less a member than one flow after the other
+            group = [best.finalist] * min(more, fitting)
+            trained += self._round(group, seconds, (again, 1 + self.more - more))
+            best, more = _best(trained), more - len(group)
+        good = sorted(_good(trained), key=lambda each: each.nll)
+        weights = self.data.val_weights
+        chosen = choose_members(torch.stack([t.scores for t in good]), self.members, weights)
+        return [good[k] for k in chosen]
 
     def _left(self) -> float | None:
         """Seconds until the deadline."""
@@ -215,10 +228,12 @@ class Retraining:
             should_stop=self.stop,
         )
         self.stop.check()
+        scores = log_prob(stack, self.data.val, self.data.val_context).cpu()
         return [
             Trained(
                 finalist,
                 stack.weights(row),
+                scores[row],
                 own[row],
                 result.nll,
                 result.nll_2se,
@@ -243,11 +258,15 @@ class Retraining:
         )
 
 
-def _best(trained: Sequence[Trained]) -> Trained:
+def _good(trained: Sequence[Trained]) -> list[Trained]:
     good = [each for each in trained if not each.reason]
     if not good:
         raise StudyError(
             f"None of {len(trained)} retrained flows can be used"
             f" ({trained[-1].reason}): limit the search with `space`, or look at the data."
         )
-    return min(good, key=lambda each: each.nll)
+    return good
+
+
+def _best(trained: Sequence[Trained]) -> Trained:
+    return min(_good(trained), key=lambda each: each.nll)

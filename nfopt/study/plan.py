@@ -32,7 +32,8 @@ BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if the
 FEWEST_BY_TRIALS = 4  # members of a population then: a later call may ask for many more trials
 
 FINALISTS = 3  # the best trials with distinct specs; the best recipe comes on top
-MORE_SEEDS = 4  # trainings of the best finalist from other seeds at most, if time is left
+MORE_SEEDS = 6  # trainings of the best finalist from other seeds at most, if time is left
+MEMBERS = 5  # flows that a search keeps at most, mixed where that is better on validation data
 FITS = 1.2  # times what a training took must be left for another one
 TRUSTED = 0.1  # of a full training that trials must have had to overrule the recipe
 RESERVE = 0.03  # of the whole time, for scoring and saving

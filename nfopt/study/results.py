@@ -35,7 +35,8 @@ class FitResult:
     """A trained flow, chosen on validation data and scored once on test data.
 
     Attributes:
-        flow: The flow, on the data's own scale; an ensemble where several members were asked for.
+        flow: The flow, on the data's own scale; an ensemble where there are several members, the
+            best on validation data first.
         validation_nll: Nats a row.
         validation_nll_2se: Two standard errors of it.
         test_nll: Nats a row.
@@ -61,17 +62,23 @@ class FitResult:
     disagreement: float = 0.0
     warnings: tuple[str, ...] = ()
 
+    @property
+    def structure(self) -> str:
+        """The members' structures in words, each once."""
+        return " | ".join(dict.fromkeys(spec.summary() for spec in self.flow.specs))
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
         return {
             "members": len(self.flow),
+            "members_test_nll": list(self.members),
             "validation_nll": self.validation_nll,
             "validation_nll_2se": self.validation_nll_2se,
             "test_nll": self.test_nll,
             "test_nll_2se": self.test_nll_2se,
             "disagreement": self.disagreement,
             "parameters": self.parameters,
-            "structure": self.flow.specs[0].summary(),
+            "structure": self.structure,
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),
         }
@@ -99,10 +106,12 @@ class SearchResult(FitResult):
             "study": self.study.study_name,
             "trials": self.trials,
             "best": {"number": self.number, "validation_nll": self.validation_nll},
+            "members": len(self.flow),
+            "members_test_nll": list(self.members),
             "test_nll": self.test_nll,
             "test_nll_2se": self.test_nll_2se,
             "parameters": self.parameters,
-            "structure": self.flow.specs[0].summary(),
+            "structure": self.structure,
             "mean_group": None if math.isnan(self.mean_group) else self.mean_group,
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),

@@ -16,7 +16,7 @@ from nfopt.recipes import first_trials
 from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study import costs, plan, seeds
-from nfopt.study.arguments import RUNS, Budget, check_name
+from nfopt.study.arguments import RUNS, Budget, check_members, check_name
 from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, ignore
 from nfopt.study.finish import Retraining, choose_finalists
@@ -52,6 +52,7 @@ def run_search(
     objectives: Sequence[str] | None = None,
     recipes: Sequence[Recipe] | None = None,
     initial: Sequence[Recipe] = (),
+    members: int = plan.MEMBERS,
     seed: int = 0,
     device: str = "cpu",
     out: str | Path | None = None,
@@ -75,6 +76,7 @@ def run_search(
         objectives: "nll" and maybe "parameters", "inverse_cost".
         recipes: First trials, the best first; None: those of `nfopt.recipes`.
         initial: More first trials.
+        members: Flows to keep at most, mixed where that is better on validation data.
         seed: Of everything random in a new study.
         device: Where to train.
         out: Folder for the flow; None: nfopt-runs/STUDY.
@@ -89,6 +91,7 @@ def run_search(
         ValueError: If an argument does not.
     """
     began = clock() if began is None else began
+    check_members(members)
     name = check_name(study or source.name, out)
     if objectives is not None:
         objectives = check_objectives(objectives)
@@ -169,7 +172,8 @@ def run_search(
         deadline = None
         if times is not None:
             specs = [finalist.spec for finalist in finalists]
-            scoring = costs.scoring_seconds(specs, everything, len(data.parts[2]))
+            scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
+            scoring = members * costs.scoring_seconds(specs, everything, scored)
             deadline = began + plan.leave(times.retrain, clock() - began, scoring)
         return deliver(
             opened.study,
@@ -182,6 +186,7 @@ def run_search(
                 deadline=deadline,
                 count=plan.finalists(None if deadline is None else deadline - clock(), length.full),
                 more=plan.MORE_SEEDS,
+                members=members,
                 on_event=tell,
                 began=began,
                 clock=clock,

@@ -18,6 +18,7 @@ from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import Source, costs, finish, plan
 from nfopt.study import attributes as names
 from nfopt.study.finish import Finalist, Retraining, choose_finalists
+from nfopt.study.mix import LEAST_GAIN
 from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
 from nfopt.study.stacks import train_stack
 from nfopt.study.stop import Stop
@@ -96,7 +97,7 @@ def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
 def test_the_lowest_validation_nll_wins(source: Source) -> None:
     idle = TRAIN.__class__(steps=40, batch_size=64, learning_rate=1e-7)
     good = Finalist(1, flow("CTC", "TCT"), TRAIN)
-    best = retraining(source).run([*finalists(A, train=idle), good])
+    (best,) = retraining(source).run([*finalists(A, train=idle), good])
     assert best.finalist is good
     assert best.steps == TRAIN.steps
 
@@ -113,9 +114,11 @@ def test_flows_that_do_not_invert_or_have_no_density_are_passed_over(
         return stack, results
 
     monkeypatch.setattr(finish, "train_stack", witness)
-    assert retraining(source).run(finalists(A, B)).finalist.spec == B
+    kept = retraining(source, members=2).run(finalists(A, B))
+    assert [each.finalist.spec for each in kept] == [B]
     spoiled = {"nll": math.nan}
-    assert retraining(source).run(finalists(A, B)).finalist.spec == B
+    kept = retraining(source, members=2).run(finalists(A, B))
+    assert [each.finalist.spec for each in kept] == [B]
     with pytest.raises(StudyError, match=r"None of 1 retrained flows.*not finite"):
         retraining(source).run(finalists(A))
 
@@ -145,16 +148,24 @@ def test_time_that_is_left_trains_the_best_again(source: Source) -> None:
         now[0] += 2.0 * len(arguments[0])  # a full training is over before its share of the time
         return train_stack(*arguments, **(more | {"seconds": None, "steps": 2}))
 
-    for more, trainings in ((0, 1), (1, 2), (9, 3)):
+    for more, stacks in ((0, [2]), (1, [2, 1]), (9, [2, 2])):
         seen.clear()
         now[0] = 0.0
         run = retraining(source, deadline=9.0, count=2, more=more, clock=clock)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(finish, "train_stack", witness)
             run.run(finalists(A, flow("TCC", width=4), B, train=long))
-        # the first two share their shape, B is not trained, and a fourth round does not fit
-        assert [len(members) for members in seen] == [2, 1, 1][:trainings]
-        assert len(set(sum(seen, ()))) == 1 + trainings
+        # the first two share their shape, B is not trained, and after two more nothing else fits
+        assert [len(members) for members in seen] == stacks
+        assert len(set(sum(seen, ()))) == sum(stacks)
+
+
+def test_a_mixture_is_kept_where_it_is_better(source: Source) -> None:
+    kept = retraining(source, members=3).run(finalists(A, flow("CTC", "TCT"), B))
+    alone = retraining(source).run(finalists(A, flow("CTC", "TCT"), B))
+    assert kept[0].finalist == alone[0].finalist
+    mixed = mixture(torch.stack([each.scores.double() for each in kept])).mean()
+    assert len(kept) == 1 or mixed > kept[0].scores.double().mean() + LEAST_GAIN
 
 
 def test_stop_ends_the_retraining(source: Source) -> None:
