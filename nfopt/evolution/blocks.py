@@ -1,0 +1,71 @@
+"""Blocks of a genome beside its variables: coupling masks, and an adjacency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MaskBlock:
+    """Coupling masks as genes, one row of letters a layer.
+
+    Attributes:
+        layers: The greatest number of layers, L.
+        features: D, at least 2.
+        idle: Whether a feature may be `I`.
+        pairs: Whether only every other layer, from the first, has genes, and the layer after it
+            has the complement. Not with `idle`.
+        depth: Index of the Integer variable that says how many layers are in use; None: all.
+        cover: Whether every feature must be transformed and condition at least once.
+        commute: Whether neighbouring layers that do not touch each other's features are the same
+            in any order: only if nothing stands between them and all have one kind and map.
+    """
+
+    layers: int
+    features: int
+    idle: bool = False
+    pairs: bool = False
+    depth: int | None = None
+    cover: bool = True
+    commute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.layers < 1 or self.features < 2:
+            raise ValueError(
+                "`layers` must be at least 1 and `features` at least 2, not "
+                f"{self.layers} and {self.features}."
+            )
+        if self.idle and self.pairs:
+            raise ValueError("`pairs` can't be true where `idle` is: give `pairs` = False.")
+
+
+@dataclass(frozen=True)
+class EdgeBlock:
+    """An adjacency as genes: which features each feature may depend on.
+
+    Attributes:
+        features: D.
+        budget: The greatest number of parents of a feature; None: no limit.
+        orders: Whether the order is searched too; edges then follow the genome's order.
+        order: A fixed order that edges must follow, where it is not searched. With neither, any
+            edge between two features is allowed, in both directions: each layer takes those that
+            its own order allows.
+        limit: Index of an Integer variable that is the parent budget, if there is one.
+    """
+
+    features: int
+    budget: int | None = None
+    orders: bool = False
+    order: tuple[int, ...] | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.features < 1:
+            raise ValueError(f"`features` must be at least 1, not {self.features}.")
+        if self.budget is not None and self.budget < 0:
+            raise ValueError(f"`budget` must be 0 or more, not {self.budget}.")
+        if self.order is not None and sorted(self.order) != list(range(self.features)):
+            raise ValueError(
+                f"`order` must name each feature from 0 to {self.features - 1} once, "
+                f"got {self.order}."
+            )

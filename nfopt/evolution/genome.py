@@ -1,0 +1,287 @@
+"""Genomes and their layout: what the evolution searches, as plain arrays.
+
+A genome has up to three parts: values of mixed variables, coupling masks, and an adjacency. A
+layout says which of them there are and what each may be, repairs any genome into its feasible,
+canonical form, and draws genomes at random.
+
+    layout = Layout((Integer(1, 8), Real(1e-4, 1e-2, log=True)), MaskBlock(8, 10, depth=0))
+    genome = layout.random(np.random.default_rng(0))
+    layout.repaired(genome) == genome and layout.feasible(genome)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt import masks as letters
+from nfopt.evolution import repair
+from nfopt.evolution.blocks import EdgeBlock, MaskBlock
+from nfopt.evolution.variables import Category, Integer, Real, Value, Values, Variable, replaced
+
+__all__ = [
+    "Category",
+    "EdgeBlock",
+    "Genome",
+    "Integer",
+    "Layout",
+    "MaskBlock",
+    "Real",
+    "Usage",
+    "Value",
+    "Values",
+    "Variable",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Genome:
+    """One candidate. Arrays are read-only; equal genomes, repaired, have equal keys.
+
+    Attributes:
+        values: One for each variable.
+        masks: Letters, shape (L, D); layers not in use are all `C`.
+        order: Each feature once, shape (D,); None where no order is searched.
+        parents: Row i, column j: feature i may depend on j, shape (D, D).
+    """
+
+    values: Values
+    masks: letters.Masks | None = None
+    order: NDArray[np.intp] | None = None
+    parents: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.masks, self.order, self.parents):
+            if array is not None:
+                array.flags.writeable = False
+
+    @cached_property
+    def key(self) -> bytes:
+        """What the genome is, 20 bytes; of a repaired genome the same as of all its equals.
+
+        The order is not in it: a flow depends on it through the parents alone.
+        """
+        digest = hashlib.blake2b(np.array(self.values, dtype=np.float64).tobytes(), digest_size=20)
+        if self.masks is not None:
+            digest.update(self.masks.tobytes())
+        if self.parents is not None:
+            digest.update(np.packbits(self.parents).tobytes())
+        return digest.digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Genome) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+class Usage(NamedTuple):
+    """What of a genome a flow makes use of, given the genome's values.
+
+    Attributes:
+        variables: One flag a variable.
+        layers: One flag a row of the masks; empty: all within the depth.
+        cover: Whether masks must cover every feature, as `MaskBlock.cover`.
+    """
+
+    variables: tuple[bool, ...]
+    layers: tuple[bool, ...] = ()
+    cover: bool = True
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What genomes of a search look like.
+
+    Attributes:
+        variables: The mixed variables.
+        masks: Coupling masks, if there are any.
+        edges: An adjacency, if there is one.
+        layer_of: For each variable the layer, from 0, that it describes, -1 for none; it moves
+            with its layer. Each layer must have the same variables in the same order. By default
+            none.
+        depth: Index of the Integer variable that says how many layers there are; by default that
+            of `masks`.
+        usage: From values to what a flow makes use of; the rest is put to rest and so cannot tell
+            two genomes apart. By default, all within the depth.
+    """
+
+    variables: tuple[Variable, ...]
+    masks: MaskBlock | None = None
+    edges: EdgeBlock | None = None
+    layer_of: tuple[int, ...] = ()
+    depth: int | None = None
+    usage: Callable[[Values], Usage] | None = None
+
+    def __post_init__(self) -> None:
+        if self.masks is not None and self.depth is None and self.masks.depth is not None:
+            object.__setattr__(self, "depth", self.masks.depth)
+        for index in (self.depth, self.edges.limit if self.edges else None):
+            if index is None:
+                continue
+            fits = 0 <= index < len(self.variables)
+            if not fits or not isinstance(self.variables[index], Integer):
+                raise ValueError(f"`variables` must have an Integer at {index} for `depth`.")
+        if self.layer_of and len(self.layer_of) != len(self.variables):
+            raise ValueError(
+                f"`layer_of` must have one entry a variable: {len(self.layer_of)} of "
+                f"{len(self.variables)}."
+            )
+
+    # ------------------------------------------------------------------------------- what is in use
+
+    def layers_in_use(self, values: Values) -> int:
+        """How many layers the depth variable, or the mask block, says that there are."""
+        most = self.masks.layers if self.masks is not None else None
+        if self.depth is None:
+            return most if most is not None else max(self.layer_of, default=-1) + 1
+        depth = int(values[self.depth])
+        return depth if most is None else min(depth, most)
+
+    def used(self, values: Values) -> Usage:
+        """What of a genome with these values a flow makes use of, with a flag for every row of the masks."""
+        depth = self.layers_in_use(values)
+        if self.usage is None:
+            own = (
+                tuple(layer < depth for layer in self.layer_of)
+                if self.layer_of
+                else (True,) * len(self.variables)
+            )
+            usage = Usage(own, (), self.masks is None or self.masks.cover)
+        else:
+            usage = self.usage(values)
+        if not usage.layers:
+            most = self.masks.layers if self.masks is not None else depth
+            usage = usage._replace(layers=(True,) * depth + (False,) * (most - depth))
+        return usage
+
+    @cached_property
+    def free(self) -> tuple[int, ...]:
+        """Indices of the variables that have more than one value."""
+        return tuple(i for i, variable in enumerate(self.variables) if not variable.single)
+
+    @cached_property
+    def rests(self) -> Values:
+        """The value of each variable where nothing depends on it."""
+        return tuple(variable.rest for variable in self.variables)
+
+    # ----------------------------------------------------------------------- feasible and canonical
+
+    def repaired(self, genome: Genome) -> Genome:
+        """Make a genome feasible and canonical: deterministic, and few changes.
+
+        Values go to the nearest that there is; masks follow `nfopt.masks.repair` (each layer of
+        genes alone, then all in use together, as a search space builds them); edges against the
+        order, and the farthest beyond the budget, are dropped. What is not in use rests: values at
+        `rest`, masks all `C`.
+        """
+        values = tuple([v.nearest(x) for v, x in zip(self.variables, genome.values, strict=True)])
+        usage = self.used(values)
+        if not all(usage.variables):
+            values = tuple(
+                [
+                    x if used else rest
+                    for x, used, rest in zip(values, usage.variables, self.rests, strict=True)
+                ]
+            )
+        masks = order = parents = None
+        if self.masks is not None:
+            masks = repair.masks(genome.masks, self.masks, usage.layers, cover=usage.cover)
+        if self.edges is not None:
+            budget = self.budget(values)
+            order, parents = repair.edges(genome.order, genome.parents, self.edges, budget)
+        return Genome(values, masks, order, parents)
+
+    def feasible(self, genome: Genome) -> bool:
+        """Whether `repaired` would leave the genome as it is."""
+        return len(genome.values) == len(self.variables) and self.repaired(genome) == genome
+
+    def budget(self, values: Values) -> int:
+        """The greatest number of parents of a feature."""
+        if self.edges is None:
+            return 0
+        most = self.edges.features - 1
+        if self.edges.budget is not None:
+            most = min(most, self.edges.budget)
+        return most if self.edges.limit is None else min(most, int(values[self.edges.limit]))
+
+    def with_values(
+        self, genome: Genome, held: Mapping[int, Value], rng: np.random.Generator
+    ) -> Genome:
+        """Give some variables a value; layers that thereby come into use are drawn at random.
+
+        Args:
+            genome: A repaired genome.
+            held: Values by the index of the variable.
+            rng: The source of randomness.
+        """
+        if all(genome.values[index] == value for index, value in held.items()):
+            return genome
+        return self.grown(genome, replace(genome, values=replaced(genome.values, held)), rng)
+
+    def grown(self, parent: Genome, child: Genome, rng: np.random.Generator) -> Genome:
+        """Repair a child; what it uses and its parent did not is drawn at random beforehand.
+
+        Args:
+            parent: A repaired genome.
+            child: Made from it, not repaired.
+            rng: The source of randomness.
+        """
+        if child.values == parent.values:
+            return self.repaired(child)
+        before, after = self.used(parent.values), self.used(child.values)
+        if before == after:
+            return self.repaired(child)
+        new = [
+            index
+            for index in self.free
+            if after.variables[index]
+            and not before.variables[index]
+            and child.values[index] == self.rests[index]
+        ]
+        drawn = {index: self.variables[index].draw(rng) for index in new}
+        child = replace(child, values=replaced(child.values, drawn))
+        if self.masks is not None and child.masks is not None:
+            rows = repair.filled(child.masks, self.masks, self.used(child.values).layers, rng)
+            child = replace(child, masks=rows)
+        return self.repaired(child)
+
+    # ------------------------------------------------------------------------- draws and distances
+
+    def random(self, rng: np.random.Generator) -> Genome:
+        """Draw values uniformly, masks of balanced complementary pairs, and a random graph.
+
+        Every feature's number of parents is drawn with log-uniform density up to the budget.
+        """
+        values = tuple([variable.draw(rng) for variable in self.variables])
+        masks = order = parents = None
+        if self.masks is not None:
+            masks = repair.drawn_masks(self.masks, rng)
+        if self.edges is not None:
+            order, parents = repair.drawn_edges(self.edges, self.budget(values), rng)
+        return self.repaired(Genome(values, masks, order, parents))
+
+    def distance(self, a: Genome, b: Genome) -> float:
+        """How far apart two repaired genomes are.
+
+        A variable counts up to 1 (the distance in the unit interval; categories 0 or 1), a layer
+        of masks the share of letters that differ, a feature's parents the share that differ.
+        """
+        total = 0.0
+        for variable, x, y in zip(self.variables, a.values, b.values, strict=True):
+            if x != y:
+                if isinstance(variable, Category):
+                    total += 1.0
+                else:
+                    total += abs(variable.unit(x) - variable.unit(y))
+        if a.masks is not None and b.masks is not None:
+            total += float((a.masks != b.masks).sum()) / a.masks.shape[1]
+        if a.parents is not None and b.parents is not None:
+            total += float((a.parents != b.parents).sum()) / len(a.parents)
+        return total

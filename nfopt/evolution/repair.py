@@ -1,0 +1,198 @@
+"""What makes the arrays of a genome feasible and canonical, and draws them at random.
+
+Repair is deterministic and leaves what is feasible as it is. Masks follow `nfopt.masks.repair`;
+edges keep an adjacency acyclic under its order and within its budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt import masks as letters
+from nfopt.designs import complement_pairs
+from nfopt.evolution.blocks import EdgeBlock, MaskBlock
+from nfopt.masks import Masks
+
+C, I, T = (np.uint32(ord(letter)) for letter in "CIT")  # noqa: E741 - the letters are the names
+Codes = NDArray[np.uint32]
+"""Letters by their code points, shape (L, D): comparing numbers is five times as fast."""
+
+
+def codes(masks: Masks) -> Codes:
+    """View letters as code points, without a copy."""
+    return np.ascontiguousarray(masks).view(np.uint32).reshape(masks.shape)
+
+
+def from_codes(rows: Codes) -> Masks:
+    """View code points as letters, without a copy."""
+    return rows.view("<U1").reshape(rows.shape)
+
+
+def complement(row: Codes) -> Codes:
+    """What the second layer of a pair has: `T` where the first has `C`, `C` elsewhere."""
+    return np.where(row == C, T, C)
+
+
+# -------------------------------------------------------------------------------------------- masks
+
+
+def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover: bool) -> Masks:
+    """Repair masks: letters that there are, valid layers, complements, coverage, canonical order.
+
+    Args:
+        given: Shape (L, D); missing layers and None are as if all `C`.
+        block: What masks may be.
+        used: For each layer whether it is in use; those that are not rest, all `C`. Of a pair of
+            which one layer is in use both are kept, because the first one has the genes.
+        cover: Whether every feature must be transformed and condition at least once.
+
+    Returns:
+        Shape (L, D), a new array.
+    """
+    size = (block.layers, block.features)
+    rows = np.full(size, C)
+    if given is not None:
+        if given.shape[1] != block.features:
+            raise ValueError(f"`masks` must have {block.features} features, not {given.shape[1]}.")
+        rows[: len(given)] = codes(given)[: block.layers]
+    if not block.idle:
+        rows[rows != T] = C
+    in_use = np.array(used, dtype=bool)
+    transformed = rows == T
+    conditions = rows == C
+    whole = transformed.any(axis=1) & conditions.any(axis=1)
+    genes = in_use
+    if block.pairs:
+        genes = in_use.copy()
+        genes[:-1:2] |= in_use[1::2]
+        genes[1::2] = False
+    for layer in np.flatnonzero(genes & ~whole):
+        rows[layer] = codes(letters.repair(from_codes(rows[layer : layer + 1])))[0]
+    if block.pairs:
+        rows[1::2] = complement(rows[: len(rows) // 2 * 2 : 2])
+    if cover and not _covers(rows[in_use]):
+        _cover(rows, in_use, block.pairs)
+    if block.pairs:
+        genes[1::2] = genes[: len(rows) // 2 * 2 : 2]
+    rows[~genes] = C
+    if block.commute and block.idle:
+        order = letters.canonical_order(from_codes(rows[in_use]))
+        rows[in_use] = rows[in_use][order]
+    return from_codes(rows)
+
+
+def _covers(rows: Codes) -> bool:
+    if len(rows) < 2:
+        return True
+    return bool((rows == T).any(axis=0).all() and (rows == C).any(axis=0).all())
+
+
+def _cover(rows: Codes, in_use: NDArray[np.bool_], pairs: bool) -> None:
+    """Repair the layers in use together; with pairs, none of them is whole here."""
+    rows[in_use] = codes(letters.repair(from_codes(rows[in_use])))
+    if pairs:
+        for layer in np.flatnonzero(in_use):
+            other = layer ^ 1
+            if other < len(rows):
+                rows[other] = complement(rows[layer])
+
+
+def drawn_masks(block: MaskBlock, rng: np.random.Generator) -> Masks:
+    """Random balanced layers, each followed by its complement, shape (L, D)."""
+    return complement_pairs(block.layers, block.features, rng)
+
+
+def filled(given: Masks, block: MaskBlock, used: Sequence[bool], rng: np.random.Generator) -> Masks:
+    """Draw the layers in use that are blank, all `C`, pair by pair, shape (L, D)."""
+    rows = codes(given)
+    blank = (rows == C).all(axis=1) & np.array(used, dtype=bool)
+    if not blank.any():
+        return given
+    rows = rows.copy()
+    for layer in np.flatnonzero(blank):
+        if layer % 2 and (block.pairs or blank[layer - 1]):
+            rows[layer] = complement(rows[layer - 1])
+        else:
+            rows[layer] = balanced(block.features, rng)
+    return from_codes(rows)
+
+
+def balanced(features: int, rng: np.random.Generator) -> Codes:
+    """Draw a layer with as many `T` as `C`; of an odd number either may be the more, shape (D,)."""
+    greater = int(rng.random() * 2) * (features % 2)
+    return np.where(rng.permutation(features) < features // 2 + greater, T, C)
+
+
+# -------------------------------------------------------------------------------------------- edges
+
+
+def edges(
+    order: NDArray[np.intp] | None,
+    parents: NDArray[np.bool_] | None,
+    block: EdgeBlock,
+    budget: int,
+) -> tuple[NDArray[np.intp] | None, NDArray[np.bool_]]:
+    """Repair an adjacency: a whole order, edges that follow it, no row beyond the budget.
+
+    Of a row beyond the budget the parents nearest before the feature in the order stay; without an
+    order, those of the lowest index.
+
+    Args:
+        order: Each feature once, shape (D,); what is missing is added, in ascending order.
+        parents: Shape (D, D); None is as if without edges.
+        block: What edges may be.
+        budget: The greatest number of parents of a feature.
+
+    Returns:
+        The order, None where it is not searched, and the parents, new arrays.
+    """
+    size = block.features
+    sequence = whole_order(order, size) if block.orders else None
+    matrix = np.zeros((size, size), dtype=bool) if parents is None else parents.copy()
+    if matrix.shape != (size, size):
+        raise ValueError(f"`parents` must have shape ({size}, {size}), not {matrix.shape}.")
+    matrix.flat[:: size + 1] = False
+    followed = sequence if sequence is not None else block.order
+    if followed is not None:
+        place = np.empty(size, dtype=np.intp)
+        place[np.asarray(followed)] = np.arange(size)
+        matrix &= place[None, :] < place[:, None]
+    else:
+        place = np.arange(size)[::-1]
+    if budget < size - 1:
+        for row in np.flatnonzero(matrix.sum(axis=1) > budget):
+            chosen = np.flatnonzero(matrix[row])
+            matrix[row, chosen[np.argsort(-place[chosen], kind="stable")[budget:]]] = False
+    return sequence, matrix
+
+
+def whole_order(order: NDArray[np.intp] | None, size: int) -> NDArray[np.intp]:
+    """Keep the first mention of each feature, and add those that are missing, shape (D,)."""
+    if order is None:
+        return np.arange(size)
+    found = np.asarray(order, dtype=np.intp)
+    if len(found) == size and np.array_equal(np.sort(found), np.arange(size)):
+        return found.copy()
+    kept = dict.fromkeys(int(i) for i in found if 0 <= i < size)
+    kept |= dict.fromkeys(range(size))
+    return np.array(list(kept), dtype=np.intp)
+
+
+def drawn_edges(
+    block: EdgeBlock, budget: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp] | None, NDArray[np.bool_]]:
+    """A random order and random parents: how many has log-uniform density up to the budget."""
+    size = block.features
+    order = rng.permutation(size) if block.orders else None
+    followed = order if order is not None else block.order
+    allowed = ~np.eye(size, dtype=bool)
+    if followed is not None:
+        place = np.argsort(np.asarray(followed))
+        allowed &= place[None, :] < place[:, None]
+    wanted = np.exp(rng.random(size) * np.log(budget + 1)).astype(np.int64)
+    lottery = np.where(allowed, rng.random((size, size)), np.inf)
+    rank = np.argsort(np.argsort(lottery, axis=1), axis=1)
+    return order, allowed & (rank < wanted[:, None])

@@ -1,0 +1,193 @@
+"""Mixed parameters: categories, whole and real numbers, linear or in the log, maybe on a grid.
+
+Numbers are mutated in the unit interval: `unit` maps a value to it, `at` maps back to the nearest
+value that the variable has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+Value = int | float
+Values = tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Category:
+    """One of `size` choices, in no order: 0 to size - 1."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"`size` must be at least 1, not {self.size}.")
+
+    @property
+    def single(self) -> bool:
+        """Whether there is nothing to choose."""
+        return self.size == 1
+
+    @property
+    def rest(self) -> int:
+        """The value where nothing depends on it."""
+        return 0
+
+    def nearest(self, value: Value) -> int:
+        """The choice nearest to a number."""
+        return min(max(int(value), 0), self.size - 1)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw a choice, all equally likely."""
+        return int(rng.random() * self.size)
+
+
+@dataclass(frozen=True)
+class Integer:
+    """Whole numbers from `low` to `high` in steps of `step`; `log` if their ratios count.
+
+    Raises:
+        ValueError: If the range is empty, a step is below 1, or `log` goes with a step or with a
+            `low` below 1.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"`low` must not exceed `high`: {self.low} and {self.high}.")
+        if self.step < 1:
+            raise ValueError(f"`step` must be at least 1, not {self.step}.")
+        if self.log and (self.step != 1 or self.low < 1):
+            raise ValueError(
+                f"`log` needs `low` of at least 1 and `step` 1, not {self.low} and {self.step}."
+            )
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        """Half a step beyond the range, so that all values get the same share of the interval."""
+        low, high = self.low - self.step / 2, self.top + self.step / 2
+        return (math.log(low), math.log(high)) if self.log else (low, high)
+
+    @cached_property
+    def top(self) -> int:
+        """The greatest value on the grid."""
+        return self.low + (self.high - self.low) // self.step * self.step
+
+    @property
+    def single(self) -> bool:
+        """Whether there is nothing to choose."""
+        return self.low == self.top
+
+    @property
+    def rest(self) -> int:
+        """The value where nothing depends on it."""
+        return self.at(0.5)
+
+    def nearest(self, value: Value) -> int:
+        """The value on the grid nearest to a number."""
+        steps = round((value - self.low) / self.step) if self.step != 1 else round(value) - self.low
+        return min(max(self.low + steps * self.step, self.low), self.top)
+
+    def unit(self, value: Value) -> float:
+        """Map a value into the unit interval."""
+        low, high = self._ends
+        return ((math.log(value) if self.log else value) - low) / (high - low)
+
+    def at(self, unit: float) -> int:
+        """The value nearest to a place in the unit interval."""
+        low, high = self._ends
+        place = low + min(max(unit, 0.0), 1.0) * (high - low)
+        return self.nearest(math.exp(place) if self.log else place)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw a value, uniform in the unit interval."""
+        return self.at(rng.random())
+
+
+@dataclass(frozen=True)
+class Real:
+    """Numbers from `low` to `high`, on a grid if there is a `step`; `log` if their ratios count.
+
+    Raises:
+        ValueError: If the range is empty, the step not above 0, or `log` goes with a step or with
+            a `low` that is not above 0.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"`low` must not exceed `high`: {self.low} and {self.high}.")
+        if self.step is not None and not self.step > 0:
+            raise ValueError(f"`step` must be above 0, not {self.step}.")
+        if self.log and (self.step is not None or self.low <= 0):
+            raise ValueError(
+                f"`log` needs `low` above 0 and no `step`, not {self.low} and {self.step}."
+            )
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.top)
+
+    @cached_property
+    def top(self) -> float:
+        """The greatest value on the grid."""
+        if self.step is None:
+            return float(self.high)
+        # A grid that reaches `high` but for rounding reaches it.
+        return self.low + math.floor((self.high - self.low) / self.step + 1e-9) * self.step
+
+    @property
+    def single(self) -> bool:
+        """Whether there is nothing to choose."""
+        return self.low == self.top
+
+    @property
+    def rest(self) -> float:
+        """The value where nothing depends on it."""
+        return self.at(0.5)
+
+    def nearest(self, value: Value) -> float:
+        """The value on the grid nearest to a number."""
+        if self.step is not None:
+            value = self.low + round((value - self.low) / self.step) * self.step
+        return float(min(max(value, self.low), self.top))
+
+    def unit(self, value: Value) -> float:
+        """Map a value into the unit interval."""
+        low, high = self._ends
+        if high == low:
+            return 0.5
+        return ((math.log(value) if self.log else value) - low) / (high - low)
+
+    def at(self, unit: float) -> float:
+        """The value nearest to a place in the unit interval."""
+        low, high = self._ends
+        place = low + min(max(unit, 0.0), 1.0) * (high - low)
+        return self.nearest(math.exp(place) if self.log else place)
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw a value, uniform in the unit interval."""
+        return self.at(rng.random())
+
+
+Variable = Category | Integer | Real
+
+
+def replaced(values: Values, changes: Mapping[int, Value]) -> Values:
+    """Return the values with some of them, by index, changed."""
+    changed = list(values)
+    for index, value in changes.items():
+        changed[index] = value
+    return tuple(changed)
