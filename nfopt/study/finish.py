@@ -119,6 +119,25 @@ def choose_finalists(
     return finalists
 
 
+def first_round(
+    finalists: Sequence[Finalist], recipe: tuple[FlowSpec, TrainSpec], count: int, flows: int
+) -> list[Finalist]:
+    """Choose what is trained first.
+
+    Args:
+        finalists: The best first.
+        recipe: The best recipe that the space has.
+        count: How many of them.
+        flows: Flows in all; where that is more than `count`, the best finalist and the recipe have
+            half of the places each, because short trials favour what learns fast.
+    """
+    chosen = list(finalists[:count])
+    if flows <= count:
+        return chosen
+    other = next((each for each in finalists if (each.spec, each.train) == recipe), chosen[0])
+    return chosen[:1] * (flows - flows // 2) + [other] * (flows // 2)
+
+
 @dataclass
 class Retraining:
     """Full trainings of finalists.
@@ -129,7 +148,6 @@ class Retraining:
         stop: Asked while training.
         deadline: Clock time at which it must be over, or None. A flow is never trained for longer
             than its full steps: past them a small table is learnt by heart.
-        count: Finalists to train at most.
         more: Trainings of the best one from other seeds at most, if time is left.
         members: Flows to keep at most, as a mixture where that is better on validation data.
         on_event: Told of the progress.
@@ -142,7 +160,6 @@ class Retraining:
     seed: int
     stop: Stop
     deadline: float | None = None
-    count: int = plan.FINALISTS + 1
     more: int = 0
     members: int = 1
     on_event: OnEvent = ignore
@@ -154,17 +171,16 @@ class Retraining:
         """Train the finalists and return the best, first, and what is to be mixed with it.
 
         Args:
-            finalists: The best first.
+            finalists: To train once each, the same one more than once from different seeds.
             again: Counts the calls for one study, so that seeds are fresh each time.
 
         Raises:
             KeyboardInterrupt: If `stop` says so.
             StudyError: If none can be used.
         """
-        left = list(finalists)[: self.count]
         began = self.clock()
-        trained = self._round(left, self._left(), (again, 0))
-        each = (self.clock() - began) / len(left)
+        trained = self._round(finalists, self._left(), (again, 0))
+        each = (self.clock() - began) / len(finalists)
         best, more = _best(trained), self.more
         while more > 0:
             seconds = self._left()

@@ -17,7 +17,6 @@ import msgspec
 DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
 SEARCH_SHARE = 0.45  # of the time at most; the rest retrains and scores the finalists
 LEAST_SEARCH_SHARE = 0.1
-ENOUGH = 4.0  # full trainings that fit into the time: from here on the search has its whole share
 POPULATIONS = 10  # at least, that fit into the search
 WHOLE_STEP = 1.5  # of the measured step: optimiser, validation, and whatever else the machine does
 TRIAL_SHARE = 0.25  # of a full training that a trial takes, if the time allows
@@ -51,12 +50,14 @@ class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         share: Of the full steps; or
         seconds: of a full population. Exactly one of the two.
         full: Seconds of the recipe's full training as measured, or None if seconds do not count.
+        stacked: The same, a member of a stack.
     """
 
     size: int
     share: float | None = None
     seconds: float | None = None
     full: float | None = None
+    stacked: float | None = None
 
     @property
     def trusted(self) -> bool:
@@ -89,23 +90,30 @@ class Times:
     total: float
 
 
-def times(total: float, already: float = 0.0, full_seconds: float | None = None) -> Times:
+def times(
+    total: float,
+    already: float = 0.0,
+    stacked_seconds: float | None = None,
+    members: int = MEMBERS,
+) -> Times:
     """Divide the seconds of a call.
 
-    A flow that is not trained for long enough loses more than a search can find, so the search's
-    share shrinks where less than a few full trainings fit.
+    A flow that is not trained for long enough loses more than a search can find, and a mixture of
+    several gains more, so the search has what full trainings of the members leave, within limits.
 
     Args:
         total: Seconds of the whole call.
         already: Seconds gone until the search could begin (loading the data).
-        full_seconds: Of the recipe's full training, or None if unknown.
+        stacked_seconds: Of the recipe's full training, a member of a stack; None if unknown.
+        members: Flows to keep at most.
     """
     reserve = min(max(RESERVE * total, RESERVE_SECONDS[0]), RESERVE_SECONDS[1], 0.2 * total)
     left = max(0.0, total - reserve - already)
     share = SEARCH_SHARE
-    if full_seconds:
-        spare = (left / full_seconds - 1) / (ENOUGH - 1)  # one full training is there in any case
-        share = max(LEAST_SEARCH_SHARE, SEARCH_SHARE * min(1.0, spare))
+    if stacked_seconds and left:
+        # of a single flow two are trained, so that there is something to choose from
+        spare = 1.0 - max(members, 2) * stacked_seconds / left
+        share = min(SEARCH_SHARE, max(LEAST_SEARCH_SHARE, spare))
     return Times(search=already + share * left, retrain=total - reserve, total=total)
 
 
@@ -157,22 +165,37 @@ def length(
     stacked = stacked_seconds or full_seconds
     size = min(most, max(least, int(seconds / max(TRIAL_SHARE * stacked, 1e-9))))
     # with time to spare, more populations rather than trials beyond a full training
-    return Length(size=size, seconds=min(seconds, size * stacked), full=full_seconds)
+    return Length(
+        size=size, seconds=min(seconds, size * stacked), full=full_seconds, stacked=stacked_seconds
+    )
 
 
-def finalists(seconds: float | None, full_seconds: float | None) -> int:
-    """Say how many finalists are retrained: as many as can be in full, at least the first.
+def first_round(
+    seconds: float | None, full: float | None, stacked: float | None, members: int = MEMBERS
+) -> tuple[int, int]:
+    """Say how many finalists are retrained first, and how many flows that makes.
 
-    Where less than two can, a race would cost the winner more than it tells.
+    Several, where each of them can be trained in full, one after the other, and the best of them
+    as many times again; else one, from as many seeds side by side as can be trained in full.
 
     Args:
         seconds: Left for retraining, or None if steps count.
-        full_seconds: Of one full training, or None if unknown.
+        full: Seconds of one full training, or None if unknown.
+        stacked: The same, a member of a stack; None: as alone.
+        members: Flows to keep at most.
+
+    Returns:
+        Finalists, and flows to train: as many, or more of the one.
     """
     if seconds is None:
-        return FINALISTS + 1
-    fitting = 2 if not full_seconds else int(seconds / full_seconds)
-    return max(1, min(fitting, FINALISTS + 1))
+        return FINALISTS + 1, FINALISTS + 1
+    if not full:
+        return 2, 2
+    further = stacked or full
+    for count in range(FINALISTS + 1, 1, -1):
+        if count * full + full + (count - 1) * further <= seconds:
+            return count, count
+    return 1, max(1, min(members, 1 + int((seconds - full) / further)))
 
 
 def may_start(left: float, expected: float | None) -> bool:

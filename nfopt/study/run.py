@@ -19,7 +19,7 @@ from nfopt.study import costs, plan, seeds
 from nfopt.study.arguments import RUNS, Budget, check_members, check_name
 from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, ignore
-from nfopt.study.finish import Retraining, choose_finalists
+from nfopt.study.finish import Retraining, choose_finalists, first_round
 from nfopt.study.first import Recipe, check_initial, first_of, holds
 from nfopt.study.loop import COUNTED, Search
 from nfopt.study.results import SearchResult
@@ -133,7 +133,7 @@ def run_search(
             what = best[0][0].summary()
             tell(Notice(f"the best known recipe, {what}, is outside `space` and is not tried"))
         first = first_of(opened.space, first)
-        times, length = _plan(opened, first[0], small, budget, lambda: clock() - began)
+        times, length = _plan(opened, first[0], small, budget, members, lambda: clock() - began)
         opened.study.set_user_attr(
             names.BUDGET, {"trials": budget.trials, "minutes": budget.minutes}
         )
@@ -175,16 +175,17 @@ def run_search(
             scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
             scoring = members * costs.scoring_seconds(specs, everything, scored)
             deadline = began + plan.leave(times.retrain, clock() - began, scoring)
+        left = None if deadline is None else deadline - clock()
+        count, flows = plan.first_round(left, length.full, length.stacked, members)
         return deliver(
             opened.study,
-            finalists,
+            first_round(finalists, first[0], count, flows),
             data,
             Retraining(
                 data=everything,
                 seed=opened.seed,
                 stop=stop,
                 deadline=deadline,
-                count=plan.finalists(None if deadline is None else deadline - clock(), length.full),
                 more=plan.MORE_SEEDS,
                 members=members,
                 on_event=tell,
@@ -223,18 +224,20 @@ def _plan(
     recipe: Recipe,
     data: TrainData,
     budget: Budget,
+    members: int,
     elapsed: Callable[[], float],
 ) -> tuple[plan.Times | None, plan.Length]:
     """Divide the time, and take the length that the study has, or choose one and store it."""
     device = data.x.device.type
     length = opened.length
-    full = None if length is None else length.full
-    stacked = full
+    full, stacked = (None, None) if length is None else (length.full, length.stacked)
     if full is None and budget.seconds is not None:
         usual = plan.population_range(device)[1]
         steps = costs.measure_step(*recipe, data, usual)
         full, stacked = (plan.WHOLE_STEP * recipe[1].steps * step for step in steps)
-    times = None if budget.seconds is None else plan.times(budget.seconds, elapsed(), full)
+    times = None
+    if budget.seconds is not None:
+        times = plan.times(budget.seconds, elapsed(), stacked or full, members)
     if length is None:
         seconds = None
         if budget.trials is None and times is not None:

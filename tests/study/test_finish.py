@@ -17,7 +17,7 @@ from nfopt.model import Flow
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import Source, costs, finish, plan
 from nfopt.study import attributes as names
-from nfopt.study.finish import Finalist, Retraining, choose_finalists
+from nfopt.study.finish import Finalist, Retraining, choose_finalists, first_round
 from nfopt.study.mix import LEAST_GAIN
 from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
 from nfopt.study.stacks import train_stack
@@ -86,6 +86,15 @@ def test_trials_of_others_are_no_finalists() -> None:
     assert numbers(study) == {None}
 
 
+def test_the_recipe_has_half_of_the_places_where_there_is_one_finalist() -> None:
+    best, recipe, third = Finalist(1, A, TRAIN), Finalist(0, *BEST), Finalist(2, C, TRAIN)
+    assert first_round([best, third, recipe], BEST, 2, 2) == [best, third]
+    assert first_round([best, third, recipe], BEST, 1, 1) == [best]
+    assert first_round([best, third, recipe], BEST, 1, 5) == [best] * 3 + [recipe] * 2
+    assert first_round([recipe, third], BEST, 1, 3) == [recipe] * 3
+    assert first_round([recipe], BEST, 4, 4) == [recipe]
+
+
 def retraining(source: Source, **more: Any) -> Retraining:
     return Retraining(data=TrainData.of(source.data), seed=0, stop=Stop(), **more)
 
@@ -151,11 +160,11 @@ def test_time_that_is_left_trains_the_best_again(source: Source) -> None:
     for more, stacks in ((0, [2]), (1, [2, 1]), (9, [2, 2])):
         seen.clear()
         now[0] = 0.0
-        run = retraining(source, deadline=9.0, count=2, more=more, clock=clock)
+        run = retraining(source, deadline=9.0, more=more, clock=clock)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(finish, "train_stack", witness)
-            run.run(finalists(A, flow("TCC", width=4), B, train=long))
-        # the first two share their shape, B is not trained, and after two more nothing else fits
+            run.run(finalists(A, flow("TCC", width=4), train=long))
+        # the two share their shape, and after two more nothing else fits
         assert [len(members) for members in seen] == stacks
         assert len(set(sum(seen, ()))) == sum(stacks)
 

@@ -18,11 +18,14 @@ def test_phases_follow_each_other_and_end_in_time(total: float, already: float) 
     assert searched == pytest.approx(plan.SEARCH_SHARE * (times.retrain - already))
 
 
-def test_the_search_gets_less_where_full_trainings_do_not_fit() -> None:
-    shares = [plan.times(100.0, 0.0, full).search / 97.0 for full in (1.0, 40.0, 1e6)]
-    assert shares[0] == pytest.approx(plan.SEARCH_SHARE)
-    assert shares[0] > shares[1] > shares[2]
-    assert shares[2] == pytest.approx(plan.LEAST_SEARCH_SHARE)
+def test_the_search_gets_what_full_trainings_leave() -> None:
+    def share(full: float, members: int = plan.MEMBERS) -> float:
+        return plan.times(100.0, 0.0, full, members).search / 97.0
+
+    assert share(1.0) == pytest.approx(plan.SEARCH_SHARE)
+    assert share(15.0) == pytest.approx(1 - plan.MEMBERS * 15.0 / 97.0)
+    assert share(1e6) == pytest.approx(plan.LEAST_SEARCH_SHARE)
+    assert share(15.0, members=1) == pytest.approx(plan.SEARCH_SHARE)
 
 
 def test_short_trials_do_not_overrule_the_recipe() -> None:
@@ -90,10 +93,14 @@ def test_a_population_that_would_be_cut_short_is_not_begun() -> None:
     assert not plan.may_start(-1.0, None)
 
 
-def test_finalists_are_as_many_as_can_be_trained_in_full() -> None:
-    assert plan.finalists(None, None) == plan.FINALISTS + 1
-    assert plan.finalists(100.0, 10.0) == plan.FINALISTS + 1
-    assert plan.finalists(100.0, 40.0) == 2
-    assert plan.finalists(100.0, 90.0) == 1
-    assert plan.finalists(100.0, 200.0) == 1
-    assert plan.finalists(100.0, None) == 2
+def test_the_first_round_is_what_can_be_trained_in_full() -> None:
+    most = plan.FINALISTS + 1
+    assert plan.first_round(None, None, None) == (most, most)
+    assert plan.first_round(100.0, None, None) == (2, 2)
+    assert plan.first_round(100.0, 10.0, 10.0) == (most, most)
+    # three, and three more of the best side by side
+    assert plan.first_round(100.0, 20.0, 10.0) == (3, 3)
+    assert plan.first_round(100.0, 40.0, 20.0) == (1, 4)
+    assert plan.first_round(100.0, 40.0, 20.0, members=1) == (1, 1)
+    assert plan.first_round(100.0, 90.0, None) == (1, 1)
+    assert plan.first_round(100.0, 200.0, 100.0) == (1, 1)
