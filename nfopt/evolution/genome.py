@@ -85,12 +85,12 @@ class Usage(NamedTuple):
     """What of a genome a flow makes use of, given the genome's values.
 
     Attributes:
-        variables: One flag a variable.
+        variables: One flag a variable; empty: all but those of layers beyond the depth.
         layers: One flag a row of the masks; empty: all within the depth.
         cover: Whether masks must cover every feature, as `MaskBlock.cover`.
     """
 
-    variables: tuple[bool, ...]
+    variables: tuple[bool, ...] = ()
     layers: tuple[bool, ...] = ()
     cover: bool = True
 
@@ -133,6 +133,12 @@ class Layout:
                 f"`layer_of` must have one entry a variable: {len(self.layer_of)} of "
                 f"{len(self.variables)}."
             )
+        counts = {self.layer_of.count(layer) for layer in set(self.layer_of) - {-1}}
+        if len(counts) > 1:
+            raise ValueError(
+                f"`layer_of` must name each layer equally often, not {min(counts)} times and "
+                f"{max(counts)} times."
+            )
 
     # ------------------------------------------------------------------------------- what is in use
 
@@ -145,26 +151,72 @@ class Layout:
         return depth if most is None else min(depth, most)
 
     def used(self, values: Values) -> Usage:
-        """What of a genome with these values a flow makes use of, with a flag for every row of the masks."""
+        """What of a genome with these values a flow uses, with a flag for every row of masks."""
         depth = self.layers_in_use(values)
         if self.usage is None:
-            own = (
-                tuple(layer < depth for layer in self.layer_of)
-                if self.layer_of
-                else (True,) * len(self.variables)
-            )
-            usage = Usage(own, (), self.masks is None or self.masks.cover)
-        else:
-            usage = self.usage(values)
-        if not usage.layers:
-            most = self.masks.layers if self.masks is not None else depth
-            usage = usage._replace(layers=(True,) * depth + (False,) * (most - depth))
-        return usage
+            if depth not in self._by_depth:
+                self._by_depth[depth] = self._within(depth, Usage((), (), self._cover))
+            return self._by_depth[depth]
+        usage = self.usage(values)
+        return usage if usage.variables and usage.layers else self._within(depth, usage)
+
+    @cached_property
+    def _by_depth(self) -> dict[int, Usage]:
+        return {}
+
+    @property
+    def _cover(self) -> bool:
+        return self.masks is None or self.masks.cover
+
+    def _within(self, depth: int, usage: Usage) -> Usage:
+        """Fill in what a usage leaves empty: all within the depth."""
+        layer_of = self.layer_of or (-1,) * len(self.variables)
+        most = self.masks.layers if self.masks is not None else depth
+        return Usage(
+            usage.variables or tuple([layer < depth for layer in layer_of]),
+            usage.layers or (True,) * depth + (False,) * (most - depth),
+            usage.cover,
+        )
 
     @cached_property
     def free(self) -> tuple[int, ...]:
         """Indices of the variables that have more than one value."""
         return tuple(i for i, variable in enumerate(self.variables) if not variable.single)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Of `free` those that are numbers."""
+        return tuple(i for i in self.free if not isinstance(self.variables[i], Category))
+
+    @cached_property
+    def categories(self) -> tuple[int, ...]:
+        """Of `free` those that are categories."""
+        return tuple(i for i in self.free if isinstance(self.variables[i], Category))
+
+    @cached_property
+    def columns(self) -> tuple[tuple[int, ...], ...]:
+        """For each kind of variable that layers have, its index in each layer, in order."""
+        layers = sorted(set(self.layer_of) - {-1})
+        rows = [[i for i, of in enumerate(self.layer_of) if of == layer] for layer in layers]
+        return tuple(zip(*rows, strict=True))
+
+    def gene_rows(self, values: Values) -> tuple[int, ...]:
+        """The rows of the masks that have genes in use; with pairs every other row at most."""
+        used = self.used(values).layers
+        if used not in self._rows:
+            if self.masks is None:
+                self._rows[used] = ()
+            elif self.masks.pairs:
+                self._rows[used] = tuple(
+                    [k for k in range(0, len(used), 2) if any(used[k : k + 2])]
+                )
+            else:
+                self._rows[used] = tuple([k for k, flag in enumerate(used) if flag])
+        return self._rows[used]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[bool, ...], tuple[int, ...]]:
+        return {}
 
     @cached_property
     def rests(self) -> Values:
@@ -173,26 +225,31 @@ class Layout:
 
     # ----------------------------------------------------------------------- feasible and canonical
 
-    def repaired(self, genome: Genome) -> Genome:
+    def repaired(self, genome: Genome, like: Genome | None = None) -> Genome:
         """Make a genome feasible and canonical: deterministic, and few changes.
 
         Values go to the nearest that there is; masks follow `nfopt.masks.repair` (each layer of
         genes alone, then all in use together, as a search space builds them); edges against the
         order, and the farthest beyond the budget, are dropped. What is not in use rests: values at
         `rest`, masks all `C`.
+
+        Args:
+            genome: Any genome with as many values as the layout has variables.
+            like: A repaired genome; what both share, as the same object, is not looked at again.
         """
-        values = tuple([v.nearest(x) for v, x in zip(self.variables, genome.values, strict=True)])
+        values, masks, order, parents = genome.values, None, None, None
+        if like is None or values is not like.values:
+            values = tuple([v.nearest(x) for v, x in zip(self.variables, values, strict=True)])
         usage = self.used(values)
         if not all(usage.variables):
-            values = tuple(
-                [
-                    x if used else rest
-                    for x, used, rest in zip(values, usage.variables, self.rests, strict=True)
-                ]
-            )
-        masks = order = parents = None
+            parts = zip(values, usage.variables, self.rests, strict=True)
+            values = tuple([value if used else rest for value, used, rest in parts])
         if self.masks is not None:
-            masks = repair.masks(genome.masks, self.masks, usage.layers, cover=usage.cover)
+            same = like is not None and genome.masks is like.masks and genome.masks is not None
+            if same and like is not None and usage == self.used(like.values):
+                masks = genome.masks
+            else:
+                masks = repair.masks(genome.masks, self.masks, usage.layers, cover=usage.cover)
         if self.edges is not None:
             budget = self.budget(values)
             order, parents = repair.edges(genome.order, genome.parents, self.edges, budget)
@@ -233,19 +290,16 @@ class Layout:
             child: Made from it, not repaired.
             rng: The source of randomness.
         """
-        if child.values == parent.values:
-            return self.repaired(child)
         before, after = self.used(parent.values), self.used(child.values)
         if before == after:
-            return self.repaired(child)
-        new = [
-            index
+            return self.repaired(child, parent)
+        drawn = {
+            index: self.variables[index].draw(rng)
             for index in self.free
             if after.variables[index]
             and not before.variables[index]
             and child.values[index] == self.rests[index]
-        ]
-        drawn = {index: self.variables[index].draw(rng) for index in new}
+        }
         child = replace(child, values=replaced(child.values, drawn))
         if self.masks is not None and child.masks is not None:
             rows = repair.filled(child.masks, self.masks, self.used(child.values).layers, rng)

@@ -52,31 +52,32 @@ def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover:
     Returns:
         Shape (L, D), a new array.
     """
-    size = (block.layers, block.features)
-    rows = np.full(size, C)
+    in_use = np.array(used, dtype=bool)
+    rows = np.full((block.layers, block.features), C)
     if given is not None:
         if given.shape[1] != block.features:
             raise ValueError(f"`masks` must have {block.features} features, not {given.shape[1]}.")
         rows[: len(given)] = codes(given)[: block.layers]
-    if not block.idle:
-        rows[rows != T] = C
-    in_use = np.array(used, dtype=bool)
     transformed = rows == T
-    conditions = rows == C
-    whole = transformed.any(axis=1) & conditions.any(axis=1)
+    conditions = rows == C if block.idle else ~transformed
+    whole = np.logical_or.reduce(transformed, axis=1) & np.logical_or.reduce(conditions, axis=1)
+    if not block.idle:
+        np.copyto(rows, C, where=conditions)
     genes = in_use
     if block.pairs:
         genes = in_use.copy()
         genes[:-1:2] |= in_use[1::2]
-        genes[1::2] = False
-    for layer in np.flatnonzero(genes & ~whole):
-        rows[layer] = codes(letters.repair(from_codes(rows[layer : layer + 1])))[0]
+        whole[1::2] = True
+    if not (whole | ~genes).all():
+        for layer in np.flatnonzero(genes & ~whole):
+            rows[layer] = codes(letters.repair(from_codes(rows[layer : layer + 1])))[0]
     if block.pairs:
-        rows[1::2] = complement(rows[: len(rows) // 2 * 2 : 2])
-    if cover and not _covers(rows[in_use]):
-        _cover(rows, in_use, block.pairs)
-    if block.pairs:
+        firsts = rows[: len(rows) // 2 * 2 : 2]
+        # C and T differ in the bits of C ^ T.
+        np.bitwise_xor(firsts, C ^ T, out=rows[1::2])
         genes[1::2] = genes[: len(rows) // 2 * 2 : 2]
+    if cover and not _covers(rows, in_use, block.pairs):
+        _cover(rows, in_use, block.pairs)
     rows[~genes] = C
     if block.commute and block.idle:
         order = letters.canonical_order(from_codes(rows[in_use]))
@@ -84,14 +85,21 @@ def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover:
     return from_codes(rows)
 
 
-def _covers(rows: Codes) -> bool:
+def _covers(rows: Codes, in_use: NDArray[np.bool_], pairs: bool) -> bool:
+    """Whether, of two or more layers in use, some transform each feature and some condition on it.
+
+    A pair in use as a whole does so alone.
+    """
+    if pairs and (in_use[:-1:2] & in_use[1::2]).any():
+        return True
+    rows = rows[in_use]
     if len(rows) < 2:
         return True
     return bool((rows == T).any(axis=0).all() and (rows == C).any(axis=0).all())
 
 
 def _cover(rows: Codes, in_use: NDArray[np.bool_], pairs: bool) -> None:
-    """Repair the layers in use together; with pairs, none of them is whole here."""
+    """Repair the layers in use together; with pairs, none of them is in use as a whole."""
     rows[in_use] = codes(letters.repair(from_codes(rows[in_use])))
     if pairs:
         for layer in np.flatnonzero(in_use):

@@ -39,6 +39,8 @@ class Category:
 
     def nearest(self, value: Value) -> int:
         """The choice nearest to a number."""
+        if type(value) is int and 0 <= value < self.size:
+            return value
         return min(max(int(value), 0), self.size - 1)
 
     def draw(self, rng: np.random.Generator) -> int:
@@ -93,6 +95,8 @@ class Integer:
 
     def nearest(self, value: Value) -> int:
         """The value on the grid nearest to a number."""
+        if type(value) is int and self.step == 1 and self.low <= value <= self.high:
+            return value
         steps = round((value - self.low) / self.step) if self.step != 1 else round(value) - self.low
         return min(max(self.low + steps * self.step, self.low), self.top)
 
@@ -160,6 +164,8 @@ class Real:
 
     def nearest(self, value: Value) -> float:
         """The value on the grid nearest to a number."""
+        if type(value) is float and self.step is None and self.low <= value <= self.high:
+            return value
         if self.step is not None:
             value = self.low + round((value - self.low) / self.step) * self.step
         return float(min(max(value, self.low), self.top))

@@ -1,0 +1,158 @@
+"""Crossover: a child of two parents. Held variables stay as the first parent has them.
+
+Where the masks of the two have different layers in use, the first parent's depth counts, and layers
+that the second does not use come from the first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.evolution.context import Context, pick
+from nfopt.evolution.genome import Category, Genome, Layout, Value
+from nfopt.evolution.repair import codes, from_codes
+from nfopt.evolution.variables import replaced
+
+BEYOND = 0.25
+"""How far blending reaches beyond the two parents, as a share of their distance (BLX-0.25)."""
+
+
+def layers(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """Some pairs of layers from the second parent, with the variables of these layers."""
+    if a.masks is None or b.masks is None:
+        return None
+    rows = layout.gene_rows(a.values)
+    common = sorted({row // 2 for row in rows} & {row // 2 for row in layout.gene_rows(b.values)})
+    if not common:
+        return None
+    taken = _some(len(common), rng)
+    masks = codes(a.masks).copy()
+    other = codes(b.masks)
+    shared = set(rows) & set(layout.gene_rows(b.values))
+    chosen = [common[i] * 2 + half for i in np.flatnonzero(taken) for half in (0, 1)]
+    for row in shared & set(chosen):
+        masks[row] = other[row]
+    changes: dict[int, Value] = {}
+    for column in layout.columns:
+        if not ctx.held.intersection(column):
+            changes |= {column[k]: b.values[column[k]] for k in chosen if k < len(column)}
+    values = replaced(a.values, changes) if changes else a.values
+    return layout.grown(a, Genome(values, from_codes(masks), a.order, a.parents), rng)
+
+
+def features(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """The letters of some features, in all layers, from the second parent."""
+    if a.masks is None or b.masks is None:
+        return None
+    taken = np.broadcast_to(_some(a.masks.shape[1], rng), a.masks.shape)
+    return layout.repaired(_mixed_masks(layout, a, b, taken), a)
+
+
+def letters(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """Each letter from either parent."""
+    if a.masks is None or b.masks is None:
+        return None
+    return layout.repaired(_mixed_masks(layout, a, b, rng.random(a.masks.shape) < 0.5), a)
+
+
+def parents(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """The parents of some features from the second parent, under a mean of the two orders."""
+    if a.parents is None or b.parents is None:
+        return None
+    taken = _some(len(a.parents), rng)
+    order = None
+    if a.order is not None and b.order is not None:
+        share = rng.random()
+        places = (1 - share) * np.argsort(a.order) + share * np.argsort(b.order)
+        order = np.argsort(places, kind="stable")
+    edges = np.where(taken[:, None], b.parents, a.parents)
+    return layout.repaired(Genome(a.values, a.masks, order, edges), a)
+
+
+def values(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """Each variable from either parent."""
+    differing = _differing(layout, a, b, ctx)
+    if not differing:
+        return None
+    changes = {index: b.values[index] for index in differing if rng.random() < 0.5}
+    return _with_values(layout, a, changes, rng)
+
+
+def blend(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """Each number between the parents or a little beyond, each category from either."""
+    changes: dict[int, Value] = {}
+    for index in _differing(layout, a, b, ctx):
+        variable = layout.variables[index]
+        share = rng.random() * (1 + 2 * BEYOND) - BEYOND
+        if isinstance(variable, Category):
+            if share > 0.5:
+                changes[index] = b.values[index]
+        else:
+            start, end = variable.unit(a.values[index]), variable.unit(b.values[index])
+            changes[index] = variable.at(start + share * (end - start))
+    return _with_values(layout, a, changes, rng) if changes else None
+
+
+def uniform(
+    layout: Layout, a: Genome, b: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """All parts at once, gene by gene from either parent: the plain EA's crossover."""
+    mixed = a
+    if a.masks is not None and b.masks is not None:
+        mixed = _mixed_masks(layout, a, b, rng.random(a.masks.shape) < 0.5)
+    edges = a.parents
+    if a.parents is not None and b.parents is not None:
+        edges = np.where(rng.random(a.parents.shape) < 0.5, b.parents, a.parents)
+    differing = _differing(layout, a, b, ctx)
+    changes = {index: b.values[index] for index in differing if rng.random() < 0.5}
+    child = Genome(replaced(a.values, changes), mixed.masks, a.order, edges)
+    return layout.grown(a, child, rng)
+
+
+def _some(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Flags for a share of `count` that is itself drawn, so that few are taken as often as half."""
+    flags = rng.random(count) < 0.5 * rng.random()
+    if count and not flags.any():
+        flags[pick(count, rng)] = True
+    return flags
+
+
+def _mixed_masks(layout: Layout, a: Genome, b: Genome, taken: NDArray[np.bool_]) -> Genome:
+    """The first parent with the letters that are taken from the second, in rows that both use."""
+    if a.masks is None or b.masks is None:
+        return a
+    shared = set(layout.gene_rows(a.values)) & set(layout.gene_rows(b.values))
+    rows = np.zeros((len(a.masks), 1), dtype=bool)
+    rows[list(shared)] = True
+    mixed = np.where(taken & rows, codes(b.masks), codes(a.masks))
+    return Genome(a.values, from_codes(mixed), a.order, a.parents)
+
+
+def _differing(layout: Layout, a: Genome, b: Genome, ctx: Context) -> list[int]:
+    """Variables that are free, and in use by both, and not the same."""
+    first, second = layout.used(a.values).variables, layout.used(b.values).variables
+    return [
+        i
+        for i in layout.free
+        if a.values[i] != b.values[i] and first[i] and second[i] and i not in ctx.held
+    ]
+
+
+def _with_values(
+    layout: Layout, a: Genome, changes: dict[int, Value], rng: np.random.Generator
+) -> Genome:
+    child = Genome(replaced(a.values, changes), a.masks, a.order, a.parents)
+    return layout.grown(a, child, rng)

@@ -1,0 +1,191 @@
+"""Directed mutation: by the dependence that a flow left between the features in base space.
+
+A perfect flow leaves none. Where much is left between two features, a mask is changed so that one
+conditions the other, or an edge is added. A mask is worth the weight of the pairs that it cuts,
+one feature on either side; pairs are weighed by what is left, and by the data's dependence, less
+the more layers cut them already, so that what the flow handles well is not undone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.designs import DECAY
+from nfopt.evolution.adjacency import allowed_edges, strength, with_edges
+from nfopt.evolution.context import Context, Floats, pick, power_law, weighted
+from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.layers import inserted
+from nfopt.evolution.masks import put_pair, with_masks
+from nfopt.evolution.repair import C, Codes, I, T, codes
+
+MOST_PAIRS = 4
+"""The most pairs that one mutation looks after."""
+
+ROUNDS = 6
+"""Rounds in which `cut` improves its random start."""
+
+NOISE = 0.25
+"""Noise in the choice between exchanges, as a share of what the pair has left."""
+
+
+def condition(
+    layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """Part one of the worst pairs, or a few, in a layer that has both on one side.
+
+    The pair is drawn by the square of what is left. One of the two changes sides with a third
+    feature, which keeps the balance: layer and third feature are those that cut most.
+    """
+    rows = layout.gene_rows(genome.values)
+    if genome.masks is None or ctx.leftover is None or not rows:
+        return None
+    changed = codes(genome.masks).copy()
+    left = _symmetric(ctx.leftover)
+    done = False
+    for _ in range(power_law(MOST_PAIRS, rng)):
+        found = weighted(np.square(left).ravel(), rng)
+        if found is None:
+            break
+        i, j = divmod(found, len(left))
+        done |= _part(changed, rows, i, j, _weights(changed, rows, left, ctx), left[i, j], rng)
+        left[i, j] = left[j, i] = 0.0
+    return with_masks(layout, genome, changed) if done else None
+
+
+def recut(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
+    """Draw a layer anew so that it cuts much of what is left, and the next as its complement."""
+    rows = layout.gene_rows(genome.values)
+    if genome.masks is None or ctx.leftover is None or not rows:
+        return None
+    changed = codes(genome.masks).copy()
+    which = pick(len(rows), rng)
+    others = tuple(row for row in rows if row != rows[which])
+    weights = _weights(changed, others, _symmetric(ctx.leftover), ctx)
+    put_pair(changed, rows, which, cut(weights, rng))
+    return with_masks(layout, genome, changed)
+
+
+def insert_cut(
+    layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
+) -> Genome | None:
+    """Insert a layer, or a pair of complements, that cuts much of what is left."""
+    if genome.masks is None or ctx.leftover is None:
+        return None
+    rows, left = layout.gene_rows(genome.values), _symmetric(ctx.leftover)
+    weights = _weights(codes(genome.masks), rows, left, ctx)
+    return inserted(layout, genome, rng, ctx, lambda rng: cut(weights, rng))
+
+
+def link(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
+    """Add the edge of one of the worst pairs, or of a few; the weakest beyond the budget goes."""
+    if layout.edges is None or genome.parents is None or ctx.leftover is None:
+        return None
+    budget = layout.budget(genome.values)
+    parents = genome.parents.copy()
+    left = _symmetric(ctx.leftover)
+    missing = allowed_edges(layout, genome.order) & ~parents
+    wanted = np.where(missing, np.square(left), 0.0)
+    keep = strength(ctx, len(parents)) if ctx.dependence is not None else left
+    for _ in range(power_law(MOST_PAIRS, rng)):
+        found = weighted(wanted.ravel(), rng)
+        if found is None or budget < 1:
+            break
+        row, column = divmod(found, len(parents))
+        wanted[row, column] = 0.0
+        present = np.flatnonzero(parents[row])
+        if present.size >= budget:
+            parents[row, present[np.argmin(keep[row, present])]] = False
+        parents[row, column] = True
+    return with_edges(layout, genome, parents)
+
+
+def cut(weights: Floats, rng: np.random.Generator) -> Codes:
+    """Part the features in two halves with much weight between them, from a random start.
+
+    Features go, round by round, to the side that they have less weight with; the damping is a
+    share of what a feature's weights sum to. The best round counts.
+
+    Args:
+        weights: Shape (D, D), symmetric, with a zero diagonal.
+        rng: The source of the start.
+
+    Returns:
+        Letters `T` and `C`, shape (D,).
+    """
+    size = len(weights)
+    half = size // 2 + pick(2, rng) * (size % 2)
+    sides = np.where(rng.permutation(size) < half, 1.0, -1.0)
+    damping = 0.1 * weights.sum(axis=1)
+    best, least = sides, np.inf
+    for _ in range(ROUNDS + 1):
+        field = weights @ sides
+        energy = float(sides @ field)
+        if energy < least:
+            best, least = sides, energy
+        sides = np.full(size, -1.0)
+        sides[np.argsort(field - damping * best, kind="stable")[:half]] = 1.0
+    return np.where(best > 0, T, C)
+
+
+def _part(
+    masks: Codes,
+    rows: tuple[int, ...],
+    i: int,
+    j: int,
+    weights: Floats,
+    left: float,
+    rng: np.random.Generator,
+) -> bool:
+    """Change one row of the masks so that it parts i and j; false if all do already."""
+    genes = masks[list(rows)]
+    parted = ((genes[:, i] == T) & (genes[:, j] == C)) | ((genes[:, i] == C) & (genes[:, j] == T))
+    open_rows = [row for row, already in zip(rows, parted, strict=True) if not already]
+    if not open_rows:
+        return False
+    idle = [row for row in open_rows if I in (masks[row, i], masks[row, j])]
+    if idle:
+        row = masks[idle[pick(len(idle), rng)]]
+        here, other = (i, j) if row[i] == I else (j, i)
+        if row[other] == I:
+            row[other] = C
+        row[here] = T if row[other] == C else C
+        return True
+    sides = _sides(masks[open_rows])
+    gain = sides * (sides @ weights)  # what flipping a feature alone would cut more, (R, D)
+    gain = gain[:, None, :] + 2 * weights[[i, j]] + gain[:, [i, j], None]
+    same_side = sides[:, None, :] * sides[:, [i, j], None] >= 0
+    gain = gain + NOISE * left * rng.gumbel(size=gain.shape)
+    gain[same_side] = -np.inf
+    best = int(np.argmax(gain))
+    row, which, third = np.unravel_index(best, gain.shape)
+    line, moved = masks[open_rows[row]], (i, j)[which]
+    if same_side[row, which, third]:  # no third feature on the other side: only one side moves
+        line[moved] = C if line[moved] == T else T
+    else:
+        line[moved], line[third] = line[third], line[moved]
+    return True
+
+
+def _weights(masks: Codes, rows: tuple[int, ...], left: Floats, ctx: Context) -> Floats:
+    """What cutting each pair once more is worth: what is left, and what few layers cut yet."""
+    if ctx.dependence is None or not rows:
+        return left
+    sides = _sides(masks[list(rows)])
+    times = (len(rows) - (sides.T @ sides)).astype(np.int64) // 2
+    weights = left + _symmetric(ctx.dependence) * (DECAY ** np.arange(len(rows) + 1))[times]
+    weights.flat[:: len(left) + 1] = 0.0
+    return np.asarray(weights)
+
+
+def _sides(rows: Codes) -> NDArray[np.float64]:
+    """1 for `T`, -1 for `C`, 0 for `I`."""
+    return np.asarray((rows == T).astype(np.float64) - (rows == C))
+
+
+def _symmetric(matrix: Floats) -> Floats:
+    """The mean of both triangles, 0 on the diagonal, and 0 where it is no number or negative."""
+    mean = np.nan_to_num((matrix + matrix.T) / 2, nan=0.0, posinf=0.0, neginf=0.0)
+    mean = np.maximum(mean, 0.0)
+    mean.flat[:: len(mean) + 1] = 0.0
+    return np.asarray(mean)
