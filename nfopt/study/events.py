@@ -5,8 +5,17 @@ A callback takes one `Event`; unknown kinds should be ignored, more may come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nfopt.spec import FlowSpec, TrainSpec
+
+if TYPE_CHECKING:
+    import optuna
+
+    from nfopt.flows import Stack
+    from nfopt.training import MemberResult
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,42 @@ class RungReached:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A trial whose training has ended, and which is told right after.
+
+    Attributes:
+        trial: Running; only until it is told can its attributes be written.
+        spec: Its flow.
+        train: Its training at full length.
+        seed: Of its weights.
+        rungs: Validation NLL by rung, in percent of a trial's length.
+        result: How it ended; `result.member` is its row in the stack.
+    """
+
+    trial: optuna.Trial
+    spec: FlowSpec
+    train: TrainSpec
+    seed: int
+    rungs: Mapping[int, float]
+    result: MemberResult
+
+
+@dataclass(frozen=True)
+class GroupTrained:
+    """A stack has trained; its trials are told right after.
+
+    Attributes:
+        members: Its trials.
+        stack: With each member's best weights; not to be kept.
+        seconds: Wall-clock seconds since the call began.
+    """
+
+    members: tuple[Member, ...]
+    stack: Stack
+    seconds: float
+
+
+@dataclass(frozen=True)
 class BatchTold:
     """A population's trials are told to the study.
 
@@ -142,7 +187,7 @@ class Done:
     out: str | None
 
 
-Event = Notice | Started | Training | RungReached | BatchTold | Finalists | Done
+Event = Notice | Started | Training | RungReached | GroupTrained | BatchTold | Finalists | Done
 OnEvent = Callable[[Event], None]
 
 

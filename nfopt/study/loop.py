@@ -27,7 +27,16 @@ from nfopt.study.batch import (
     requeue,
     tell,
 )
-from nfopt.study.events import BatchTold, Notice, OnEvent, RungReached, Training, ignore
+from nfopt.study.events import (
+    BatchTold,
+    GroupTrained,
+    Member,
+    Notice,
+    OnEvent,
+    RungReached,
+    Training,
+    ignore,
+)
 from nfopt.study.plan import Length
 from nfopt.study.prune import to_prune
 from nfopt.study.stacks import train_stack
@@ -172,7 +181,7 @@ class Search:
         """Train and tell a group; return the seconds of the training."""
         began = self.clock()
         full = group[0].train.steps
-        results = train_stack(
+        stack, results = train_stack(
             [c.spec for c in group],
             [c.train for c in group],
             [c.seed for c in group],
@@ -183,10 +192,15 @@ class Search:
             on_rung=lambda rung: self._rung(group, rung),
             on_progress=lambda progress: self._progress(group, progress),
             should_stop=self._over,
-        )[1]
+        )
         self.group_sizes.append(len(group))
         taken = self.clock() - began
         self._member_seconds = taken / len(group)
+        members = [
+            Member(c.trial, c.spec, c.train, c.seed, dict(c.rungs), result)
+            for c, result in zip(group, results, strict=True)
+        ]
+        self.on_event(GroupTrained(tuple(members), stack, self.clock() - self.began))
         for candidate, result in zip(group, results, strict=True):
             if self.stop() and result.status in ("interrupted", "complete"):
                 continue  # the caller releases it; an interrupted run has not scored its members
