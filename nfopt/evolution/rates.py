@@ -1,0 +1,122 @@
+"""How often each operator is used: by how much it improves on parents, with a floor.
+
+Probability matching (Thierens 2005) on decayed credits. A child's credit is how far it
+gets from its better parent's rank to the first, so that neither the objective's scale nor single
+wild values count. An operator's quality is shrunk towards the mean of all,
+times its weight in the table: what has hardly been tried is used as often as the table says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLOOR = 0.3
+"""The share of the use that goes by the weights alone, whatever the success."""
+
+DECAY = 0.99
+"""What a credit is still worth after one more of any operator."""
+
+PRIOR = 10.0
+"""Tries that the prior quality of an operator counts for."""
+
+BASE = 0.05
+"""Mean credit expected before any is known."""
+
+
+class Rates:
+    """Success-adapted rates of operators.
+
+        rates = Rates({"swap": 2.0, "flips": 1.0})
+        name = rates.draw(("swap", "flips"), rng)
+        rates.tell(name, credit(child, parent, population))
+
+    Args:
+        weights: For each operator how often it is used at first.
+        adapt: Whether success counts; if not, the weights are all.
+    """
+
+    def __init__(self, weights: Mapping[str, float], *, adapt: bool = True) -> None:
+        self._index = {name: index for index, name in enumerate(weights)}
+        self._weights = np.array(list(weights.values()), dtype=np.float64)
+        self._adapt = adapt
+        self._credit = np.zeros(len(weights))
+        self._tried = np.zeros(len(weights))
+        self._tries = np.zeros(len(weights), dtype=np.int64)
+        self._improved = np.zeros(len(weights), dtype=np.int64)
+
+    @property
+    def tries(self) -> dict[str, int]:
+        """How many children each operator has been told of."""
+        return {name: int(self._tries[index]) for name, index in self._index.items()}
+
+    @property
+    def improvements(self) -> dict[str, int]:
+        """How many of them had credit."""
+        return {name: int(self._improved[index]) for name, index in self._index.items()}
+
+    def draw(self, names: Sequence[str], rng: np.random.Generator) -> str:
+        """Draw an operator.
+
+        Args:
+            names: Those that apply, at least one.
+            rng: The source of randomness.
+        """
+        running = np.cumsum(self.probabilities(names))
+        place = int(np.searchsorted(running, rng.random() * running[-1], "right"))
+        return names[min(place, len(names) - 1)]
+
+    def tell(self, name: str, credit: float, share: float = 1.0) -> None:
+        """Count a child; names that are not in the table are ignored.
+
+        Args:
+            name: The operator that made it.
+            credit: From 0 (no better than its better parent) to 1; see `credit`.
+            share: What the operator had to do with it, where several made the child.
+        """
+        index = self._index.get(name)
+        if index is None:
+            return
+        self._credit *= DECAY**share
+        self._tried *= DECAY**share
+        self._credit[index] += share * credit
+        self._tried[index] += share
+        self._tries[index] += 1
+        self._improved[index] += credit > 0
+
+    def probabilities(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """How often each of some operators is drawn among them, shape (len(names),)."""
+        chosen = [self._index[name] for name in names]
+        weights = self._weights[chosen] / self._weights[chosen].sum()
+        if not self._adapt:
+            return np.asarray(weights)
+        tried, credit = self._tried[chosen], self._credit[chosen]
+        mean = (credit.sum() + BASE * PRIOR) / (tried.sum() + PRIOR)
+        prior = mean * weights * len(chosen)
+        quality = (credit + PRIOR * prior) / (tried + PRIOR)
+        return np.asarray(FLOOR * weights + (1 - FLOOR) * quality / quality.sum())
+
+    def share(self, names: Sequence[str]) -> tuple[int, int]:
+        """Tries and improvements of some operators together."""
+        chosen = [self._index[name] for name in names]
+        return int(self._tries[chosen].sum()), int(self._improved[chosen].sum())
+
+
+def credit(child: float, parent: float, population: NDArray[np.float64]) -> float:
+    """Of the members no worse than the better parent the share that the child is better than.
+
+    It is 1 for a child better than all, 0 for one that is not better than its better parent.
+
+    Args:
+        child: Its value, to be minimised; with noise its posterior mean, in which half of a lucky
+            run's advantage, or more, is gone.
+        parent: The better parent's.
+        population: The values of the members, shape (n,), the parent's among them.
+    """
+    if not child < parent:
+        return 0.0
+    ahead = int(np.count_nonzero(population <= parent))
+    beaten = int(np.count_nonzero((population > child) & (population <= parent)))
+    return beaten / ahead if ahead else 1.0
