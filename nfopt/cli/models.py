@@ -165,7 +165,8 @@ def export(
         typer.Option(
             parser=whole("member", 0),
             metavar="K",
-            help="Which flow of an ensemble, from 0; other libraries have no ensembles.",
+            help="Which flow of an ensemble, from 0; other libraries have no ensembles. Without "
+            "it: 0, of a search the best on validation rows.",
         ),
     ] = None,
 ) -> None:
@@ -179,5 +180,8 @@ def export(
     from nfopt.model import Flow
 
     flow = Flow.load(model)
+    if member is None and len(flow) > 1:
+        say(f"an ensemble of {len(flow)}: member 0 is exported; --member chooses another")
+        member = 0
     place = write_zuko(flow, model / "zuko" if out is None else out, member=member)
     typer.echo(f"Written: {place} and its weights; in Python, there: from zuko_flow import load")

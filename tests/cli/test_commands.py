@@ -139,6 +139,8 @@ def test_fit_gives_an_ensemble(home: Path, nf: Any) -> None:
     told = nf("fit", *words, "--bounds", "a=-99:", "--seed", "3", "--json").json
     assert told["members"] == 2
     assert {"validation_nll", "test_nll", "test_nll_2se", "parameters", "seconds"} <= told.keys()
+    said = nf("export", "x", "--to", "zuko", "--out", "z")
+    assert "an ensemble of 2: member 0 is exported" in said.err
     flow = nfopt.load("x")
     assert len(flow) == 2
     assert flow.columns == ("a", "b", "c")
