@@ -1,0 +1,7 @@
+"""What people see of a study: pictures and notes of trials, figures, the pages that show them."""
+
+from __future__ import annotations
+
+from nfopt.report.publisher import Publisher
+
+__all__ = ["Publisher"]

@@ -1,0 +1,195 @@
+"""The plotly figures of a study: pure functions of its rows and of the best flow.
+
+They are small, as a dashboard keeps them in the study itself: plain layout, rounded numbers, a
+bounded number of points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.layers import Autoregressive, Coupling, Permutation, Reverse
+from nfopt.masks import pair_coverage, parse
+from nfopt.report.canvas import BLUE, GREY, ORANGE, VERMILION, short
+from nfopt.report.history import Row, front, improvements, measured
+from nfopt.spec import FlowSpec
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+POINTS = 300  # of a figure, beside those that matter
+DIGITS = 5  # of a number
+NAMED, FINEST = 40, 64  # columns with their names, and cells a side, of a coverage matrix
+NLL = "validation NLL (nats a row)"
+
+
+def best_by_trials(rows: Sequence[Row]) -> Figure:
+    """Draw the best NLL so far against the trials that had ended."""
+    counted = {row.number: place for place, row in enumerate(rows, 1)}
+    return _best(rows, lambda row: counted[row.number], "Best so far, by trials", "trials ended")
+
+
+def best_by_seconds(rows: Sequence[Row]) -> Figure:
+    """Draw the best NLL so far against the seconds of training, of all workers together."""
+    spent = dict(
+        zip((row.number for row in rows), accumulate(row.seconds for row in rows), strict=True)
+    )
+    return _best(
+        rows,
+        lambda row: spent[row.number],
+        "Best so far, by training time",
+        "seconds of training, all workers together",
+    )
+
+
+def _best(rows: Sequence[Row], place: Callable[[Row], float], title: str, axis: str) -> Figure:
+    figure = _figure(title, axis, NLL)
+    steps, every = improvements(rows), _thin([row for row, _ in measured(rows)])
+    _add(figure, every, [place(row) for row in every], "a trial", GREY, mode="markers", size=5)
+    x = [place(row) for row in steps] + [place(rows[-1])] * bool(steps)
+    line = steps + steps[-1:]
+    _add(figure, line, x, "the best so far", BLUE, mode="lines+markers", shape="hv")
+    if steps:  # the first trials are often far off
+        nlls = sorted(nll for _, nll in measured(rows))
+        low, high = nlls[0], nlls[round(0.9 * (len(nlls) - 1))]
+        room = max(high - low, 0.02 * abs(low), 1e-3)
+        figure.update_yaxes(range=[_round(low - 0.08 * room), _round(high + 0.15 * room)])
+    return figure
+
+
+def pareto(rows: Sequence[Row]) -> Figure:
+    """Draw the NLL of every complete trial against its parameters, and the front of both."""
+    figure = _figure("NLL against parameters", "parameters", NLL)
+    figure.update_xaxes(type="log")
+    every = _thin([row for row, _ in measured(rows) if row.parameters is not None])
+    _add(figure, every, [row.parameters for row in every], "a trial", GREY, mode="markers", size=5)
+    best = front(rows)
+    _add(
+        figure, best, [row.parameters for row in best], "none is smaller and better", VERMILION,
+        mode="lines+markers", shape="hv",
+    )  # fmt: skip
+    return figure
+
+
+def coverage_of(spec: FlowSpec) -> NDArray[np.int64]:
+    """Count the layers in which a feature is mapped by what another one says.
+
+    Permutations are followed back to the data's columns; what a linear layer mixes is not counted.
+
+    Args:
+        spec: A flow.
+
+    Returns:
+        Shape (D, D): entry (i, j) is the number of layers that map i conditioned on j.
+    """
+    where = np.arange(spec.features)  # the column that stands at each place
+    total = np.zeros((spec.features, spec.features), dtype=np.int64)
+    for layer in spec.layers:
+        match layer:
+            case Coupling():
+                total[np.ix_(where, where)] += pair_coverage(parse([layer.mask]))
+            case Autoregressive():
+                total[np.ix_(where, where)] += layer.adjacency()
+            case Permutation():
+                where = where[list(layer.order)]
+            case Reverse():
+                where = where[::-1]
+    return total
+
+
+def coverage(spec: FlowSpec, columns: Sequence[str], *, title: str) -> Figure:
+    """Draw a flow's coverage matrix: in how many layers the row's column sees another one.
+
+    Args:
+        spec: A flow.
+        columns: D names.
+        title: Its first line.
+    """
+    import plotly.graph_objects as go
+
+    counts: NDArray[Any] = coverage_of(spec)
+    labels = [f"{place}: {short(name, 18)}" for place, name in enumerate(columns, 1)]
+    if len(counts) > FINEST:
+        edges = np.linspace(0, len(counts), FINEST + 1).round().astype(int)[:-1]
+        summed = np.add.reduceat(np.add.reduceat(counts, edges, axis=0), edges, axis=1)
+        widths = np.diff([*edges, len(counts)])
+        counts = np.round(summed / widths[:, None] / widths[None, :], 2)
+        labels = [f"{edge + 1}" for edge in edges]
+    elif len(counts) > NAMED:
+        labels = [str(place) for place in range(1, len(counts) + 1)]
+    figure = _figure(title, "conditioned on", "mapped")
+    figure.add_trace(
+        go.Heatmap(
+            z=counts.tolist(),
+            x=labels,
+            y=labels,
+            colorscale=[[0, "#ffffff"], [0.001, "#d8e7f3"], [1, BLUE]],
+            colorbar={"title": {"text": "layers"}, "thickness": 12},
+            xgap=1,
+            ygap=1,
+        )
+    )
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure
+
+
+def _figure(title: str, x: str, y: str) -> Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    plain: dict[str, Any] = {"gridcolor": "#e6e6e6", "zeroline": False, "automargin": True}
+    figure.update_layout(
+        template=go.layout.Template(),  # the default one is larger than all our points
+        title={"text": title},
+        xaxis={"title": {"text": x}, **plain},
+        yaxis={"title": {"text": y}, **plain},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        plot_bgcolor="white",
+        margin={"l": 60, "r": 20, "t": 70, "b": 50},
+    )
+    return figure
+
+
+def _add(
+    figure: Figure,
+    rows: Sequence[Row],
+    x: Sequence[float | None],
+    name: str,
+    colour: str,
+    *,
+    mode: str,
+    size: int = 8,
+    shape: str = "linear",
+) -> None:
+    import plotly.graph_objects as go
+
+    figure.add_trace(
+        go.Scatter(
+            x=[None if value is None else _round(value) for value in x],
+            y=[None if row.nll is None else _round(row.nll) for row in rows],
+            customdata=[row.number for row in rows],
+            hovertemplate="trial %{customdata}: %{y}<extra></extra>",
+            name=name,
+            mode=mode,
+            marker={"color": ORANGE if mode != "markers" else colour, "size": size},
+            line={"color": colour, "width": 2, "shape": shape},
+            opacity=0.6 if mode == "markers" else 1.0,
+        )
+    )
+
+
+def _thin(rows: Sequence[Row]) -> list[Row]:
+    """Keep a bounded number of rows, evenly spaced."""
+    if len(rows) <= POINTS:
+        return list(rows)
+    return [rows[k] for k in np.linspace(0, len(rows) - 1, POINTS).round().astype(int)]
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,261 @@
+"""What a search shows of itself in optuna-dashboard while it runs.
+
+    publisher = Publisher(prepared)
+    nfopt.search(..., on_event=publisher.through(show))
+
+A stack that has trained gives each of its trials a picture of the masks and one of the learning
+curve, as artifacts, before the trial is told: a finished trial takes no more attributes. Notes and
+the figures of the study are study attributes, which everybody reads all the time; they are written
+in rounds, at most once a minute over all workers.
+
+A search never stops, and never waits long, for a picture: what fails is said once.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna.artifacts import upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
+
+from nfopt.data import Prepared
+from nfopt.model import Flow
+from nfopt.report import attachments, figures
+from nfopt.report.curve import curve_png
+from nfopt.report.history import ENDED, Row, best_of, rows_of
+from nfopt.report.masks import masks_png
+from nfopt.report.notes import study_note, trial_note
+from nfopt.report.samples import corner_of, member_flow
+from nfopt.spec import FlowSpec
+from nfopt.study import attributes as names
+from nfopt.study.events import (
+    BatchTold,
+    Done,
+    Event,
+    Finalists,
+    GroupTrained,
+    Member,
+    Notice,
+    OnEvent,
+    Started,
+    ignore,
+)
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.artifacts._protocol import ArtifactStore
+    from plotly.graph_objects import Figure
+
+PAUSE = 60.0  # seconds between two rounds of study attributes, over all workers
+SHARE = 0.04  # of the time of a search that has a limit, that pictures may take
+START = 2.0  # seconds that they may take in any case
+CORNERS = 0.02  # of the time so far, that pictures of samples may take
+MASKS, CURVE, SAMPLES = "masks.png", "learning_curve.png", "samples.png"
+
+
+class Publisher:
+    """The callback that draws.
+
+    Args:
+        data: What the study searches on; its columns' names, and rows for pictures of samples.
+        store: Of the artifacts; None: the study's own.
+        clock: Seconds.
+
+    Attributes:
+        seconds: Spent so far on drawing and writing.
+    """
+
+    def __init__(
+        self,
+        data: Prepared,
+        store: ArtifactStore | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds = 0.0
+        self._data, self._store, self._clock = data, store, clock
+        self._study: optuna.Study | None = None
+        self._tell: OnEvent = ignore
+        self._failed = False
+        self._storage = ""
+        self._limited = False  # the whole call has a limit of time
+        self._corner_seconds = 0.0
+        self._began = clock()
+        self._rounds = attachments.Rounds(PAUSE, clock)
+        self._saved: dict[str, str] = {}  # figures as they were last written, by their name
+
+    def through(self, tell: OnEvent) -> OnEvent:
+        """Give a callback that tells an event on, and draws what it brings.
+
+        Args:
+            tell: Gets every event first, and a `Notice` when a picture fails for the first time.
+        """
+        self._tell = tell
+
+        def both(event: Event) -> None:
+            tell(event)
+            self.on_event(event)
+
+        return both
+
+    def on_event(self, event: Event) -> None:
+        """Draw and write what an event brings; nothing that goes wrong there is raised."""
+        began = self._clock()
+        try:
+            match event:
+                case Started():
+                    self._storage = event.storage
+                    self._limited = event.budget_seconds is not None
+                case GroupTrained():
+                    self._group(event)
+                case BatchTold() if self._rounds.due(self._study):
+                    self._round()
+                case Finalists() | Done():
+                    self._last(event)
+        except UpdateFinishedTrialError:
+            pass  # another worker has told the trial: its pictures are that worker's
+        except Exception as error:  # noqa: BLE001 - a picture is never worth a search
+            if not self._failed:
+                self._failed = True
+                reason = " ".join(str(error).split())[:200]
+                self._tell(Notice(f"a picture can't be made ({type(error).__name__}: {reason})"))
+        self.seconds += self._clock() - began
+
+    # ---------------------------------------------------------------------------------- trials
+
+    def _group(self, event: GroupTrained) -> None:
+        study = self._study = event.members[0].trial.study
+        ended = [m for m in event.members if m.result.status != "interrupted" or m.rungs]
+        best = _new_best(study, ended)
+        for member in ended:
+            if self._affordable(member):
+                self._attach(member.trial, MASKS, masks_png(member.spec, self._data.columns))
+                self._attach(member.trial, CURVE, _curve(member))
+            if member is best:
+                self._samples(member, event)
+
+    def _affordable(self, member: Member) -> bool:
+        """Whether there is time for pictures: always, unless the whole search is short of it."""
+        if not self._limited or member.result.status == "complete":
+            return True
+        return self.seconds <= START + SHARE * (self._clock() - self._began)
+
+    def _samples(self, member: Member, event: GroupTrained) -> None:
+        """Draw the new best flow's samples, if such pictures did not take too much time yet."""
+        elapsed = self._clock() - self._began
+        if self._corner_seconds > START / 2 + CORNERS * elapsed:
+            return
+        began = self._clock()
+        flow = member_flow(event.stack, member.result.member, self._data)
+        title = f"Trial {member.trial.number}: data and samples"
+        picture = corner_of(flow, self._data, title=title, seed=member.trial.number)
+        self._attach(member.trial, SAMPLES, picture)
+        self._corner_seconds += self._clock() - began
+
+    def _attach(self, trial: optuna.Trial, name: str, content: bytes) -> None:
+        store = self._own_store()
+        if store is None:
+            return
+        with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+            path = Path(folder, name)  # Optuna takes a file, and its name
+            path.write_bytes(content)
+            upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
+
+    def _own_store(self) -> ArtifactStore | None:
+        if self._store is None and self._study is not None:
+            from nfopt.study.artifacts import store_of
+
+            self._store = store_of(self._study)
+        return self._store
+
+    # ----------------------------------------------------------------------------------- study
+
+    def _last(self, event: Finalists | Done) -> None:
+        if self._study is None:
+            return  # nothing was trained in this call
+        if isinstance(event, Done):
+            self._winner(event)
+        self._round()
+
+    def _winner(self, event: Done) -> None:
+        """Draw the samples of the flow that is kept; the study has one such picture."""
+        store, study = self._own_store(), self._study
+        if store is None or study is None or event.out is None:
+            return
+        whose = "the recipe" if event.number is None else f"trial {event.number}"
+        title = f"The flow that is kept, from {whose}: data and samples"
+        picture = corner_of(Flow.load(event.out), self._data, title=title)
+        attachments.replace(study, store, SAMPLES, picture)
+
+    def _round(self) -> None:
+        """Write what notes are missing, the study's figures and its note, from storage alone."""
+        study = self._study
+        if study is None:
+            return
+        known = study.user_attrs
+        trials = study.get_trials(deepcopy=False)
+        ended = [trial for trial in trials if trial.state in ENDED]
+        attachments.save_trial_notes(
+            study, ended, lambda trial: trial_note(trial, self._data.columns)
+        )
+        rows = rows_of(trials, _objectives(study))
+        best = best_of(rows)
+        spec = None
+        if best is not None and (text := trials[best.number].user_attrs.get(names.SPEC)):
+            spec = FlowSpec.from_json(text)
+        for name, figure in _figures(rows, best, spec, self._data.columns).items():
+            text = figure.to_json()
+            if self._saved.get(name) != text:
+                attachments.save_figure(study, name, text)
+                self._saved[name] = text
+        attachments.save_study_note(
+            study, study_note(study.study_name, self._storage, known, rows, spec)
+        )
+        self._rounds.done(study)
+
+
+def _figures(
+    rows: Sequence[Row], best: Row | None, spec: FlowSpec | None, columns: Sequence[str]
+) -> dict[str, Figure]:
+    """The figures of a study by the name that each is kept under."""
+    found = {
+        "nfopt-1-best-by-trials": figures.best_by_trials(rows),
+        "nfopt-2-best-by-seconds": figures.best_by_seconds(rows),
+        "nfopt-3-nll-and-parameters": figures.pareto(rows),
+    }
+    if spec is not None and best is not None and spec.features > 1:
+        title = f"Layers in which a column sees another: trial {best.number}"
+        found["nfopt-4-coverage"] = figures.coverage(spec, columns, title=title)
+    return found
+
+
+def _objectives(study: optuna.Study) -> list[str]:
+    return [str(name) for name in study.user_attrs.get(names.OBJECTIVES, ["nll"])]
+
+
+def _new_best(study: optuna.Study, members: Sequence[Member]) -> Member | None:
+    """The best of a group, if it is better than all trials before."""
+    complete = [m for m in members if m.result.status == "complete"]
+    best = min(complete, key=lambda m: m.result.nll, default=None)
+    if best is None or not math.isfinite(best.result.nll):
+        return None
+    before = best_of(rows_of(study.get_trials(deepcopy=False), _objectives(study)))
+    better = before is None or before.nll is None or best.result.nll < before.nll
+    return best if better else None
+
+
+def _curve(member: Member) -> bytes:
+    result = member.result
+    at = f" at {max(member.rungs)}%" if member.rungs else ""
+    ended = {"pruned": f"pruned{at}", "interrupted": f"out of time{at}"}
+    return curve_png(
+        result.curve,
+        title=f"Trial {member.trial.number}",
+        rungs=member.rungs,
+        ended=ended.get(result.status, result.status),
+    )
