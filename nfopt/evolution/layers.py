@@ -12,7 +12,7 @@ import numpy as np
 
 from nfopt.evolution.context import Context, pick
 from nfopt.evolution.genome import Genome, Layout, Value
-from nfopt.evolution.repair import Codes, balanced, codes, complement, from_codes
+from nfopt.evolution.repair import Codes, balanced, codes, complement, filled, from_codes
 
 NEW = -1
 """In a list of where layers come from: from nowhere."""
@@ -137,5 +137,8 @@ def _rebuilt(
                 values[index] = genome.values[column[origin]]
     if layout.depth is not None:
         values[layout.depth] = depth
-    masks = None if rows is None else from_codes(rows)
+    masks = None
+    if rows is not None and layout.masks is not None:
+        # A layer may have become a coupling, where the kinds of the layers did not move along.
+        masks = filled(from_codes(rows), layout.masks, layout.used(tuple(values)).layers, rng)
     return layout.repaired(Genome(tuple(values), masks, genome.order, genome.parents))

@@ -114,14 +114,23 @@ def drawn_masks(block: MaskBlock, rng: np.random.Generator) -> Masks:
 
 
 def filled(given: Masks, block: MaskBlock, used: Sequence[bool], rng: np.random.Generator) -> Masks:
-    """Draw the layers in use that are blank, all `C`, pair by pair, shape (L, D)."""
+    """Draw the layers in use that are blank, all `C`, shape (L, D).
+
+    With pairs the first layer of a pair is drawn if either is in use; without, a blank layer after
+    an even number of layers is drawn, and the next, if blank too, is its complement.
+    """
     rows = codes(given)
-    blank = (rows == C).all(axis=1) & np.array(used, dtype=bool)
-    if not blank.any():
+    blank = (rows == C).all(axis=1)
+    wanted = np.array(used, dtype=bool)
+    if block.pairs:
+        wanted[:-1:2] |= wanted[1::2]
+        wanted[1::2] = False
+    found = np.flatnonzero(blank & wanted)
+    if not found.size:
         return given
     rows = rows.copy()
-    for layer in np.flatnonzero(blank):
-        if layer % 2 and (block.pairs or blank[layer - 1]):
+    for layer in found:
+        if layer % 2 and layer - 1 in found:
             rows[layer] = complement(rows[layer - 1])
         else:
             rows[layer] = balanced(block.features, rng)
