@@ -41,6 +41,10 @@ NLL_2SE = "nfopt:nll_2se"  # two standard errors of the validation NLL
 REASON = "nfopt:reason"  # why it was pruned or failed, in words
 FIRST = "nfopt:first"  # of a first trial (a recipe, an initial spec): which one, see `first_key`
 RETRY_OF = "nfopt:retry_of"  # number of the interrupted trial whose parameters these are
+LEASE = "nfopt:lease"  # that its worker lives: a counter, or whose counter; see `leases`
+AGAIN = "nfopt:again"  # true: interrupted, no result; its parameters come back in another trial
+CHECKPOINT = "nfopt:checkpoint"  # of a population's first trial: where the population is kept
+WEIGHTS = "nfopt:weights"  # where its weights are kept, while it is one of the best
 
 # of a study
 SPACE = "nfopt:space"
@@ -51,6 +55,9 @@ SAMPLER = "nfopt:sampler"
 POPULATION = "nfopt:population"
 OBJECTIVES = "nfopt:objectives"
 STUDY_SEED = "nfopt:seed"
+ARTIFACTS = "nfopt:artifacts"  # where checkpoints, weights and pictures are kept
+LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
+LEADER = "nfopt:leader"  # `first_key` of the best recipe, which is never pruned
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -61,16 +68,19 @@ class Worker(msgspec.Struct, frozen=True):
         pid: Of the process.
         began: When the process began, in the system's own count, so that a process number that is
             used again is not mistaken for it; "" where the system does not tell.
+        space: Which processes can see each other (two containers of one host name can't); "" where
+            the system does not tell.
     """
 
     host: str
     pid: int
     began: str
+    space: str = ""
 
     @classmethod
     def here(cls) -> Worker:
         """This process."""
-        return cls(socket.gethostname(), os.getpid(), _began(os.getpid()))
+        return cls(socket.gethostname(), os.getpid(), _began(os.getpid()), _space())
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> Worker | None:
@@ -82,7 +92,7 @@ class Worker(msgspec.Struct, frozen=True):
 
     def alive(self) -> bool | None:
         """Say whether the process lives; None if it is on another machine, which can't be known."""
-        if self.host != socket.gethostname():
+        if self.host != socket.gethostname() or (self.space and self.space != _space()):
             return None
         try:
             os.kill(self.pid, 0)
@@ -100,6 +110,13 @@ def _began(pid: int) -> str:
         # field 22 of stat, counted after the command's closing bracket, is the start time
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
+        return ""
+
+
+def _space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
         return ""
 
 
@@ -126,6 +143,11 @@ def specs_of(trial: FrozenTrial) -> tuple[FlowSpec, TrainSpec]:
             f"Trial {trial.number} has no `{SPEC}`: it was never trained by nfopt."
         ) from None
     return FlowSpec.from_json(spec), TrainSpec.from_json(train)
+
+
+def attributes_of(study: optuna.Study) -> dict[str, Any]:
+    """Read a study's attributes, without a copy of what is read already."""
+    return study._storage.get_study_user_attrs(study._study_id)
 
 
 def write(trial: optuna.Trial, values: Mapping[str, Any]) -> None:

@@ -4,6 +4,9 @@ candidates = ask_population(study, space, 8, seed)      one free trial, then 7 o
 for group in groups(candidates):                        as a rule one
 results = train(...)
 for each: tell(study, candidate, result, ...)
+
+A trial that someone else has finished meanwhile, because its lease ran out, is `told` without a
+word: what this worker has found of it does not count.
 """
 
 from __future__ import annotations
@@ -13,15 +16,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-import msgspec
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nfopt.model.disk import versions
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
-from nfopt.study import costs, seeds
+from nfopt.study import costs, queue, seeds
+from nfopt.study.leases import Lease, Observer, gone
 from nfopt.study.samplers import StudySampler
 from nfopt.training import MemberResult
 
@@ -40,6 +44,7 @@ class Candidate:
         seed: Of its weights.
         rungs: Validation NLL by rung in percent, as reported.
         told: Its trial is finished.
+        lost: Someone else has finished it.
     """
 
     trial: optuna.Trial
@@ -48,31 +53,16 @@ class Candidate:
     seed: int
     rungs: dict[int, float] = field(default_factory=dict)
     told: bool = False
+    lost: bool = False
+
+    def lose(self) -> None:
+        """Note that someone else has finished it."""
+        self.told = self.lost = True
 
     @property
     def number(self) -> int:
         """The trial's number."""
         return self.trial.number
-
-
-def ask(study: optuna.Study, space: SearchSpace, seed: int) -> Candidate:
-    """Ask one trial and write down what is known of it.
-
-    Args:
-        study: The study.
-        space: What is searched.
-        seed: Of the study.
-    """
-    trial = study.ask()
-    try:
-        # first of all, so that a trial of a process that dies now can be told from one that lives
-        trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
-        return describe(trial, space, seed)
-    except BaseException:
-        study.tell(trial, state=TrialState.FAIL)
-        if "fixed_params" in study.get_trials(deepcopy=False)[trial.number].system_attrs:
-            requeue(study, trial.number)  # it came from the queue
-        raise
 
 
 def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
@@ -84,7 +74,8 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
         seed: Of the study.
     """
     spec, train = space.suggest(trial)
-    own = seeds.derive(seed, seeds.WEIGHTS, trial.number)
+    # what comes back, comes back with its seed
+    own = int(trial.user_attrs.get(names.SEED, seeds.derive(seed, seeds.WEIGHTS, trial.number)))
     attributes = {
         names.SPEC: spec.to_json(),
         names.TRAIN: train.to_json(),
@@ -100,37 +91,130 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
 
 
 def ask_population(
-    study: optuna.Study, space: SearchSpace, count: int, seed: int
+    study: optuna.Study,
+    space: SearchSpace,
+    count: int,
+    seed: int,
+    *,
+    lease: Lease | None = None,
+    budget: int | None = None,
 ) -> list[Candidate]:
     """Ask a population: what waits in the queue first, then trials of the first one's shape.
 
     Args:
         study: With a `StudySampler`.
         space: What is searched.
-        count: Trials to ask, at least 1.
+        count: Trials to ask, at least 1; what an interrupted population left comes back whole.
         seed: Of the study.
+        lease: Of this worker.
+        budget: COMPLETE + PRUNED trials of the study at most, or None.
 
     Returns:
-        `count` candidates. They share their shape, unless different ones waited in the queue.
+        Candidates. They share their shape, unless different ones waited in the queue. Fewer than
+        `count`, or none, if others have met the budget or were faster.
     """
-    waiting = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+    lease = Lease(study) if lease is None else lease
+    waiting = queue.next_waiting(study, count, budget)
+    asked = [] if waiting is None else take(study, space, seed, waiting, lease)
+    return fill(study, space, count, seed, asked, lease=lease, budget=budget)
+
+
+def take(
+    study: optuna.Study, space: SearchSpace, seed: int, waiting: queue.Waiting, lease: Lease
+) -> list[Candidate]:
+    """Take what waits; nothing, if someone else was faster with the first one.
+
+    Args:
+        study: The study.
+        space: What is searched.
+        seed: Of the study.
+        waiting: From `nfopt.study.queue`.
+        lease: Of this worker.
+    """
     asked: list[Candidate] = []
     try:
-        for _ in range(min(count, max(1, waiting))):
-            asked.append(ask(study, space, seed))
-        shape = {name: asked[0].trial.params[name] for name in space.shape_parameters}
-        with _holding(study, shape):
-            while len(asked) < count:
-                asked.append(ask(study, space, seed))
+        for one in waiting.trials:
+            trial = queue.pop(study, one)
+            candidate = None if trial is None else _asked(study, space, seed, trial, lease)
+            if candidate is not None:
+                asked.append(candidate)
+            elif not asked and waiting.origin is not None:
+                break
     except BaseException:
-        release(study, asked, "interrupted while the population was asked")
+        release(study, asked, "interrupted while it was asked")
         raise
     return asked
+
+
+def fill(
+    study: optuna.Study,
+    space: SearchSpace,
+    count: int,
+    seed: int,
+    asked: Sequence[Candidate],
+    *,
+    lease: Lease,
+    budget: int | None = None,
+) -> list[Candidate]:
+    """Ask further trials, of the shape that the first one has, until there are `count`.
+
+    Args:
+        study: With a `StudySampler`.
+        space: What is searched.
+        count: Of all.
+        seed: Of the study.
+        asked: Those that there are.
+        lease: Of this worker.
+        budget: COMPLETE + PRUNED trials of the study at most, or None.
+    """
+    asked, keys = list(asked), []
+    try:
+        keys = queue.reserve(study, count - len(asked), budget, lease)
+        while keys:
+            key = keys[0]
+            with _holding(study, _shape(space, asked)):  # the first one is free
+                candidate = _described(study, space, seed, key)
+            keys.pop(0)
+            if candidate is not None:
+                asked.append(candidate)
+    except BaseException:
+        release(study, asked, "interrupted while it was asked")
+        for key in keys:
+            queue.interrupt(study, study._storage.get_trial(key), "interrupted", again=False)
+        raise
+    return asked
+
+
+def _asked(
+    study: optuna.Study, space: SearchSpace, seed: int, trial: optuna.Trial, lease: Lease
+) -> Candidate | None:
+    """Describe a trial that was in the queue, where it comes back if that fails."""
+    try:
+        lease.hold(trial)
+        return describe(trial, space, seed)
+    except UpdateFinishedTrialError:
+        return None
+    except BaseException:
+        queue.interrupt(study, trial, "interrupted while it was asked")
+        queue.pay(study)
+        raise
+
+
+def _described(study: optuna.Study, space: SearchSpace, seed: int, key: int) -> Candidate | None:
+    """Describe a new trial; None if someone else ended it, as nothing was heard of this worker."""
+    try:
+        return describe(queue.start(study, key), space, seed)
+    except UpdateFinishedTrialError:
+        return None
 
 
 def _holding(study: optuna.Study, shape: dict[str, object]) -> AbstractContextManager[None]:
     sampler = study.sampler
     return sampler.holding(shape) if isinstance(sampler, StudySampler) else nullcontext()
+
+
+def _shape(space: SearchSpace, asked: Sequence[Candidate]) -> dict[str, object]:
+    return {name: asked[0].trial.params[name] for name in space.shape_parameters} if asked else {}
 
 
 def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
@@ -162,12 +246,14 @@ def tell(
             rung is PRUNED there, as it was in truth compared and not finished.
 
     Returns:
-        The trial's state.
+        The trial's state; whatever someone else has made it, if that was first.
     """
     reason = fault(result)
-    known = facts(candidate, result)
+    known: dict[str, object] = dict(facts(candidate, result))
     why = reason or result.reason or (stopped if result.status == "interrupted" else None)
-    names.write(candidate.trial, known | ({names.REASON: why} if why else {}))
+    known |= {names.REASON: why} if why else {}
+    if result.status == "interrupted" and not candidate.rungs:
+        known[names.AGAIN] = True  # it never came to a rung: for the next time
     if result.status == "interrupted":
         state = TrialState.PRUNED if candidate.rungs else TrialState.FAIL
     elif reason:
@@ -175,10 +261,20 @@ def tell(
     else:
         state = TrialState.PRUNED if result.status == "pruned" else TrialState.COMPLETE
     values = None
-    if state is TrialState.COMPLETE:
-        report(study, candidate, 1.0, result.nll)
-        values = values_of(candidate, result.nll, objectives)
-    study.tell(candidate.trial, values, state=state)
+    try:
+        names.write(candidate.trial, known)
+        if state is TrialState.COMPLETE:
+            report(study, candidate, 1.0, result.nll)
+            values = values_of(candidate, result.nll, objectives)
+        study.tell(candidate.trial, values, state=state)
+    except (UpdateFinishedTrialError, ValueError):
+        found = study._storage.get_trial(candidate.trial._trial_id)
+        if not found.state.is_finished():
+            raise
+        # our own word may have arrived although the storage did not say so before it went away
+        if found.state is not state or (values is not None and found.values != values):
+            candidate.lose()
+        state = found.state
     candidate.told = True
     return state
 
@@ -221,9 +317,10 @@ def report(study: optuna.Study, candidate: Candidate, fraction: float, value: fl
 
     Optuna allows it for one objective only, and not for values that are not finite.
     """
-    if len(study.directions) == 1 and math.isfinite(value):
-        step = round(100 * fraction)
-        candidate.trial.report(value, step)
+    step = round(100 * fraction)
+    if len(study.directions) == 1 and math.isfinite(value) and not candidate.told:
+        if step not in candidate.rungs:  # else it was reported before an interruption
+            candidate.trial.report(value, step)
         candidate.rungs[step] = value
 
 
@@ -240,49 +337,31 @@ def release(
     """
     for candidate in candidates:
         if not candidate.told:
-            candidate.trial.set_user_attr(names.REASON, reason)
-            study.tell(candidate.trial, state=TrialState.FAIL)
+            queue.interrupt(study, candidate.trial, reason, again=again)
             candidate.told = True
-            if again:
-                requeue(study, candidate.number)
+    if again:
+        queue.pay(study)
 
 
-def requeue(study: optuna.Study, number: int) -> None:
-    """Put a failed trial's parameters into the queue; one that has none leaves nothing behind."""
-    old = study.get_trials(deepcopy=False)[number]
-    kept = {k: v for k, v in old.user_attrs.items() if k == names.FIRST}
-    params = old.system_attrs.get("fixed_params", {}) | old.params
-    if params:
-        study.enqueue_trial(params, user_attrs={names.RETRY_OF: number, **kept})
-
-
-def reap(study: optuna.Study) -> tuple[list[int], list[int]]:
-    """Fail what a killed process of this machine left running, and queue its parameters again.
-
-    A trial's `nfopt:worker` says which process trains it. What can't be known: whether a process
-    on another machine lives (its trials are left alone); that a container with the same host name
-    is another machine (its trials seem dead); and whose a running trial without a worker is: of
-    another objective, or of a process that died in the instant after it asked (left alone).
+def reap(study: optuna.Study, observer: Observer) -> list[int]:
+    """Fail the running trials whose worker is gone, and queue their parameters again.
 
     Args:
         study: The study.
+        observer: That has looked at it before; processes of this host are judged without.
 
     Returns:
-        Numbers of the trials that were failed, and of those left alone for want of knowledge.
+        Numbers of the trials that were failed by this call.
     """
-    dead, unknown = [], []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        worker = names.Worker.of(trial)
-        alive = None if worker is None else worker.alive()
-        if alive is None:
-            unknown.append(trial.number)
-        elif not alive:
-            dead.append(trial.number)
-    for number in dead:
-        running = study.get_trials(deepcopy=False)[number]
-        study._storage.set_trial_user_attr(
-            running._trial_id, names.REASON, "its process was killed"
-        )
-        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        requeue(study, number)
-    return dead, unknown
+    running = study._storage.get_all_trials(
+        study._study_id, deepcopy=False, states=(TrialState.RUNNING,)
+    )
+    observer.note(running)
+    trials = {trial.number: trial for trial in running}
+    dead = [
+        number
+        for number, reason in gone(running, observer).items()
+        if queue.interrupt(study, trials[number], reason)
+    ]
+    queue.pay(study)
+    return dead

@@ -20,7 +20,7 @@ from nfopt.study import costs, plan, seeds
 from nfopt.study.arguments import RUNS, check_members, check_minutes
 from nfopt.study.events import Done, Finalists, Notice, OnEvent, ignore
 from nfopt.study.finish import Finalist, Retraining, Trained
-from nfopt.study.loop import COUNTED
+from nfopt.study.queue import COUNTED
 from nfopt.study.results import (
     FitResult,
     Score,

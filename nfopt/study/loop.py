@@ -1,4 +1,9 @@
-"""The search itself: ask a population, train it with rungs, tell it, until the budget is met."""
+"""The search itself: ask a population, train it with rungs, tell it, until the budget is met.
+
+Any number of workers run this loop on one study, the process of `nfopt search` among them. They
+meet only in the storage: see `queue` (what may be taken), `leases` (who is gone), `checkpoints`
+(what is gone on with).
+"""
 
 from __future__ import annotations
 
@@ -12,39 +17,29 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from nfopt.data import Preprocessing
 from nfopt.errors import StudyError
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
-from nfopt.study import plan, seeds
-from nfopt.study.batch import (
-    Candidate,
-    ask_population,
-    groups,
-    reap,
-    release,
-    report,
-    requeue,
-    tell,
-)
-from nfopt.study.events import (
-    BatchTold,
-    GroupTrained,
-    Member,
-    Notice,
-    OnEvent,
-    RungReached,
-    Training,
-    ignore,
-)
+from nfopt.study import plan, queue
+from nfopt.study.batch import Candidate, fill, groups, reap, release, take
+from nfopt.study.checkpoints import SECONDS as CHECKPOINT_SECONDS
+from nfopt.study.checkpoints import Checkpoints
+from nfopt.study.events import BatchTold, Notice, OnEvent, ignore
+from nfopt.study.leases import BEATS, SECONDS, Lease, Observer, ours
 from nfopt.study.plan import Length
-from nfopt.study.prune import to_prune
-from nfopt.study.stacks import train_stack
+from nfopt.study.queue import COUNTED
 from nfopt.study.stop import Stop
-from nfopt.training import Progress, Rung, TrainData
+from nfopt.study.trainer import Trainer
+from nfopt.study.weights import BestWeights
+from nfopt.training import TrainData
 
-COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_FAILURES = 3  # populations in a row without a single counted trial
+POLL = 1.0  # seconds between two looks at the others, at most
+LAST_WORDS = 1.0  # seconds after the end that others have to tell their trials
+
+Budget = tuple[int | None, float | None]  # trials; clock time at which the search must be over
 
 
 @dataclass
@@ -62,7 +57,14 @@ class Search:
         deadline: Clock time at which the search must be over, or None.
         first: Recipes and initial specs that the space has, the best recipe first; each leads a
             population of its own shape, and the first one is never pruned.
+        leader: `first_key` of the best recipe, where `first` does not say.
         objectives: What the study's values are; rungs prune where it is one.
+        preprocessing: Of the data, so that the best trials can be kept as flows.
+        lease_seconds: That others wait for a sign of life.
+        checkpoint_seconds: Between two checkpoints of a population.
+        budget: Gives trials and deadline anew before each population, as another process may change
+            them; None: they stay.
+        waits: For others that run; else it ends when there is nothing left to ask.
         on_event: Told of everything.
         began: Clock time of the whole call's start.
         clock: Seconds.
@@ -77,14 +79,20 @@ class Search:
     trials: int | None = None
     deadline: float | None = None
     first: Sequence[tuple[FlowSpec, TrainSpec]] = ()
+    leader: str | None = None
     objectives: Sequence[str] = ("nll",)
+    preprocessing: Preprocessing | None = None
+    lease_seconds: float = SECONDS
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    budget: Callable[[], Budget] | None = None
+    waits: bool = True
     on_event: OnEvent = ignore
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
-    group_sizes: list[int] = field(default_factory=list)
-    _member_seconds: float | None = None  # measured, where a trial's length is in steps
     _trial_overhead: float = plan.TRIAL_OVERHEAD  # seconds to ask and tell a trial, measured
     _barren: int = 0
+    _waiting: bool = False
+    _trainer: Trainer = field(init=False)
 
     def run(self) -> None:
         """Search until the budget is met; no trial of ours is left running, whatever happens.
@@ -93,65 +101,139 @@ class Search:
             KeyboardInterrupt: If `stop` says so; what was in training comes back on resume.
             StudyError: If populations fail, one after the other, altogether.
         """
-        self._reap()
-        while True:
-            self.stop.check()
-            count = self._next_size()
-            if count == 0:
-                break
-            started = self.clock()
-            self._enqueue_first(count)
-            candidates = ask_population(self.study, self.space, count, self.seed)
-            try:
-                self.stop.check()
-                trained = 0.0
-                for group in groups(candidates):
-                    trained += self._train(group)
-                    self.stop.check()
-            except KeyboardInterrupt:
-                release(self.study, candidates, f"interrupted ({self.stop.reason or 'stopped'})")
-                raise
-            except BaseException as error:
-                release(self.study, candidates, f"{type(error).__name__}: {error}", again=False)
-                raise
-            self._trial_overhead = (self.clock() - started - trained) / len(candidates)
-            self._tell_batch(candidates)
+        self._observer = Observer(self.lease_seconds)
+        self._lease = Lease(self.study, self.lease_seconds, self._observer)
+        checkpoints = Checkpoints(self.study, self._lease, self.on_event, self.checkpoint_seconds)
+        self._trainer = Trainer(
+            study=self.study,
+            data=self.data,
+            length=self.length,
+            objectives=self.objectives,
+            stop=self.stop,
+            deadline=self.deadline,
+            leader=names.first_key(*self.first[0]) if self.first else self.leader,
+            lease=self._lease,
+            checkpoints=checkpoints,
+            best=BestWeights(
+                self.study, checkpoints, self.preprocessing, list(self.objectives).index("nll")
+            ),
+            on_event=self.on_event,
+            began=self.began,
+            clock=self.clock,
+        )
+        try:
+            with self._lease.beating():
+                while self._step():
+                    pass
+        finally:
+            checkpoints.close()
         self._look_at_groups()
 
-    # --------------------------------------------------------------------------------------- budget
+    def _step(self) -> bool:
+        """Train a population, or wait for others; False if there is nothing more to do."""
+        self.stop.check()
+        if self.budget is not None:
+            self.trials, self.deadline = self.budget()
+            self._trainer.deadline = self.deadline
+        self._reap()
+        count = self._next_size()
+        if count == 0:
+            return self._wait()
+        self._waiting = False
+        if not self._population(count):
+            self._pause(0.05)  # others were faster
+        return True
 
-    def counted(self) -> int:
-        """Count COMPLETE + PRUNED trials of the study."""
-        return len(self.study.get_trials(deepcopy=False, states=COUNTED))
+    def _population(self, count: int) -> int:
+        """Ask, train and tell a population; return how many trials it had."""
+        started = self.clock()
+        self._enqueue_first(count)
+        waiting = queue.next_waiting(self.study, count, self.trials)
+        origin = None if waiting is None else waiting.origin
+        candidates: list[Candidate] = []
+        self._trainer.saving = None
+        self._lease.drop()
+        try:
+            if waiting is not None:
+                candidates = take(self.study, self.space, self.seed, waiting, self._lease)
+            if origin is None or (candidates and names.CHECKPOINT not in origin.user_attrs):
+                candidates = fill(
+                    self.study,
+                    self.space,
+                    count,
+                    self.seed,
+                    candidates,
+                    lease=self._lease,
+                    budget=self.trials,
+                )
+            self.stop.check()
+            trained = self._trainer.train(candidates, origin) if candidates else 0.0
+        except KeyboardInterrupt:
+            release(self.study, candidates, f"interrupted ({self.stop.reason or 'stopped'})")
+            raise
+        except BaseException as error:
+            release(self.study, candidates, f"{type(error).__name__}: {error}", again=False)
+            self._trainer.abandon()
+            raise
+        finally:
+            self._lease.drop()
+        if candidates:
+            self._trial_overhead = (self.clock() - started - trained) / len(candidates)
+            self._tell_batch(candidates)
+        return len(candidates)
+
+    # --------------------------------------------------------------------------------------- budget
 
     def _next_size(self) -> int:
         """Say how many trials the next population has; 0 if there is none."""
         size = self.length.size
         if self.trials is not None:
+            trials = queue.trials_of(self.study)
             # those that other processes train will count
-            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            others = [t for t in running if (w := names.Worker.of(t)) is not None and w.alive()]
-            open_trials = max(0, self.trials - self.counted() - len(others))
+            running = [t for t in trials if t.state is TrialState.RUNNING and ours(t)]
+            open_trials = max(0, self.trials - queue.counted(trials) - len(running))
             # few trials are shared among the first ones that are still to lead a population
             fair = max(1, open_trials // max(1, len(self._pending())))
-            size = min(size, open_trials, fair)
+            workers = {repr(t.user_attrs.get(names.WORKER)) for t in running}
+            mine = math.ceil(open_trials / (1 + len(workers)))
+            size = min(size, open_trials, fair, mine)
         if size and self.deadline is not None:
             expected = self.length.seconds_of(size)
-            if expected is None and self._member_seconds is not None:
-                expected = self._member_seconds * size
+            if expected is None and self._trainer.member_seconds is not None:
+                expected = self._trainer.member_seconds * size
             left = self.deadline - self.clock() - size * self._trial_overhead
             if not plan.may_start(left, expected):
                 return 0
         return size
 
     def _reap(self) -> None:
-        dead, unknown = reap(self.study)
+        dead = reap(self.study, self._observer)
         if dead:
             self.on_event(Notice(f"{len(dead)} trials of a killed process come back"))
-        if unknown:
+
+    def _wait(self) -> bool:
+        """Wait a moment for what others train; False if there is nothing to wait for."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        others = [trial for trial in running if ours(trial)]
+        met = self.trials is not None and (
+            len(self.study.get_trials(deepcopy=False, states=COUNTED)) >= self.trials
+        )
+        late = self.deadline is not None and self.clock() > self.deadline + LAST_WORDS
+        if not others or met or late or not self.waits:
+            return False
+        if not self._waiting:
+            self._waiting = True
             self.on_event(
-                Notice(f"{len(unknown)} running trials may be another machine's: left alone")
+                Notice(f"waiting for {len(others)} trials that other workers train (or Ctrl-C)")
             )
+        self._pause(min(POLL, self.lease_seconds / BEATS))
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.stop.check()
+            time.sleep(min(left, 0.1))
 
     # --------------------------------------------------------------------------------- first trials
 
@@ -164,6 +246,8 @@ class Search:
 
     def _pending(self) -> dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]]:
         """Keys and parameters of the first trials that were never asked, by their shape."""
+        if not self.first:
+            return {}
         trials = self.study.get_trials(deepcopy=False)
         done = {trial.user_attrs.get(names.FIRST) for trial in trials}
         pending: dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]] = {}
@@ -174,93 +258,6 @@ class Search:
                 shape = tuple(params[name] for name in self.space.shape_parameters)
                 pending.setdefault(shape, []).append((key, params))
         return pending
-
-    # ------------------------------------------------------------------------------------- training
-
-    def _train(self, group: Sequence[Candidate]) -> float:
-        """Train and tell a group; return the seconds of the training."""
-        began = self.clock()
-        full = group[0].train.steps
-        stack, results = train_stack(
-            [c.spec for c in group],
-            [c.train for c in group],
-            [c.seed for c in group],
-            self.data,
-            batches=seeds.derive(self.seed, seeds.BATCHES, group[0].number),
-            steps=self.length.steps_of(full),
-            seconds=self._seconds(len(group)),
-            on_rung=lambda rung: self._rung(group, rung),
-            on_progress=lambda progress: self._progress(group, progress),
-            should_stop=self._over,
-        )
-        self.group_sizes.append(len(group))
-        taken = self.clock() - began
-        self._member_seconds = taken / len(group)
-        members = [
-            Member(c.trial, c.spec, c.train, c.seed, dict(c.rungs), result)
-            for c, result in zip(group, results, strict=True)
-        ]
-        self.on_event(GroupTrained(tuple(members), stack, self.clock() - self.began))
-        for candidate, result in zip(group, results, strict=True):
-            if self.stop() and result.status in ("interrupted", "complete"):
-                continue  # the caller releases it; an interrupted run has not scored its members
-            state = tell(self.study, candidate, result, self.objectives, stopped="out of time")
-            if result.status == "interrupted" and state is TrialState.FAIL:
-                requeue(self.study, candidate.number)  # it never came to a rung: for the next time
-        return taken
-
-    def _seconds(self, members: int) -> float | None:
-        seconds = self.length.seconds_of(members)
-        if seconds is not None and self.deadline is not None:
-            left = self.deadline - self.clock()
-            if plan.may_start(left, seconds):
-                return min(seconds, left)  # the schedule ends a little earlier
-        return seconds  # if it is far too late for that, the deadline stops it at its last rung
-
-    def _late(self) -> bool:
-        return self.deadline is not None and self.clock() > self.deadline + plan.GRACE
-
-    def _over(self) -> bool:
-        return self.stop() or self._late()
-
-    def _rung(self, group: Sequence[Candidate], rung: Rung) -> set[int]:
-        values = dict(zip(rung.members, rung.bests, strict=True))
-        if len(self.objectives) > 1 or rung.fraction >= 1.0:
-            return set()
-        step = round(100 * rung.fraction)
-        own = {candidate.number for candidate in group}
-        history = [
-            trial.intermediate_values[step]
-            for trial in self.study.get_trials(deepcopy=False)
-            if step in trial.intermediate_values and trial.number not in own
-        ]
-        for member, value in values.items():
-            report(self.study, group[member], rung.fraction, value)
-        # the best recipe is what every other trial is compared with
-        spare = [m for m in values if self._leads(group[m])]
-        pruned = to_prune(values, history, spare=spare)
-        numbers = {group[m].number: value for m, value in values.items()}
-        gone = tuple(sorted(group[m].number for m in pruned))
-        self.on_event(RungReached(rung.fraction, numbers, gone))
-        return pruned
-
-    def _leads(self, candidate: Candidate) -> bool:
-        key = candidate.trial.user_attrs.get(names.FIRST)
-        return key is not None and key == names.first_key(*self.first[0])
-
-    def _progress(self, group: Sequence[Candidate], progress: Progress) -> None:
-        seen = [nll for nll in progress.nlls if nll is not None]
-        self.on_event(
-            Training(
-                phase="search",
-                what=group[0].spec.summary(),
-                members=len(progress.members),
-                step=progress.step,
-                share=progress.share,
-                nll=min(seen, default=None),
-                seconds=self.clock() - self.began,
-            )
-        )
 
     # -------------------------------------------------------------------------------------- telling
 
@@ -278,14 +275,15 @@ class Search:
                 pruned=states[TrialState.PRUNED],
                 failed=states[TrialState.FAIL],
                 groups=tuple(len(group) for group in groups(candidates)),
-                trials=sum(trial.state in COUNTED for trial in trials),
+                trials=queue.counted(trials),
                 best_number=None if best is None else best.number,
                 best_nll=None if best is None else best.values[place],
                 seconds=self.clock() - self.began,
             )
         )
         counted = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
-        self._barren = 0 if counted or self._late() else self._barren + 1
+        lost = any(candidate.lost for candidate in candidates)
+        self._barren = 0 if counted or lost or self._trainer.late() else self._barren + 1
         if self._barren >= MOST_FAILURES:
             reason = own[-1].user_attrs.get(names.REASON, "no reason is known")
             raise StudyError(
@@ -296,11 +294,11 @@ class Search:
     @property
     def mean_group(self) -> float:
         """Mean number of trials that trained as one stack in this call; nan before the first."""
-        sizes = self.group_sizes
+        sizes = self._trainer.group_sizes
         return sum(sizes) / len(sizes) if sizes else math.nan
 
     def _look_at_groups(self) -> None:
-        if len(self.group_sizes) > 2 and self.mean_group < self.length.size / 2:
+        if len(self._trainer.group_sizes) > 2 and self.mean_group < self.length.size / 2:
             self.on_event(
                 Notice(
                     f"stacks had {self.mean_group:.1f} trials on average, less than half of the"

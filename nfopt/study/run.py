@@ -21,7 +21,8 @@ from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, ignore
 from nfopt.study.finish import Retraining, choose_finalists, first_round
 from nfopt.study.first import Recipe, check_initial, first_of, holds
-from nfopt.study.loop import COUNTED, Search
+from nfopt.study.loop import Search
+from nfopt.study.queue import COUNTED
 from nfopt.study.results import SearchResult
 from nfopt.study.source import Source
 from nfopt.study.stop import listening

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 import torch
@@ -30,6 +31,9 @@ def train_stack(
     on_rung: OnRung | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    on_checkpoint: Callable[[Exception | None], None] | None = None,
 ) -> tuple[Stack, list[MemberResult]]:
     """Build a stack and fit it.
 
@@ -44,6 +48,9 @@ def train_stack(
         on_rung: As in `nfopt.training.train`; None trains without rungs.
         on_progress: As there.
         should_stop: As there.
+        checkpoint: As there; and the two that follow.
+        checkpoint_seconds: As there.
+        on_checkpoint: As there.
 
     Returns:
         The stack with each member's best weights, and how each ended. A lack of memory that even
@@ -67,6 +74,9 @@ def train_stack(
             on_rung=on_rung,
             on_progress=on_progress,
             should_stop=should_stop,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            on_checkpoint=on_checkpoint,
         )
     except torch.OutOfMemoryError:
         return stack, [_failed(member, "out of memory") for member in range(len(stack))]

@@ -7,11 +7,13 @@ results[0].nll, results[0].nll_2se       # the stack now holds the best weights 
 
 from nfopt.model import log_prob
 from nfopt.training.batches import TrainData
+from nfopt.training.checkpoint import CheckpointError
 from nfopt.training.evaluate import mean_nll, round_trip_error
 from nfopt.training.loop import train
 from nfopt.training.results import MemberResult, Progress, Rung
 
 __all__ = [
+    "CheckpointError",
     "MemberResult",
     "Progress",
     "Rung",

@@ -19,6 +19,11 @@ from nfopt.training.results import Record
 from nfopt.training.schedule import Plan
 
 VERSION = 1
+UNWRITTEN = (OSError, SafetensorError)  # what a full disk or a read-only folder raises
+
+
+class CheckpointError(NfoptError):
+    """A checkpoint can't be read, or is of another run."""
 
 
 class PartState(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,23 +123,23 @@ def load(path: Path, identity: str) -> tuple[RunState, dict[str, Tensor]]:
         identity: Of the run that wants to go on.
 
     Raises:
-        NfoptError: If the file is no checkpoint, or one of another run or version.
+        CheckpointError: If the file is no checkpoint, or one of another run or version.
     """
     try:
         with safe_open(path, framework="pt") as file:
             state = msgspec.json.decode((file.metadata() or {}).get("nfopt", ""), type=RunState)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, msgspec.MsgspecError, OSError) as error:
-        raise NfoptError(
+        raise CheckpointError(
             f"`checkpoint` {str(path)!r} can't be read ({error}): delete it to start anew."
         ) from None
     if state.version != VERSION:
-        raise NfoptError(
+        raise CheckpointError(
             f"`checkpoint` {str(path)!r} has version {state.version}, this nfopt reads {VERSION}:"
             " delete it to start anew."
         )
     if state.identity != identity:
-        raise NfoptError(
+        raise CheckpointError(
             f"`checkpoint` {str(path)!r} is of another run (other flows, settings or data):"
             " delete it or choose another path."
         )

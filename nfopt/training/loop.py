@@ -50,6 +50,7 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
+    on_checkpoint: Callable[[Exception | None], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[MemberResult]:
     """Fit all members of a stack; afterwards the stack holds the best weights of each.
@@ -72,6 +73,8 @@ def train(
         checkpoint: File to write, and to go on from if it exists. It is left in place at the end,
             and then gives the same results again at once; the caller removes it when they are safe.
         checkpoint_seconds: Time between two checkpoints.
+        on_checkpoint: Called after each checkpoint of an unfinished run with None, or with the
+            error that kept it from being written; then no more are. Without this it is raised.
         clock: Seconds; for tests.
 
     Returns:
@@ -79,7 +82,7 @@ def train(
 
     Raises:
         ValueError: If the arguments do not fit together.
-        NfoptError: If the checkpoint can't be read or is of another run.
+        CheckpointError: If the checkpoint can't be read or is of another run.
         torch.OutOfMemoryError: If a single member does not fit.
     """
     members = [specs] * len(stack.specs) if isinstance(specs, TrainSpec) else list(specs)
@@ -89,7 +92,7 @@ def train(
     path = None if checkpoint is None else Path(checkpoint)
     run = Run(stack, members, data, generator, steps, seconds, tuple(rungs), path, clock)
     run.on_rung, run.on_progress, run.should_stop = on_rung, on_progress, should_stop
-    run.checkpoint_seconds = checkpoint_seconds
+    run.on_checkpoint, run.checkpoint_seconds = on_checkpoint, checkpoint_seconds
     while run.parts:
         part, memory = run.parts[0], True
         try:

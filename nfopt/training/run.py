@@ -37,6 +37,7 @@ class Run:
     on_rung: Callable[[Rung], Iterable[int]] | None = None
     on_progress: Callable[[Progress], None] | None = None
     should_stop: Callable[[], bool] | None = None
+    on_checkpoint: Callable[[Exception | None], None] | None = None
     checkpoint_seconds = 30.0
 
     def __init__(
@@ -280,7 +281,15 @@ class Run:
             tensors |= {f"{number}.{k}": v for k, v in checkpoint.tensors_of(part).items()}
         parts = [checkpoint.state_of(part) for part in self.parts]
         state = RunState(self._identity(), self.elapsed(), self.records, parts)
-        checkpoint.save(self.path, state, tensors)
+        failed: Exception | None = None
+        try:
+            checkpoint.save(self.path, state, tensors)
+        except checkpoint.UNWRITTEN as error:
+            if self.on_checkpoint is None:
+                raise
+            failed, self.path = error, None  # the training is worth more than its checkpoint
+        if self.on_checkpoint is not None and (self.parts or failed):
+            self.on_checkpoint(failed)
         self._saved = self.elapsed()
 
     def _restore(self, path: Path) -> None:

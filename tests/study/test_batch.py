@@ -19,6 +19,7 @@ from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study import batch, costs
 from nfopt.study.batch import ask_population, groups, reap, release, tell
+from nfopt.study.leases import Observer
 from nfopt.study.samplers import StudySampler
 from nfopt.training import MemberResult, TrainData
 
@@ -191,7 +192,7 @@ def test_dead_processes_are_found_and_live_ones_left_alone(
     ):
         candidate.trial.set_user_attr(names.WORKER, msgspec.to_builtins(worker))
     stranger.trial.set_user_attr(names.WORKER, "me")
-    assert reap(study) == ([dead.number, reused.number], [far.number, stranger.number])
+    assert reap(study, Observer()) == [dead.number, reused.number]
     states = [trial.state for trial in study.trials]
     assert states[mine.number] is states[far.number] is TrialState.RUNNING
     assert states[dead.number] is states[reused.number] is TrialState.FAIL

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt.errors import StudyError
 from nfopt.model import Flow
 from nfopt.spec import Autoregressive, Conditioner, Elementwise, FlowSpec, Spline
-from nfopt.study import SearchResult, Source, loop, plan, read
+from nfopt.study import SearchResult, Source, plan, read, trainer
 from nfopt.study import attributes as names
 from nfopt.study.events import BatchTold, Done, Event, Finalists, Notice, RungReached, Training
 from nfopt.study.stacks import train_stack
@@ -137,7 +137,7 @@ def test_failures_do_not_count(search: Search, monkeypatch: pytest.MonkeyPatch) 
             )
         return stack, results
 
-    monkeypatch.setattr(loop, "train_stack", flaky)
+    monkeypatch.setattr(trainer, "train_stack", flaky)
     result = search(trials=8)
     states = [trial.state for trial in result.study.trials]
     assert result.trials == 8
@@ -150,7 +150,7 @@ def test_a_search_in_which_all_fails_ends(search: Search, monkeypatch: pytest.Mo
         bad = {"status": "failed", "reason": "weights not finite at step 3"}
         return stack, [type(r)(**(vars(r) | bad)) for r in results]
 
-    monkeypatch.setattr(loop, "train_stack", broken)
+    monkeypatch.setattr(trainer, "train_stack", broken)
     with pytest.raises(StudyError, match=r"failed altogether.*not finite at step 3"):
         search(trials=8)
 
@@ -161,7 +161,7 @@ def test_a_bug_leaves_no_trial_running(
     def broken(*arguments: Any, **more: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(loop, "train_stack", broken)
+    monkeypatch.setattr(trainer, "train_stack", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         search(trials=8)
     study = optuna.load_study(study_name="small", storage=memory)
@@ -247,7 +247,7 @@ def test_a_large_table_is_searched_on_a_part_and_retrained_on_all(
 
     monkeypatch.setattr(plan, "SEARCH_ROWS", 200)
     monkeypatch.setattr(plan, "SEARCH_VAL_ROWS", 50)
-    monkeypatch.setattr(loop, "train_stack", witness)
+    monkeypatch.setattr(trainer, "train_stack", witness)
     source = read(table(1000), seed=0)
     result = search(trials=4, source=source)
     assert set(seen) == {(200, 50)}

@@ -1,0 +1,142 @@
+"""The weights of a study's best trials, kept in its store of artifacts.
+
+kept_flow(study, 17).log_prob(x)      the flow of trial 17, as it was when the trial ended
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import optuna
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+from safetensors import SafetensorError, safe_open
+
+from nfopt.data import Preprocessing
+from nfopt.errors import StudyError
+from nfopt.flows import Stack
+from nfopt.model import Flow
+from nfopt.model.disk import DESCRIPTION, WEIGHTS
+from nfopt.study import artifacts
+from nfopt.study import attributes as names
+from nfopt.study.batch import Candidate
+from nfopt.study.checkpoints import Checkpoints
+from nfopt.training import MemberResult
+
+KEPT = 5  # trials
+
+
+class BestWeights:
+    """Keeps the weights of the best trials, and removes those of trials that no longer are.
+
+    Args:
+        study: The study.
+        checkpoints: Whose store is used for as long as it works.
+        preprocessing: Of the data; None: nothing is kept.
+        place: Of the NLL among the values.
+        count: Trials to keep.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        checkpoints: Checkpoints,
+        preprocessing: Preprocessing | None,
+        place: int = 0,
+        count: int = KEPT,
+    ) -> None:
+        self._study, self._checkpoints = study, checkpoints
+        self._preprocessing, self._place, self._count = preprocessing, place, count
+        self._removed: set[int] = set()
+
+    def offer(self, candidate: Candidate, result: MemberResult, stack: Stack) -> None:
+        """Keep a trial's weights, if it is among the best; it is told right after."""
+        store = self._checkpoints.store
+        if store is None or self._preprocessing is None:
+            return
+        best = self._best(self._study.get_trials(deepcopy=False))
+        if len(best) >= self._count and best[-1].values[self._place] <= result.nll:
+            return
+        info = {
+            "trial": candidate.number,
+            "study": self._study.study_name,
+            "train": msgspec.to_builtins(candidate.train),
+            "seeds": [candidate.seed],
+            "steps": [result.steps],
+            "scores": {"validation_nll": result.nll, "validation_nll_2se": result.nll_2se},
+        }
+        flow = Flow.of(stack, self._preprocessing, info, members=[result.member])
+        key = f"weights-{candidate.number}-{candidate.seed:08x}.safetensors"
+        try:
+            with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+                flow.save(folder)
+                artifacts.put(store, key, (Path(folder) / WEIGHTS).read_bytes())
+        except Exception as error:  # noqa: BLE001 - a full disk, a store that is away: not ours
+            self._checkpoints.fail(error)
+            return
+        try:
+            candidate.trial.set_user_attr(names.WEIGHTS, key)
+        except UpdateFinishedTrialError:
+            candidate.lose()
+
+    def tidy(self) -> None:
+        """Remove the weights of trials that are not among the best."""
+        store = self._checkpoints.store
+        if store is None:
+            return
+        trials = self._study.get_trials(deepcopy=False)
+        best = {trial.number for trial in self._best(trials)}
+        for trial in trials:
+            if (
+                names.WEIGHTS in trial.user_attrs
+                and trial.state.is_finished()
+                and trial.number not in best | self._removed
+            ):
+                self._removed.add(trial.number)
+                try:
+                    artifacts.drop(store, trial.user_attrs[names.WEIGHTS])
+                except Exception as error:  # noqa: BLE001 - a store that is away
+                    self._checkpoints.fail(error)
+                    return
+
+    def _best(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
+        return sorted(complete, key=lambda t: (t.values[self._place], t.number))[: self._count]
+
+
+def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
+    """Read the flow of one of the best trials, with the weights that the trial ended with.
+
+    Args:
+        study: The study.
+        number: Of the trial.
+        device: Where it computes.
+
+    Raises:
+        ValueError: If there is no such trial, or its weights were not kept.
+        StudyError: If they can't be read.
+    """
+    trials = study.get_trials(deepcopy=False)
+    key = trials[number].user_attrs.get(names.WEIGHTS) if 0 <= number < len(trials) else None
+    store = artifacts.store_of(study)
+    missing = f"`trial` {number} of study {study.study_name!r} has no weights that were kept."
+    if key is None or store is None:
+        raise ValueError(missing)
+    try:
+        content = artifacts.get(store, str(key))
+    except ArtifactNotFound:
+        raise ValueError(missing) from None
+    with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+        path = Path(folder) / WEIGHTS
+        path.write_bytes(content)
+        try:
+            with safe_open(path, framework="pt") as file:
+                text = (file.metadata() or {})[DESCRIPTION]
+            (path.parent / DESCRIPTION).write_text(text, encoding="utf-8")
+            return Flow.load(folder, device=device)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise StudyError(f"The weights of trial {number} can't be read: {error}") from None
