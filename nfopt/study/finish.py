@@ -27,7 +27,7 @@ from nfopt.study.stacks import train_stack
 from nfopt.study.stop import Stop
 from nfopt.training import Progress, TrainData
 
-RECIPE_PLACE = 2  # among the finalists, from 0: a round of three or more has the recipe in it
+RECIPE_PLACE = 1  # among the finalists, from 0, at most: short trials favour what learns fast
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def choose_finalists(
         trusted: Whether the trials were long enough to rank the recipe behind others.
 
     Returns:
-        Finalists, the best first; the recipe third unless it is among the best, or first where
+        Finalists, the best first; the recipe second unless it is the best, or first where
         the trials are not to be trusted.
     """
     place = list(objectives).index("nll")
@@ -111,9 +111,12 @@ def choose_finalists(
             spec, train = names.specs_of(trial)
             chosen.setdefault(spec.digest(), Finalist(trial.number, spec, train))
     finalists = list(chosen.values())
+    numbers = [each.number for each in finalists]
     # a trial may have the recipe's flow and another training
-    if recipe_trial is None or recipe_trial not in [each.number for each in finalists]:
-        finalists.insert(RECIPE_PLACE, Finalist(recipe_trial, *recipe))
+    known = recipe_trial is not None and recipe_trial in numbers
+    place = numbers.index(recipe_trial) if known else len(finalists)
+    own = finalists.pop(place) if known else Finalist(recipe_trial, *recipe)
+    finalists.insert(min(place, RECIPE_PLACE), own)
     if not trusted:
         finalists.sort(key=lambda each: each.number != recipe_trial)
     return finalists

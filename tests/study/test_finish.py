@@ -57,7 +57,14 @@ def test_the_best_with_distinct_specs_and_the_recipe() -> None:
     assert numbers(study) == {0, 1, 6}
     assert numbers(study, count=1) == {1, 6}
     assert numbers(study, count=10) == {0, 1, 3, 6}
-    assert choose_finalists(study, BEST)[0].number == 1
+    assert [each.number for each in choose_finalists(study, BEST)] == [1, 6, 0, 3]
+
+
+def test_a_recipe_behind_others_comes_second() -> None:
+    study = study_of(
+        (A, DONE, 1.0, {}), (B, DONE, 2.0, {}), (BEST[0], DONE, 3.0, {names.FIRST: KEY})
+    )
+    assert [each.number for each in choose_finalists(study, BEST)] == [0, 2, 1]
 
 
 def test_a_recipe_among_the_best_is_there_once() -> None:
