@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,21 @@ class Context:
     leftover: Floats | None = None
     scale: float = 1.0
 
+    @cached_property
+    def left(self) -> Floats | None:
+        """The leftover, symmetric and clean."""
+        return None if self.leftover is None else symmetric(self.leftover)
+
+    @cached_property
+    def depends(self) -> Floats | None:
+        """The dependence, symmetric and clean."""
+        return None if self.dependence is None else symmetric(self.dependence)
+
+    @cached_property
+    def running(self) -> Floats:
+        """Running sums, pair by pair, of the squares of what is left: to draw bad pairs by."""
+        return np.zeros(0) if self.left is None else np.cumsum(np.square(self.left))
+
 
 def pick(count: int, rng: np.random.Generator) -> int:
     """Draw from 0 to count - 1; several times as fast as `rng.integers`."""
@@ -57,11 +73,23 @@ def several(count: int, wanted: int, rng: np.random.Generator) -> NDArray[np.int
 
 def weighted(weights: Floats, rng: np.random.Generator) -> int | None:
     """Draw a flat index with a probability in proportion to its weight; None if all are 0."""
-    running = np.cumsum(weights)
+    return by_sums(np.cumsum(weights), rng)
+
+
+def by_sums(running: Floats, rng: np.random.Generator) -> int | None:
+    """As `weighted`, of the running sums of the weights, shape (n,)."""
     total = running[-1] if running.size else 0.0
     if not total > 0:
         return None
     return min(int(np.searchsorted(running, rng.random() * total, "right")), running.size - 1)
+
+
+def symmetric(matrix: Floats) -> Floats:
+    """The mean of both triangles, 0 on the diagonal, and 0 where it is no number or negative."""
+    mean = (matrix + matrix.T) / 2
+    mean = np.where(np.isfinite(mean) & (mean > 0), mean, 0.0)
+    mean.flat[:: len(mean) + 1] = 0.0
+    return mean
 
 
 def open_variables(

@@ -49,8 +49,7 @@ def features(
     """The letters of some features, in all layers, from the second parent."""
     if a.masks is None or b.masks is None:
         return None
-    taken = np.broadcast_to(_some(a.masks.shape[1], rng), a.masks.shape)
-    return layout.repaired(_mixed_masks(layout, a, b, taken), a)
+    return layout.repaired(_mixed_masks(layout, a, b, _some(a.masks.shape[1], rng)), a)
 
 
 def letters(
@@ -131,13 +130,18 @@ def _some(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _mixed_masks(layout: Layout, a: Genome, b: Genome, taken: NDArray[np.bool_]) -> Genome:
-    """The first parent with the letters that are taken from the second, in rows that both use."""
+    """The first parent with the letters that are taken from the second, in rows that both use.
+
+    `taken` has shape (L, D), or (D,) for all layers alike.
+    """
     if a.masks is None or b.masks is None:
         return a
-    shared = set(layout.gene_rows(a.values)) & set(layout.gene_rows(b.values))
-    rows = np.zeros((len(a.masks), 1), dtype=bool)
-    rows[list(shared)] = True
-    mixed = np.where(taken & rows, codes(b.masks), codes(a.masks))
+    mixed = np.where(taken, codes(b.masks), codes(a.masks))
+    shared = layout.gene_rows(a.values)
+    if layout.gene_rows(b.values) != shared:
+        shared = tuple([row for row in shared if row in layout.gene_rows(b.values)])
+        kept = [row for row in range(len(mixed)) if row not in shared]
+        mixed[kept] = codes(a.masks)[kept]
     return Genome(a.values, from_codes(mixed), a.order, a.parents)
 
 

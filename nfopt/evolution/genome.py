@@ -69,7 +69,7 @@ class Genome:
         """
         digest = hashlib.blake2b(np.array(self.values, dtype=np.float64).tobytes(), digest_size=20)
         if self.masks is not None:
-            digest.update(self.masks.tobytes())
+            digest.update(repair.codes(self.masks).astype(np.uint8).tobytes())
         if self.parents is not None:
             digest.update(np.packbits(self.parents).tobytes())
         return digest.digest()

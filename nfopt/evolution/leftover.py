@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nfopt.designs import DECAY
 from nfopt.evolution.adjacency import allowed_edges, strength, with_edges
-from nfopt.evolution.context import Context, Floats, pick, power_law, weighted
+from nfopt.evolution.context import Context, Floats, by_sums, pick, power_law, several, weighted
 from nfopt.evolution.genome import Genome, Layout
 from nfopt.evolution.layers import inserted
 from nfopt.evolution.masks import put_pair, with_masks
@@ -24,6 +24,9 @@ MOST_PAIRS = 4
 
 ROUNDS = 6
 """Rounds in which `cut` improves its random start."""
+
+LOOKED_AT = 64
+"""The most third features looked at for an exchange."""
 
 NOISE = 0.25
 """Noise in the choice between exchanges, as a share of what the pair has left."""
@@ -38,31 +41,27 @@ def condition(
     feature, which keeps the balance: layer and third feature are those that cut most.
     """
     rows = layout.gene_rows(genome.values)
-    if genome.masks is None or ctx.leftover is None or not rows:
+    if genome.masks is None or ctx.left is None or not rows:
         return None
     changed = codes(genome.masks).copy()
-    left = _symmetric(ctx.leftover)
     done = False
     for _ in range(power_law(MOST_PAIRS, rng)):
-        found = weighted(np.square(left).ravel(), rng)
-        if found is None:
-            break
-        i, j = divmod(found, len(left))
-        done |= _part(changed, rows, i, j, _weights(changed, rows, left, ctx), left[i, j], rng)
-        left[i, j] = left[j, i] = 0.0
+        found = by_sums(ctx.running, rng)
+        if found is not None:
+            i, j = divmod(found, len(ctx.left))
+            done |= _part(changed, rows, i, j, ctx, rng)
     return with_masks(layout, genome, changed) if done else None
 
 
 def recut(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
     """Draw a layer anew so that it cuts much of what is left, and the next as its complement."""
     rows = layout.gene_rows(genome.values)
-    if genome.masks is None or ctx.leftover is None or not rows:
+    if genome.masks is None or ctx.left is None or not rows:
         return None
     changed = codes(genome.masks).copy()
     which = pick(len(rows), rng)
     others = tuple(row for row in rows if row != rows[which])
-    weights = _weights(changed, others, _symmetric(ctx.leftover), ctx)
-    put_pair(changed, rows, which, cut(weights, rng))
+    put_pair(changed, rows, which, cut(_worth(changed, others, ctx), rng))
     return with_masks(layout, genome, changed)
 
 
@@ -70,23 +69,21 @@ def insert_cut(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
     """Insert a layer, or a pair of complements, that cuts much of what is left."""
-    if genome.masks is None or ctx.leftover is None:
+    if genome.masks is None or ctx.left is None:
         return None
-    rows, left = layout.gene_rows(genome.values), _symmetric(ctx.leftover)
-    weights = _weights(codes(genome.masks), rows, left, ctx)
-    return inserted(layout, genome, rng, ctx, lambda rng: cut(weights, rng))
+    rows, masks = layout.gene_rows(genome.values), codes(genome.masks)
+    return inserted(layout, genome, rng, ctx, lambda rng: cut(_worth(masks, rows, ctx), rng))
 
 
 def link(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
     """Add the edge of one of the worst pairs, or of a few; the weakest beyond the budget goes."""
-    if layout.edges is None or genome.parents is None or ctx.leftover is None:
+    if layout.edges is None or genome.parents is None or ctx.left is None:
         return None
     budget = layout.budget(genome.values)
     parents = genome.parents.copy()
-    left = _symmetric(ctx.leftover)
     missing = allowed_edges(layout, genome.order) & ~parents
-    wanted = np.where(missing, np.square(left), 0.0)
-    keep = strength(ctx, len(parents)) if ctx.dependence is not None else left
+    wanted = np.where(missing, np.square(ctx.left), 0.0)
+    keep = strength(ctx, len(parents)) if ctx.dependence is not None else ctx.left
     for _ in range(power_law(MOST_PAIRS, rng)):
         found = weighted(wanted.ravel(), rng)
         if found is None or budget < 1:
@@ -129,63 +126,66 @@ def cut(weights: Floats, rng: np.random.Generator) -> Codes:
 
 
 def _part(
-    masks: Codes,
-    rows: tuple[int, ...],
-    i: int,
-    j: int,
-    weights: Floats,
-    left: float,
-    rng: np.random.Generator,
+    masks: Codes, rows: tuple[int, ...], i: int, j: int, ctx: Context, rng: np.random.Generator
 ) -> bool:
     """Change one row of the masks so that it parts i and j; false if all do already."""
     genes = masks[list(rows)]
     parted = ((genes[:, i] == T) & (genes[:, j] == C)) | ((genes[:, i] == C) & (genes[:, j] == T))
-    open_rows = [row for row, already in zip(rows, parted, strict=True) if not already]
-    if not open_rows:
+    if parted.all():
         return False
-    idle = [row for row in open_rows if I in (masks[row, i], masks[row, j])]
-    if idle:
-        row = masks[idle[pick(len(idle), rng)]]
+    idle = np.flatnonzero((genes[:, i] == I) | (genes[:, j] == I))
+    if idle.size:
+        row = masks[rows[idle[pick(idle.size, rng)]]]
         here, other = (i, j) if row[i] == I else (j, i)
         if row[other] == I:
             row[other] = C
         row[here] = T if row[other] == C else C
         return True
+    open_rows = [row for row, done in zip(rows, parted, strict=True) if not done]
+    size = masks.shape[1]
+    some = np.arange(size) if size <= LOOKED_AT else several(size, LOOKED_AT, rng)
+    looked_at = np.append(some, [i, j])  # third features, then the pair itself
+    worth = _worth(masks, rows, ctx, looked_at)
     sides = _sides(masks[open_rows])
-    gain = sides * (sides @ weights)  # what flipping a feature alone would cut more, (R, D)
-    gain = gain[:, None, :] + 2 * weights[[i, j]] + gain[:, [i, j], None]
-    same_side = sides[:, None, :] * sides[:, [i, j], None] >= 0
+    near = sides[:, looked_at]
+    alone = near * (sides @ worth.T)  # what flipping a feature alone would cut more
+    gain = alone[:, -2:, None] + alone[:, None, :] + 2 * worth[-2:][:, looked_at]
+    left = 0.0 if ctx.left is None else float(ctx.left[i, j])
     gain = gain + NOISE * left * rng.gumbel(size=gain.shape)
+    same_side = near[:, -2:, None] * near[:, None, :] >= 0
     gain[same_side] = -np.inf
-    best = int(np.argmax(gain))
-    row, which, third = np.unravel_index(best, gain.shape)
-    line, moved = masks[open_rows[row]], (i, j)[which]
+    row, which, third = np.unravel_index(int(np.argmax(gain)), gain.shape)
+    line, moved, other = masks[open_rows[row]], looked_at[which - 2], looked_at[third]
     if same_side[row, which, third]:  # no third feature on the other side: only one side moves
         line[moved] = C if line[moved] == T else T
     else:
-        line[moved], line[third] = line[third], line[moved]
+        line[moved], line[other] = line[other], line[moved]
     return True
 
 
-def _weights(masks: Codes, rows: tuple[int, ...], left: Floats, ctx: Context) -> Floats:
-    """What cutting each pair once more is worth: what is left, and what few layers cut yet."""
-    if ctx.dependence is None or not rows:
+def _worth(
+    masks: Codes, rows: tuple[int, ...], ctx: Context, of: NDArray[np.intp] | None = None
+) -> Floats:
+    """What cutting each pair once more is worth: what is left, and what few layers cut yet.
+
+    Args:
+        masks: Shape (L, D).
+        rows: The rows that have genes in use.
+        ctx: Leftover, and perhaps dependence.
+        of: Features of which to say it, by default all, shape (F,).
+
+    Returns:
+        Shape (F, D).
+    """
+    chosen: slice | NDArray[np.intp] = slice(None) if of is None else of
+    left = np.zeros((0, 0)) if ctx.left is None else ctx.left[chosen]
+    if ctx.depends is None or not rows:
         return left
     sides = _sides(masks[list(rows)])
-    times = (len(rows) - (sides.T @ sides)).astype(np.int64) // 2
-    weights = left + _symmetric(ctx.dependence) * (DECAY ** np.arange(len(rows) + 1))[times]
-    weights.flat[:: len(left) + 1] = 0.0
-    return np.asarray(weights)
+    times = (len(rows) - (sides[:, chosen].T @ sides)).astype(np.intp) >> 1
+    return np.asarray(left + ctx.depends[chosen] * (DECAY ** np.arange(len(rows) + 1))[times])
 
 
 def _sides(rows: Codes) -> NDArray[np.float64]:
     """1 for `T`, -1 for `C`, 0 for `I`."""
     return np.asarray((rows == T).astype(np.float64) - (rows == C))
-
-
-def _symmetric(matrix: Floats) -> Floats:
-    """The mean of both triangles, 0 on the diagonal, and 0 where it is no number or negative."""
-    mean = np.nan_to_num((matrix + matrix.T) / 2, nan=0.0, posinf=0.0, neginf=0.0)
-    mean = np.maximum(mean, 0.0)
-    mean.flat[:: len(mean) + 1] = 0.0
-    return np.asarray(mean)

@@ -130,5 +130,5 @@ def with_masks(layout: Layout, genome: Genome, rows: Codes) -> Genome:
 
 
 def _flip(rows: Codes, layer: NDArray[np.intp], feature: NDArray[np.intp]) -> None:
-    letters = rows[layer, feature]
-    rows[layer, feature] = np.where(letters == T, C, T)
+    flat, place = rows.reshape(-1), layer * rows.shape[1] + feature
+    flat[place] = np.where(flat[place] == T, C, T)

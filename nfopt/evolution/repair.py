@@ -7,6 +7,8 @@ edges keep an adjacency acyclic under its order and within its budget.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,47 +54,71 @@ def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover:
     Returns:
         Shape (L, D), a new array.
     """
-    in_use = np.array(used, dtype=bool)
-    rows = np.full((block.layers, block.features), C)
-    if given is not None:
-        if given.shape[1] != block.features:
-            raise ValueError(f"`masks` must have {block.features} features, not {given.shape[1]}.")
-        rows[: len(given)] = codes(given)[: block.layers]
-    transformed = rows == T
-    conditions = rows == C if block.idle else ~transformed
-    whole = np.logical_or.reduce(transformed, axis=1) & np.logical_or.reduce(conditions, axis=1)
+    rows = _padded(given, block)
     if not block.idle:
-        np.copyto(rows, C, where=conditions)
-    genes = in_use
+        rows = np.where(rows == T, T, C)
+    in_use, genes, rest, covered = _roles(tuple(used), block.pairs)
+    own = rows[::2] if block.pairs else rows
+    transform = np.count_nonzero(own == T, axis=1)
+    condition = np.count_nonzero(own == C, axis=1) if block.idle else block.features - transform
+    broken = (transform == 0) | (condition == 0)
+    if broken.any():
+        for layer in np.flatnonzero(broken & genes):
+            own[layer] = codes(letters.repair(from_codes(own[layer : layer + 1])))[0]
     if block.pairs:
-        genes = in_use.copy()
-        genes[:-1:2] |= in_use[1::2]
-        whole[1::2] = True
-    if not (whole | ~genes).all():
-        for layer in np.flatnonzero(genes & ~whole):
-            rows[layer] = codes(letters.repair(from_codes(rows[layer : layer + 1])))[0]
-    if block.pairs:
-        firsts = rows[: len(rows) // 2 * 2 : 2]
         # C and T differ in the bits of C ^ T.
-        np.bitwise_xor(firsts, C ^ T, out=rows[1::2])
-        genes[1::2] = genes[: len(rows) // 2 * 2 : 2]
-    if cover and not _covers(rows, in_use, block.pairs):
+        np.bitwise_xor(rows[: len(rows) // 2 * 2 : 2], C ^ T, out=rows[1::2])
+    if cover and not covered and not _covers(rows[in_use]):
         _cover(rows, in_use, block.pairs)
-    rows[~genes] = C
+    if rest.size:
+        rows[rest] = C
     if block.commute and block.idle:
         order = letters.canonical_order(from_codes(rows[in_use]))
         rows[in_use] = rows[in_use][order]
     return from_codes(rows)
 
 
-def _covers(rows: Codes, in_use: NDArray[np.bool_], pairs: bool) -> bool:
-    """Whether, of two or more layers in use, some transform each feature and some condition on it.
+def _padded(given: Masks | None, block: MaskBlock) -> Codes:
+    """A copy as code points, with as many layers as there may be, shape (L, D)."""
+    if given is not None and given.shape[1] != block.features:
+        raise ValueError(f"`masks` must have {block.features} features, not {given.shape[1]}.")
+    if given is not None and len(given) == block.layers:
+        return codes(given).copy()
+    rows = np.full((block.layers, block.features), C)
+    if given is not None:
+        rows[: len(given)] = codes(given)[: block.layers]
+    return rows
 
-    A pair in use as a whole does so alone.
+
+class _Roles(NamedTuple):
+    """What follows from which layers are in use.
+
+    Attributes:
+        in_use: One flag a layer.
+        genes: Whether genes are in use, one flag a layer or, with pairs, one a pair.
+        rest: The layers that rest.
+        covered: Whether a pair is in use as a whole, which covers every feature.
     """
-    if pairs and (in_use[:-1:2] & in_use[1::2]).any():
-        return True
-    rows = rows[in_use]
+
+    in_use: NDArray[np.bool_]
+    genes: NDArray[np.bool_]
+    rest: NDArray[np.intp]
+    covered: bool
+
+
+@lru_cache(maxsize=256)
+def _roles(used: tuple[bool, ...], pairs: bool) -> _Roles:
+    in_use = np.array(used, dtype=bool)
+    if not pairs:
+        return _Roles(in_use, in_use, np.flatnonzero(~in_use), False)
+    firsts, seconds = in_use[::2], np.append(in_use, False)[1::2][: len(in_use[::2])]
+    genes = firsts | seconds
+    rest = np.flatnonzero(~np.repeat(genes, 2)[: len(in_use)])
+    return _Roles(in_use, genes, rest, bool((firsts & seconds).any()))
+
+
+def _covers(rows: Codes) -> bool:
+    """Whether some layer transforms each feature and some conditions on it; one layer cannot."""
     if len(rows) < 2:
         return True
     return bool((rows == T).any(axis=0).all() and (rows == C).any(axis=0).all())
