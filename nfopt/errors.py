@@ -21,3 +21,7 @@ class ExportError(NfoptError):
 
 class DataWarning(UserWarning):
     """The data can be used, but its likelihood should be read with care."""
+
+
+class StudyWarning(UserWarning):
+    """A study goes on, but something about it or its storage should be known."""

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from nfopt.errors import DataWarning, NfoptError
+from nfopt.errors import DataWarning, NfoptError, StudyWarning
 
 MISTAKE, BUG, INTERRUPTED, TERMINATED, NO_READER = 2, 1, 130, 143, 141
 
@@ -30,6 +30,7 @@ MISTAKE, BUG, INTERRUPTED, TERMINATED, NO_READER = 2, 1, 130, 143, 141
 # backticks is shown with the option's own name.
 OPTIONS = frozenset(
     {
+        "artifacts",
         "bounds",
         "columns",
         "context",
@@ -37,6 +38,7 @@ OPTIONS = frozenset(
         "drop_rows",
         "encoding",
         "initial",
+        "lease",
         "log",
         "member",
         "members",
@@ -54,6 +56,7 @@ OPTIONS = frozenset(
         "trial",
         "trials",
         "weights",
+        "workers",
     }
 )
 _OTHER_WORDS = {
@@ -212,12 +215,13 @@ def _warnings_in_one_line() -> Iterator[None]:
         show = warnings.showwarning
 
         def in_one_line(message, category, filename, lineno, file=None, line=None):  # type: ignore[no-untyped-def]
-            if issubclass(category, DataWarning):
+            if issubclass(category, DataWarning | StudyWarning):
                 warn(str(message))
             else:
                 show(message, category, filename, lineno, file, line)
 
         warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("always", StudyWarning)
         warnings.showwarning = in_one_line
         yield
 

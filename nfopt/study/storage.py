@@ -1,114 +1,111 @@
-"""Open any Optuna storage by its URL, and never show a password."""
+"""Open any storage by its URL: one that waits while its server is away, and shows no password."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import (
+    BaseStorage,
+    GrpcStorageProxy,
+    InMemoryStorage,
+    RDBStorage,
+    get_storage,
+)
+from optuna.storages.journal import JournalStorage
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from nfopt.errors import StudyError
+from nfopt.study.address import (
+    DEFAULT_STORAGE,
+    DRIVERS,
+    EXTRAS,
+    Address,
+    Storage,
+    address,
+    mask_text,
+    mask_url,
+    worker_environment,
+)
+from nfopt.study.journal import Journal
+from nfopt.study.patience import PATIENCE, StorageAway
+from nfopt.study.patient_storage import PatientStorage
+from nfopt.study.trouble import trouble
 
-DEFAULT_STORAGE = "sqlite:///nfopt-runs/nfopt.db"
-PSYCOPG = "postgresql+psycopg"  # what the extra `postgres` installs
+__all__ = [
+    "DEFAULT_STORAGE",
+    "Storage",
+    "StorageAway",
+    "clear_errors",
+    "exists",
+    "mask_text",
+    "mask_url",
+    "open_storage",
+    "worker_environment",
+]
+
 SQLITE_TIMEOUT = 60.0  # seconds that a process waits for another one's write
-
-Storage = str | BaseStorage
-
-
-def mask_url(storage: Storage | None) -> str:
-    """Name a storage without its password."""
-    if storage is None:
-        storage = DEFAULT_STORAGE
-    if isinstance(storage, BaseStorage):
-        inner = getattr(storage, "_backend", storage)  # Optuna's cache wraps a database storage
-        if isinstance(inner, RDBStorage):
-            return mask_url(inner.url)
-        return type(inner).__name__
-    try:
-        return make_url(storage).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        # no URL that SQLAlchemy knows: whatever stands between "://" and "@" may be a secret
-        head, separator, rest = storage.partition("://")
-        return f"{head}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest else storage
+CONNECT_TIMEOUT = 10  # seconds in which a server must answer
 
 
-def mask_text(text: str, storage: Storage | None) -> str:
-    """Take a storage's URL and password out of a message, in whatever way they are written."""
-    url = storage
-    if isinstance(storage, BaseStorage):
-        url = getattr(getattr(storage, "_backend", storage), "url", None)
-    if not isinstance(url, str):
-        return text
-    text = text.replace(url, mask_url(url))
-    for secret in _secrets(url):
-        text = text.replace(secret, "***")
-    return text
-
-
-def _secrets(url: str) -> list[str]:
-    found = set()
-    try:
-        password = make_url(url).password
-    except (ArgumentError, ValueError):
-        login = url.partition("://")[2].rpartition("@")[0]
-        password = login.partition(":")[2] or None
-    for plain in filter(None, (password, unquote(str(password or "")))):
-        found |= {str(plain), quote(str(plain), safe=""), quote_plus(str(plain))}
-    return sorted(found, key=len, reverse=True)
-
-
-def open_storage(storage: Storage | None = None) -> BaseStorage:
-    """Open a storage; a SQLite file is made with its folders, for several processes at a time.
+def open_storage(
+    storage: Storage | None = None,
+    *,
+    patience: float = PATIENCE,
+    on_wait: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> BaseStorage:
+    """Open a storage; a file is made with its folders, for several processes at a time.
 
     Args:
-        storage: Any URL that Optuna takes, an open storage, or None for the default.
+        storage: A URL (see `nfopt.study.address`), an open storage, or None for what NFOPT_STORAGE
+            says, else the default.
+        patience: Seconds to wait for a storage that went away after it was open. One that is away
+            now is an error at once.
+        on_wait: See `PatientStorage`.
+        should_stop: See `Patience`.
 
     Raises:
         ValueError: If it is no URL.
         StudyError: If it can't be opened; one line, the password masked.
     """
-    if isinstance(storage, BaseStorage):
+    if isinstance(storage, PatientStorage | InMemoryStorage):
         return storage
-    given = DEFAULT_STORAGE if storage is None else storage
-    url = _parse(given)
-    keywords: dict[str, Any] = {}
-    if url.get_backend_name() == "sqlite":
-        _make_folder(url)
-        keywords["connect_args"] = {"timeout": SQLITE_TIMEOUT}
-    with clear_errors(given, "can't be opened"):
-        try:
-            opened = RDBStorage(given, engine_kwargs=keywords)
-        except ImportError:
-            raise StudyError(f"`storage` {mask_url(given)} {_driver(url)}") from None
-        except (RuntimeError, OSError) as error:
-            # a schema of another version, a file that can't be read
-            raise StorageInternalError(str(error)) from error
-        if url.get_backend_name() == "sqlite":
-            _share(opened)
-    return opened
+    failures: Callable[[], int] | None = None
+    if isinstance(storage, BaseStorage):
+        opened = get_storage(storage)
+    else:
+        place = address(storage)
+        with clear_errors(storage, "can't be opened"):
+            opened = _OPEN[place.kind](place)
+    if isinstance(inner := getattr(opened, "_backend", None), RDBStorage):
+        failures = _count_failures(inner.engine)
+    return PatientStorage(
+        opened, patience=patience, on_wait=on_wait, should_stop=should_stop, failures=failures
+    )
 
 
 def exists(storage: Storage | None) -> bool:
     """Say whether there can be a study in a storage, without making anything."""
     if isinstance(storage, BaseStorage):
         return True
-    path = _file(_parse(DEFAULT_STORAGE if storage is None else storage))
+    path = address(storage).path
     return path is None or path.exists()
 
 
 @contextmanager
 def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None]:
-    """Turn what a database raises in the block into a StudyError of one line.
+    """Turn what a storage raises in the block into a StudyError of one line.
 
     Args:
         storage: For its name and its password.
@@ -116,55 +113,112 @@ def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None
     """
     try:
         yield
+    except StorageAway as error:
+        raise StudyError(f"`storage` {mask_url(storage)} {error}") from None
     except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
-        reason = " ".join(mask_text(_reason(error), storage).split())
-        raise StudyError(f"`storage` {mask_url(storage)} {what}: {reason}") from None
+        found = trouble(error)
+        reason = " ".join(mask_text(found.reason if found else str(error), storage).split())
+        raise StudyError(
+            f"`storage` {mask_url(storage)} {what}: {reason}{_advice(reason)}"
+        ) from None
 
 
-def _reason(error: BaseException) -> str:
-    inner = getattr(error, "orig", None) or error.__cause__ or error
-    return (str(inner) or type(inner).__name__).splitlines()[0]
+def _advice(reason: str) -> str:
+    if "does not exist" in reason and "database" in reason:
+        return " (make it first: createdb NAME)"
+    if "Unknown database" in reason:
+        return " (make it first: CREATE DATABASE NAME)"
+    return ""
+
+
+# --------------------------------------------------------------------------------- one kind each
+
+
+def _open_sqlite(place: Address) -> BaseStorage:
+    _make_folder(place)
+    storage = _rdb(place, {"connect_args": {"timeout": SQLITE_TIMEOUT}})
+    _share(storage)
+    return get_storage(storage)
+
+
+def _open_database(place: Address) -> BaseStorage:
+    url = make_url(place.url)
+    keywords: dict[str, Any] = {}
+    if url.drivername in DRIVERS.values() and "connect_timeout" not in url.query:
+        keywords["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
+    return get_storage(_rdb(place, keywords))
+
+
+def _rdb(place: Address, keywords: dict[str, Any]) -> RDBStorage:
+    try:
+        return RDBStorage(place.url, engine_kwargs=keywords)
+    except ImportError:
+        raise StudyError(f"`storage` {place.name} {_driver(make_url(place.url))}") from None
+    except RuntimeError as error:  # a schema of another version
+        raise StorageInternalError(str(error)) from error
+
+
+def _open_journal(place: Address) -> BaseStorage:
+    _make_folder(place)
+    try:
+        return JournalStorage(Journal(place.path or Path()))
+    except OSError as error:
+        raise StorageInternalError(str(error)) from error
+
+
+def _open_grpc(place: Address) -> BaseStorage:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            proxy = GrpcStorageProxy(host=place.host, port=place.port)
+        proxy.wait_server_ready(timeout=CONNECT_TIMEOUT)
+        proxy.get_all_studies()  # it may be another server than ours
+    except ImportError:
+        raise StudyError(
+            f"`storage` {place.name} needs what is not installed: pip install 'nfopt[grpc]'."
+        ) from None
+    except ConnectionError:
+        raise StudyError(
+            f"`storage` {place.name} can't be opened: no server answers there. Start one:"
+            f" nfopt serve --storage URL --port {place.port}"
+        ) from None
+    except Exception as error:
+        found = trouble(error)
+        if found is None:
+            raise
+        raise StorageInternalError(found.reason) from None
+    return proxy
+
+
+_OPEN: dict[str, Callable[[Address], BaseStorage]] = {
+    "sqlite": _open_sqlite,
+    "database": _open_database,
+    "journal": _open_journal,
+    "grpc": _open_grpc,
+}
 
 
 def _driver(url: URL) -> str:
     """Say how to get the driver that is not installed."""
-    if url.get_backend_name() != "postgresql":
+    backend = url.get_backend_name()
+    if backend not in EXTRAS:
         return "needs its Python driver, which is not installed (SQLAlchemy's pages name them)."
-    form = "" if url.drivername == PSYCOPG else f", and write the URL as {PSYCOPG}://..."
-    return f"needs a driver that is not installed: pip install 'nfopt[postgres]'{form}."
+    form = "" if url.drivername in DRIVERS.values() else f", and write the URL as {backend}://..."
+    return f"needs a driver that is not installed: pip install 'nfopt[{EXTRAS[backend]}]'{form}."
 
 
-def _parse(storage: str) -> URL:
-    if not isinstance(storage, str):
-        raise TypeError(
-            f"`storage` must be a URL or an Optuna storage, got {type(storage).__name__}."
-        )
-    try:
-        return make_url(storage)
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            f"`storage` must be a URL such as {DEFAULT_STORAGE} or postgresql+psycopg://HOST/NAME,"
-            f" got {mask_url(storage)!r}."
-        ) from None
-
-
-def _file(url: URL) -> Path | None:
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database)
-
-
-def _make_folder(url: URL) -> None:
-    path = _file(url)
-    if path is None:
+def _make_folder(place: Address) -> None:
+    if place.path is None:
         return
+    folder = place.path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(
-            f"`storage` {mask_url(str(url))} can't be opened: folder {str(path.parent)!r}:"
-            f" {error.strerror}"
+            f"`storage` {place.name} can't be opened: folder {str(folder)!r}: {error.strerror}"
         ) from None
+    if not os.access(folder, os.W_OK):
+        raise StudyError(f"`storage` {place.name} can't be opened: no right to write in {folder}.")
 
 
 def _share(storage: RDBStorage) -> None:
@@ -179,3 +233,16 @@ def _share(storage: RDBStorage) -> None:
     storage.engine.dispose()
     with storage.engine.connect() as connection:
         connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+
+
+def _count_failures(engine: sqlalchemy.Engine) -> Callable[[], int]:
+    """Count the errors of a database's driver."""
+    numbers = count(1)
+    last = 0
+
+    def note(context: Any) -> None:
+        nonlocal last
+        last = next(numbers)
+
+    sqlalchemy.event.listen(engine, "handle_error", note)
+    return lambda: last

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -11,7 +15,15 @@ import sqlalchemy
 
 from nfopt.errors import StudyError
 from nfopt.study import storage as module
-from nfopt.study.storage import clear_errors, exists, mask_text, mask_url, open_storage
+from nfopt.study.patient_storage import PatientStorage
+from nfopt.study.storage import (
+    clear_errors,
+    exists,
+    mask_text,
+    mask_url,
+    open_storage,
+    worker_environment,
+)
 
 SECRET = "p@ss/w:rd"
 QUOTED = "p%40ss%2Fw%3Ard"
@@ -29,6 +41,11 @@ QUOTED = "p%40ss%2Fw%3Ard"
         ("postgresql://host/db", "postgresql://host/db"),
         ("strange://me:secret@host:port:more/db", "strange://***@host:port:more/db"),
         ("study.db", "study.db"),
+        ("postgresql://host/db?password=a%20b&x=1", "postgresql://host/db?password=***&x=1"),
+        ("mysql://host/db?ssl_passphrase=ab", "mysql://host/db?ssl_passphrase=***"),
+        ("journal:////data/a@b.log", "journal:////data/a@b.log"),
+        ("grpc://host:13000", "grpc://host:13000"),
+        ("grpc://me:secret@host:13000", "grpc://***@host:13000"),
     ],
 )
 def test_password_is_masked(url: str, shown: str) -> None:
@@ -58,8 +75,8 @@ def test_sqlite_is_made_with_its_folders_and_can_be_shared(tmp_path: Path) -> No
     storage = open_storage(url)
     assert path.exists()
     assert exists(url)
-    assert isinstance(storage, optuna.storages.RDBStorage)
-    with storage.engine.connect() as connection:
+    assert isinstance(storage, PatientStorage)
+    with storage.inner._backend.engine.connect() as connection:  # type: ignore[attr-defined]
         mode = connection.execute(sqlalchemy.text("PRAGMA journal_mode")).scalar()
     assert mode == "wal"
 
@@ -88,16 +105,20 @@ def test_sqlite_is_made_with_its_folders_and_can_be_shared(tmp_path: Path) -> No
     ("url", "error", "words"),
     [
         ("study.db", ValueError, "must be a URL"),
-        ("", ValueError, "must be a URL"),
-        (f"nosuch://me:{QUOTED}@host/db", StudyError, "can't be opened"),
-        (f"mysql+nosuch://me:{QUOTED}@host/db", StudyError, "can't be opened"),
+        (f"nosuch://me:{QUOTED}@host/db", ValueError, "scheme 'nosuch', which is not known"),
+        (f"mysql+nosuch://me:{QUOTED}@host/db", ValueError, "which is not known"),
         (
             f"postgresql+psycopg2://me:{QUOTED}@localhost:1/db",
             StudyError,
-            r"pip install 'nfopt\[postgres\]', and write the URL as postgresql\+psycopg://",
+            r"pip install 'nfopt\[postgres\]', and write the URL as postgresql://",
         ),
-        (f"mysql+mysqldb://me:{QUOTED}@localhost:1/db", StudyError, "needs its Python driver"),
+        (f"mysql+mysqldb://me:{QUOTED}@localhost:1/db", StudyError, r"install 'nfopt\[mysql\]'"),
+        (f"oracle+oracledb://me:{QUOTED}@localhost:1/db", StudyError, "needs its Python driver"),
         ("sqlite:////proc/none/study.db", StudyError, "can't be opened"),
+        ("journal:////proc/none/study.log", StudyError, "can't be opened"),
+        ("journal:///", ValueError, "must be journal:///FILE"),
+        (f"grpc://me:{QUOTED}@host:13000", ValueError, "must be grpc://HOST:PORT"),
+        ("grpc://host:port", ValueError, "must be grpc://HOST:PORT"),
     ],
 )
 def test_what_cannot_be_opened_is_one_line(url: str, error: type[Exception], words: str) -> None:
@@ -142,3 +163,98 @@ def test_errors_of_others_pass() -> None:
         raise KeyError("x")
     with pytest.raises(optuna.TrialPruned), clear_errors(module.DEFAULT_STORAGE):
         raise optuna.TrialPruned
+
+
+def test_a_missing_driver_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    for url, extra in ((f"postgresql://me:{QUOTED}@h/db", "postgres"), ("mysql://h/db", "mysql")):
+        with pytest.raises(StudyError, match=rf"pip install 'nfopt\[{extra}\]'\.$") as caught:
+            open_storage(url)
+        assert QUOTED not in str(caught.value)
+
+
+def test_the_environment_names_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/from_environment.db"
+    monkeypatch.setenv("NFOPT_STORAGE", url)
+    assert mask_url(None) == url
+    assert not exists(None)
+    opened = open_storage()
+    assert mask_url(opened) == url
+    assert worker_environment(None) == worker_environment(opened) == {"NFOPT_STORAGE": url}
+    secret = f"postgresql://me:{QUOTED}@host/db"
+    assert worker_environment(secret) == {"NFOPT_STORAGE": secret}
+    with pytest.raises(StudyError, match="lives in this process only"):
+        worker_environment(optuna.storages.InMemoryStorage())
+
+
+@pytest.mark.parametrize("name", ["study.log", "study.journal"])
+def test_a_journal_is_named_by_its_path_or_url(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    optuna.create_study(study_name="s", storage=open_storage(f"new/{name}"))
+    for url in (f"journal:///new/{name}", f"journal:///{tmp_path}/new/{name}"):
+        assert exists(url)
+        assert optuna.get_all_study_names(open_storage(url)) == ["s"]
+    assert worker_environment(open_storage(f"new/{name}")) == {
+        "NFOPT_STORAGE": f"journal:///new/{name}"
+    }
+
+
+def test_what_is_open_is_made_patient_once(tmp_path: Path) -> None:
+    memory = optuna.storages.InMemoryStorage()
+    assert open_storage(memory) is memory
+    plain = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
+    opened = open_storage(plain)
+    assert isinstance(opened, PatientStorage)
+    assert opened.inner._backend is plain  # type: ignore[attr-defined]
+    assert open_storage(opened) is opened
+
+
+def test_a_newer_schema_is_one_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    optuna.create_study(storage=open_storage(url))
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    with pytest.raises(StudyError, match=r"pip install -U optuna") as caught:
+        open_storage(url)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_folder_without_the_right_to_write_is_one_line(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    before = os.geteuid()
+    if before == 0:
+        tmp_path.chmod(0o755)
+        for parent in list(tmp_path.parents)[:3]:
+            parent.chmod(parent.stat().st_mode | 0o055)
+        os.seteuid(65534)  # root may write everywhere
+    try:
+        with pytest.raises(StudyError, match="can't be opened") as caught:
+            open_storage(f"{kind}:///{folder}/study.x")
+    finally:
+        os.seteuid(before)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_under_sqlite_is_one_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage)
+    study.optimize(lambda trial: 1.0, n_trials=1)
+
+    def full(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # SQLite takes the size that it has
+
+    engine = storage.inner._backend.engine  # type: ignore[attr-defined]
+    sqlalchemy.event.listen(engine, "connect", full)
+    engine.dispose()
+    with (
+        pytest.raises(StudyError, match=r"database or disk is full$") as caught,
+        clear_errors(url, "failed"),
+    ):
+        study.set_user_attr("long", "x" * 10**6)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,77 @@
+"""A journal file that a writer left torn, or that has no room, is read and written on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+from nfopt.errors import StudyError
+from nfopt.study.journal import Journal
+from nfopt.study.storage import clear_errors, open_storage
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    storage = open_storage(f"journal:///{tmp_path}/s.log")
+    return optuna.create_study(study_name="s", storage=storage)
+
+
+@pytest.mark.parametrize("length", [1, 5000])
+def test_a_torn_line_is_taken_away(study: optuna.Study, tmp_path: Path, length: int) -> None:
+    path = tmp_path / "s.log"
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"op_code": 4, "x": "' + b"a" * length)
+    study.set_user_attr("after", 1)
+    lines = path.read_bytes()
+    assert lines.startswith(before)
+    assert b"aaaa" not in lines
+    plain = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(str(path))))
+    assert plain.user_attrs == {"after": 1}
+
+
+def test_nothing_of_a_line_without_room_stays(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "s.log", os.fsync
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(StudyError, match=r"failed: No space left on device$"),
+        clear_errors(f"journal:///{path}"),
+    ):
+        study.set_user_attr("lost", 1)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.lock"))
+    monkeypatch.setattr(os, "fsync", real)
+    study.set_user_attr("kept", 2)
+    assert study.user_attrs == {"kept": 2}
+
+
+def test_a_line_that_is_no_json_is_one_line(study: optuna.Study, tmp_path: Path) -> None:
+    path = tmp_path / "s.log"
+    path.write_bytes(path.read_bytes() + b"{broken\n{}\n")
+    with pytest.raises(StudyError, match=r"can't be opened: a line of it can't be read"):
+        open_storage(f"journal:///{path}")
+
+
+def test_a_lock_that_was_taken_from_us_does_no_harm(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, real = Journal(tmp_path / "s.log"), os.fsync
+
+    def taken(descriptor: int) -> None:
+        real(descriptor)
+        (tmp_path / "s.log.lock").unlink()
+
+    monkeypatch.setattr(os, "fsync", taken)
+    journal.append_logs([{"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"k": 1}}])
+    monkeypatch.setattr(os, "fsync", real)
+    assert study.user_attrs == {"k": 1}
