@@ -6,9 +6,10 @@ A callback takes one `Event`; unknown kinds should be ignored, more may come.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nfopt.data import Prepared
 from nfopt.spec import FlowSpec, TrainSpec
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Started:
         budget_trials: The total to reach, or None.
         budget_seconds: Wall-clock seconds of the whole call, or None.
         resumed: The study existed before.
+        data: What is searched on, if the teller has it.
     """
 
     study: str
@@ -48,6 +50,7 @@ class Started:
     budget_trials: int | None
     budget_seconds: float | None
     resumed: bool
+    data: Prepared | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
