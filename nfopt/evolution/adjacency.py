@@ -135,7 +135,8 @@ def budgets(
     missing = np.where(chosen, np.maximum(wanted - parents.sum(axis=1), 0), 0)
     parents = parents | (free & (rank < missing[:, None]))
     parents = trimmed(parents, weights, layout.budget(values))
-    return layout.grown(genome, Genome(values, genome.masks, genome.order, parents), rng)
+    child = Genome(values, genome.masks, genome.order, parents)
+    return layout.grown(genome, child, rng, ctx.held)
 
 
 def reversal(

@@ -1,8 +1,9 @@
-"""Blocks of a genome beside its variables: coupling masks, and an adjacency."""
+"""Blocks of a genome beside its variables (coupling masks, an adjacency), and what is in use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,17 @@ class EdgeBlock:
                 f"`order` must name each feature from 0 to {self.features - 1} once, "
                 f"got {self.order}."
             )
+
+
+class Usage(NamedTuple):
+    """What of a genome a flow makes use of, given the genome's values.
+
+    Attributes:
+        variables: One flag a variable; empty: all but those of layers beyond the depth.
+        layers: One flag a row of the masks; empty: all within the depth.
+        cover: Whether masks must cover every feature, as `MaskBlock.cover`.
+    """
+
+    variables: tuple[bool, ...] = ()
+    layers: tuple[bool, ...] = ()
+    cover: bool = True

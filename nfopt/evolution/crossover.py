@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nfopt.evolution.context import Context, pick
 from nfopt.evolution.genome import Category, Genome, Layout, Value
-from nfopt.evolution.repair import codes, from_codes
+from nfopt.evolution.repair import C, codes, from_codes
 from nfopt.evolution.variables import replaced
 
 BEYOND = 0.25
@@ -40,7 +40,8 @@ def layers(
         if not ctx.held.intersection(column):
             changes |= {column[k]: b.values[column[k]] for k in chosen if k < len(column)}
     values = replaced(a.values, changes) if changes else a.values
-    return layout.grown(a, Genome(values, from_codes(masks), a.order, a.parents), rng)
+    child = Genome(values, from_codes(masks), a.order, a.parents)
+    return layout.grown(a, child, rng, ctx.held)
 
 
 def features(
@@ -85,7 +86,7 @@ def values(
     if not differing:
         return None
     changes = {index: b.values[index] for index in differing if rng.random() < 0.5}
-    return _with_values(layout, a, changes, rng)
+    return _with_values(layout, a, b, changes, rng, ctx)
 
 
 def blend(
@@ -102,7 +103,7 @@ def blend(
         else:
             start, end = variable.unit(a.values[index]), variable.unit(b.values[index])
             changes[index] = variable.at(start + share * (end - start))
-    return _with_values(layout, a, changes, rng) if changes else None
+    return _with_values(layout, a, b, changes, rng, ctx) if changes else None
 
 
 def uniform(
@@ -117,8 +118,8 @@ def uniform(
         edges = np.where(rng.random(a.parents.shape) < 0.5, b.parents, a.parents)
     differing = _differing(layout, a, b, ctx)
     changes = {index: b.values[index] for index in differing if rng.random() < 0.5}
-    child = Genome(replaced(a.values, changes), mixed.masks, a.order, edges)
-    return layout.grown(a, child, rng)
+    child = Genome(a.values, mixed.masks, a.order, edges)
+    return _with_values(layout, a, b, changes, rng, ctx, child)
 
 
 def _some(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -156,7 +157,26 @@ def _differing(layout: Layout, a: Genome, b: Genome, ctx: Context) -> list[int]:
 
 
 def _with_values(
-    layout: Layout, a: Genome, changes: dict[int, Value], rng: np.random.Generator
+    layout: Layout,
+    a: Genome,
+    b: Genome,
+    changes: dict[int, Value],
+    rng: np.random.Generator,
+    ctx: Context,
+    like: Genome | None = None,
 ) -> Genome:
-    child = Genome(replaced(a.values, changes), a.masks, a.order, a.parents)
-    return layout.grown(a, child, rng)
+    """Change values of the first parent, or of a genome like it, and repair.
+
+    What the child uses and the first parent does not, as layers beyond its depth, comes from the
+    second, as far as that uses it.
+    """
+    like = like or a
+    values, masks = replaced(a.values, changes), like.masks
+    before = layout.used(a.values)
+    if layout.used(values) != before:
+        new = [i for i in layout.free if not before.variables[i] and i not in ctx.held]
+        values = replaced(values, {i: b.values[i] for i in new})
+        if masks is not None and b.masks is not None:
+            blank = (codes(masks) == C).all(axis=1, keepdims=True)
+            masks = from_codes(np.where(blank, codes(b.masks), codes(masks)))
+    return layout.grown(a, Genome(values, masks, like.order, like.parents), rng, ctx.held)

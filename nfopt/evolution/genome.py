@@ -15,14 +15,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nfopt import masks as letters
 from nfopt.evolution import repair
-from nfopt.evolution.blocks import EdgeBlock, MaskBlock
+from nfopt.evolution.blocks import EdgeBlock, MaskBlock, Usage
 from nfopt.evolution.variables import Category, Integer, Real, Value, Values, Variable, replaced
 
 __all__ = [
@@ -79,20 +78,6 @@ class Genome:
 
     def __hash__(self) -> int:
         return hash(self.key)
-
-
-class Usage(NamedTuple):
-    """What of a genome a flow makes use of, given the genome's values.
-
-    Attributes:
-        variables: One flag a variable; empty: all but those of layers beyond the depth.
-        layers: One flag a row of the masks; empty: all within the depth.
-        cover: Whether masks must cover every feature, as `MaskBlock.cover`.
-    """
-
-    variables: tuple[bool, ...] = ()
-    layers: tuple[bool, ...] = ()
-    cover: bool = True
 
 
 @dataclass(frozen=True)
@@ -280,15 +265,23 @@ class Layout:
         """
         if all(genome.values[index] == value for index, value in held.items()):
             return genome
-        return self.grown(genome, replace(genome, values=replaced(genome.values, held)), rng)
+        child = replace(genome, values=replaced(genome.values, held))
+        return self.grown(genome, child, rng, frozenset(held))
 
-    def grown(self, parent: Genome, child: Genome, rng: np.random.Generator) -> Genome:
+    def grown(
+        self,
+        parent: Genome,
+        child: Genome,
+        rng: np.random.Generator,
+        held: frozenset[int] = frozenset(),
+    ) -> Genome:
         """Repair a child; what it uses and its parent did not is drawn at random beforehand.
 
         Args:
             parent: A repaired genome.
             child: Made from it, not repaired.
             rng: The source of randomness.
+            held: Indices of variables that are not drawn.
         """
         before, after = self.used(parent.values), self.used(child.values)
         if before == after:
@@ -299,6 +292,7 @@ class Layout:
             if after.variables[index]
             and not before.variables[index]
             and child.values[index] == self.rests[index]
+            and index not in held
         }
         child = replace(child, values=replaced(child.values, drawn))
         if self.masks is not None and child.masks is not None:

@@ -11,7 +11,7 @@ from nfopt.evolution.context import Context, open_variables, pick, power_law
 from nfopt.evolution.genome import Category, Genome, Layout, Value, Variable
 from nfopt.evolution.variables import replaced
 
-SPREAD = 0.1
+SPREAD = 0.2
 """Standard deviation of a small step, as a share of the range, times `Context.scale`."""
 
 
@@ -21,7 +21,7 @@ def step(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context)
     if not numbers:
         return None
     index = numbers[pick(len(numbers), rng)]
-    return _changed(layout, genome, {index: _near(layout, genome, index, rng, ctx)}, rng)
+    return _changed(layout, genome, ctx, {index: _near(layout, genome, index, rng, ctx)}, rng)
 
 
 def steps(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
@@ -31,7 +31,9 @@ def steps(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
         return None
     count = min(1 + power_law(len(free) - 1, rng), len(free))
     chosen = [free[i] for i in rng.permutation(len(free))[:count]]
-    return _changed(layout, genome, {i: _near(layout, genome, i, rng, ctx) for i in chosen}, rng)
+    return _changed(
+        layout, genome, ctx, {i: _near(layout, genome, i, rng, ctx) for i in chosen}, rng
+    )
 
 
 def category(
@@ -42,7 +44,7 @@ def category(
     if not categories:
         return None
     index = categories[pick(len(categories), rng)]
-    return _changed(layout, genome, {index: _near(layout, genome, index, rng, ctx)}, rng)
+    return _changed(layout, genome, ctx, {index: _near(layout, genome, index, rng, ctx)}, rng)
 
 
 def jump(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
@@ -51,7 +53,7 @@ def jump(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context)
     if not numbers:
         return None
     index = numbers[pick(len(numbers), rng)]
-    return _changed(layout, genome, {index: layout.variables[index].draw(rng)}, rng)
+    return _changed(layout, genome, ctx, {index: layout.variables[index].draw(rng)}, rng)
 
 
 def redraws(
@@ -62,7 +64,7 @@ def redraws(
     chosen = [index for index in free if rng.random() * len(free) < 1]
     if not chosen:
         return None
-    return _changed(layout, genome, {i: layout.variables[i].draw(rng) for i in chosen}, rng)
+    return _changed(layout, genome, ctx, {i: layout.variables[i].draw(rng) for i in chosen}, rng)
 
 
 def _near(
@@ -95,7 +97,12 @@ def moved(variable: Variable, value: Value, change: float) -> Value:
 
 
 def _changed(
-    layout: Layout, genome: Genome, changes: dict[int, Value], rng: np.random.Generator
+    layout: Layout,
+    genome: Genome,
+    ctx: Context,
+    changes: dict[int, Value],
+    rng: np.random.Generator,
 ) -> Genome:
     values = replaced(genome.values, changes)
-    return layout.grown(genome, Genome(values, genome.masks, genome.order, genome.parents), rng)
+    child = Genome(values, genome.masks, genome.order, genome.parents)
+    return layout.grown(genome, child, rng, ctx.held)

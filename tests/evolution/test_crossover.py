@@ -103,6 +103,14 @@ def test_values_come_from_either_parent() -> None:
     assert found == {(6, 0.25, 3)}
 
 
+def test_layers_beyond_the_depth_of_one_parent_come_from_the_other() -> None:
+    for name in ("cross_values", "blend_values", "cross_all"):
+        made = children(name, PAIRS, two(PAIRS, (2, 6)))
+        deeper = [child for child in made if child.values[0] == 6]
+        assert deeper
+        assert all(rows(child)[2:] == tuple(B[2:]) for child in deeper)
+
+
 def test_blending_reaches_a_little_beyond() -> None:
     found = [child.values[1] for child in children("blend_values", PAIRS, two(PAIRS), 400)]
     assert min(found) < 0.25 < 0.75 < max(found)

@@ -146,6 +146,15 @@ def test_a_held_depth_draws_the_new_layers() -> None:
     assert layout.with_values(genome, {0: 2}, np.random.default_rng(0)) is genome
 
 
+def test_what_is_held_is_not_drawn() -> None:
+    layout = Layout((Integer(1, 3), *[Category(50)] * 3), layer_of=(-1, 0, 1, 2), depth=0)
+    genome = layout.repaired(Genome((1, 7, 0, 0)))
+    for seed in range(20):
+        found = layout.with_values(genome, {0: 3, 2: 0}, np.random.default_rng(seed))
+        assert found.values[:3] == (3, 7, 0)
+    assert found.values[3] > 0
+
+
 def test_arrays_are_read_only_and_genomes_hash_by_key() -> None:
     genome = LAYOUTS["all"].random(np.random.default_rng(0))
     for array in (genome.masks, genome.order, genome.parents):
