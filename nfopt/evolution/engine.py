@@ -1,0 +1,343 @@
+"""The evolution: told what was run, asked what to run next.
+
+    evolution = Evolution(layout)
+    proposal = evolution.ask(rng)
+    evolution.tell(Record(0, proposal.genome, "complete", (value,), operator=proposal.operator))
+
+An ask is, in this order: a genome given to begin with; another run of one of the best, if too few
+were run again for the noise that is seen; else the most promising of many children that were never
+run and are not running. Steady state: there are no generations, so no worker ever waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.evolution import posterior, ranking, selection
+from nfopt.evolution.exhaustive import every
+from nfopt.evolution.genome import Genome, Layout, Value
+from nfopt.evolution.history import FAILED, History, View
+from nfopt.evolution.judge import Judge
+from nfopt.evolution.mating import CROWD, Child, Mating, Parent
+from nfopt.evolution.population import Population, best_of
+from nfopt.evolution.rates import Rates, credit
+from nfopt.evolution.records import Incumbent, Proposal, Record
+from nfopt.evolution.settings import Settings
+from nfopt.evolution.statistics import Statistics, statistics
+
+__all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
+
+Floats = NDArray[np.float64]
+
+FIRST, RANDOM, REPLICATE = "first", "random", "replicate"
+"""Operators of proposals that are no children."""
+
+ATTEMPTS = 20
+"""Children tried, for each that is wanted, until enough are new."""
+
+
+class Evolution:
+    """The evolutionary search, without storage.
+
+    Args:
+        layout: What genomes look like.
+        objectives: The number of values of a completed run.
+        settings: How it searches.
+        first: Genomes to begin with, the most promising first.
+        dependence: Dependence of every two features in the data, shape (D, D), for operators on
+            adjacencies.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        objectives: int = 1,
+        settings: Settings | None = None,
+        first: Sequence[Genome] = (),
+        dependence: Floats | None = None,
+    ) -> None:
+        self.layout = layout
+        self.settings = settings if settings is not None else Settings()
+        self._history = History(objectives, shrink=self.settings.shrink)
+        self._population = Population()
+        self._members: list[int] = []
+        self._mating = Mating(layout, self.settings, dependence)
+        self._judge = Judge(layout, self.settings)
+        self._first = list(dict.fromkeys(layout.repaired(genome) for genome in first))
+        self._touched: set[int] = set()
+        self._uncredited: list[tuple[int, Record]] = []
+        self._renewed = -1
+        self._every: dict[bytes, Genome] | None = None
+        self._listed = False
+        self._nothing_new = False
+
+    # -------------------------------------------------------------------------------------- telling
+
+    def tell(self, record: Record) -> None:
+        """Take in a record.
+
+        A number that was told before is ignored, unless it was running and no longer is.
+        """
+        if record.values is not None and len(record.values) != self._history.objectives:
+            raise ValueError(
+                f"`values` must have {self._history.objectives} entries, not {record.values}."
+            )
+        item = self._history.tell(record)
+        if item is None:
+            return
+        if record.state != "running":
+            self._touched.add(item)
+            if record.parents:
+                self._uncredited.append((item, record))
+
+    def forget(self, number: int) -> None:
+        """Forget a running record whose run ended without saying anything of its genome."""
+        self._history.forget(number)
+        self._nothing_new = False
+
+    # --------------------------------------------------------------------------------------- asking
+
+    def ask(self, rng: np.random.Generator, *, held: Mapping[int, Value] | None = None) -> Proposal:
+        """Propose what to run next; it counts as running only once it is told.
+
+        Args:
+            rng: The source of randomness.
+            held: Values that the genome must have, by index of the variable.
+        """
+        held = dict(held or {})
+        self._renew()
+        for genome in self._first:
+            if not self._history.seen(genome.key) and _has(genome, held):
+                return Proposal(genome, FIRST)
+        if (item := self._due(held)) is not None:
+            return self._replicate(item)
+        parents, numbers = self._parents()
+        start = max(self.settings.start - 3 * len(self._first), 0)
+        if not parents or self._history.finished + len(self._history.running) < start:
+            if (drawn := self._drawn(rng, held)) is not None:
+                return Proposal(drawn, RANDOM)
+        elif children := self._children(parents, rng, held):
+            self._nothing_new = False
+            chosen = self._judge.choose(children, rng)
+            born = tuple(numbers[place] for place in chosen.parents)
+            return Proposal(chosen.genome, "+".join(chosen.operators), born)
+        return self._rest(rng, held)
+
+    def _renew(self) -> None:
+        """Bring members, operator rates and screening model up to what was told."""
+        settings, history = self.settings, self._history
+        completed = history.finished // settings.generation
+        if not self._touched or (completed == self._renewed and self._members):
+            return
+        self._renewed = completed
+        view = history.view()
+        self._credit(view)
+        size = settings.members(history.finished)
+        self._members = self._population.members(view, size, self._touched).tolist()
+        self._touched.clear()
+        if settings.screening:
+            self._judge.learn(view, history.genomes, history.finished)
+
+    def _credit(self, view: View) -> None:
+        """Credit operators for the children that were told, by posterior means."""
+        if not self._uncredited:
+            return
+        members = np.array(self._members, dtype=np.intp)
+        population = view.means[members]
+        for item, record in self._uncredited:
+            if record.operator in {FIRST, RANDOM, REPLICATE}:
+                continue
+            places = [self._history.item_of(number) for number in record.parents]
+            known = [
+                place for place in places
+                if place is not None and view.ranked[place] and view.kin[place] == view.kin[item]
+            ]  # fmt: skip
+            if not known:
+                continue
+            gain = 0.0
+            if view.violation[item] == 0:
+                gain = _gain(view.means[item], view.means[known], population)
+            names = record.operator.split("+")
+            for name in names:
+                self.rates.tell(name, gain, 1 / len(names))
+        self._uncredited.clear()
+
+    def _parents(self) -> tuple[list[Parent], list[int]]:
+        """Who may have children, the best first, and the number of the first run of each."""
+        history = self._history
+        items = self._members
+        if not items and self._first:  # nothing is known yet: children of what is running
+            items = list(dict.fromkeys(history.running))
+        parents = [Parent(history.genomes[i], history.leftover.get(i)) for i in items]
+        return parents, [history.first[i] for i in items]
+
+    def _children(
+        self, parents: list[Parent], rng: np.random.Generator, held: dict[int, Value]
+    ) -> list[Child]:
+        """Make children that are new, as many as the screening model is worth."""
+        settings, reliable = self.settings, self.reliability
+        wanted = settings.children if self._judge.usable else settings.few
+        tournament = settings.tournament or selection.tournament_size(len(parents), reliable)
+        crossover = settings.crossover
+        make = self._mating.child
+        self._mating.renew()
+        if settings.adapt:
+            crossover *= min(self._history.finished / CROWD, 1.0) * (1 - reliable**4)
+        else:
+            make = self._mating.plain
+        children: dict[bytes, Child] = {}
+        for _ in range(ATTEMPTS + 2 * wanted):
+            child = make(parents, rng, tournament=tournament, crossover=crossover, held=held)
+            if child is not None and not self._history.seen(child.genome.key):
+                children.setdefault(child.genome.key, child)
+                if len(children) == wanted:
+                    break
+        return list(children.values())
+
+    def _drawn(self, rng: np.random.Generator, held: dict[int, Value]) -> Genome | None:
+        """A random genome that is new, or None."""
+        for _ in range(ATTEMPTS):
+            genome = self.layout.with_values(self.layout.random(rng), held, rng)
+            if not self._history.seen(genome.key) and _has(genome, held):
+                return genome
+        return None
+
+    def _rest(self, rng: np.random.Generator, held: dict[int, Value]) -> Proposal:
+        """What is left where neither operators nor draws found anything new."""
+        if not self._listed:
+            self._every, self._listed = every(self.layout), True
+        if self._every is not None:
+            left = [
+                genome for key, genome in self._every.items()
+                if not self._history.seen(key) and _has(genome, held)
+            ]  # fmt: skip
+            if left:
+                picked = rng.permutation(len(left))[: self.settings.children]
+                children = [Child(left[i], (RANDOM,), ()) for i in picked]
+                return Proposal(self._judge.choose(children, rng).genome, RANDOM)
+        elif (drawn := self._drawn(rng, held)) is not None:
+            return Proposal(drawn, RANDOM)
+        self._nothing_new = not held
+        view = self._history.view()
+        fitting = [i for i, g in enumerate(self._history.genomes) if _has(g, held)]
+        if not fitting:
+            genome = self.layout.with_values(self.layout.random(rng), held, rng)
+            return Proposal(genome, RANDOM)
+        known = [i for i in fitting if view.ranked[i] and view.violation[i] < FAILED] or fitting
+        best = best_of(view, np.array(known, dtype=np.intp), self._best_few)
+        return self._replicate(self._least_run(best.tolist(), view))
+
+    # -------------------------------------------------------------------------------- re-evaluation
+
+    @property
+    def _best_few(self) -> int:
+        return max(3, self.settings.members(self._history.finished) // 4)
+
+    def _due(self, held: dict[int, Value]) -> int | None:
+        """The item to run again now, if one is due."""
+        history, settings = self._history, self.settings
+        share = selection.replicate_share(settings.reevaluate, self.reliability)
+        runs = history.finished + len(history.running)
+        if share <= 0 or history.finished < min(settings.start, 10):
+            return None
+        if runs - history.distinct + 1 > share * runs:
+            return None
+        view = history.view()
+        few = [
+            item for item in self._members[: self._best_few]
+            if view.runs[item] > 0
+            and _has(history.genomes[item], held)
+            and self._unsure(item, view)
+        ]  # fmt: skip
+        return self._least_run(few, view) if few else None
+
+    def _unsure(self, item: int, view: View) -> bool:
+        """Whether another run of an item can tell something."""
+        if view.freedom < posterior.SURE:
+            return True
+        runs = view.runs[item] + self._history.active(item)
+        return bool((view.noise > selection.ENOUGH * view.spread * runs).any())
+
+    def _least_run(self, items: list[int], view: View) -> int:
+        runs = [int(view.runs[item]) + self._history.active(item) for item in items]
+        return items[selection.least_replicated(np.array(runs), len(items))]
+
+    def _replicate(self, item: int) -> Proposal:
+        history = self._history
+        return Proposal(history.genomes[item], REPLICATE, (history.first[item],), replicate=True)
+
+    # -------------------------------------------------------------------------------- what is known
+
+    @property
+    def noise(self) -> tuple[float, ...]:
+        """Standard deviation of a run of one genome, for each objective; 0 where none was seen."""
+        return tuple(float(x) for x in np.sqrt(self._history.view().noise))
+
+    @property
+    def reliability(self) -> float:
+        """The share of the variance between single runs that is not noise, mean over objectives."""
+        view = self._history.view()
+        pairs = zip(view.noise, view.spread, strict=True)
+        return float(np.mean([selection.reliability(noise, spread) for noise, spread in pairs]))
+
+    @property
+    def rates(self) -> Rates:
+        """How often each operator is used, and its success."""
+        return self._mating.rates
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every genome of the space is finished or running."""
+        if self._every is not None:
+            return self._history.distinct >= len(self._every)
+        return self._nothing_new
+
+    def incumbent(self) -> Incumbent | None:
+        """The best genome by posterior mean, of cold starts if there are any; None before any.
+
+        With several objectives, the one of the front that adds most to its hypervolume.
+        """
+        front = self.front()
+        return front[0] if front else None
+
+    def front(self) -> list[Incumbent]:
+        """The genomes that no other is better than in all objectives; with one objective, one."""
+        view, history = self._history.view(), self._history
+        for kin in range(len(view.kins)):
+            of_kin = (view.runs > 0) & (view.kin == kin) & (view.violation < FAILED)
+            items = np.flatnonzero(of_kin)
+            if not len(items):
+                continue
+            if view.means.shape[1] > 1:
+                items = items[view.violation[items] == view.violation[items].min()]
+                items = items[ranking.undominated(view.means[items])]
+            best = best_of(view, items, len(items) if view.means.shape[1] > 1 else 1)
+            return [
+                Incumbent(
+                    history.genomes[item],
+                    tuple(view.means[item].tolist()),
+                    tuple(view.sds[item].tolist()),
+                    tuple(history.completed[item]),
+                )
+                for item in best
+            ]
+        return []
+
+    def statistics(self) -> Statistics:
+        """What worked: operators, directed against blind mutation, screening, noise."""
+        return statistics(self.rates, self._judge, self._history, self.noise)
+
+
+def _has(genome: Genome, held: Mapping[int, Value]) -> bool:
+    return all(genome.values[index] == value for index, value in held.items())
+
+
+def _gain(child: Floats, parents: Floats, population: Floats) -> float:
+    """The credit of a child; with several objectives 1 if no parent is as good in all of them."""
+    if len(child) == 1:
+        return credit(float(child[0]), float(parents.min()), population[:, 0])
+    return float(not (parents <= child).all(axis=1).any() and (child <= parents).any(axis=1).all())

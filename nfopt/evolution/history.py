@@ -1,0 +1,269 @@
+"""Every genome seen, each once, and what the runs of it say: an index, flat arrays, a view.
+
+A genome run as two kins is two items here. Items are numbered in the order in which they were
+first told; runs are kept as flat arrays, so that everything is computed anew from all runs in a few
+vector operations, whatever order they were told in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.evolution import posterior
+from nfopt.evolution.genome import Genome
+from nfopt.evolution.records import Record
+from nfopt.evolution.rungs import Rungs
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+FAILED = np.inf
+"""The violation of a genome of which every run failed: worse than any other."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known of N items.
+
+    Attributes:
+        means: Posterior means, shape (N, m); meaningless where not `ranked`.
+        raw: The means of the runs, not shrunken, shape (N, m).
+        sds: Posterior standard deviations, shape (N, m).
+        runs: Completed runs, shape (N,).
+        violation: 0 where feasible, infinite where all runs failed, shape (N,).
+        ranked: Where something is known, shape (N,).
+        kin: Index of the kin in `kins`, shape (N,).
+        kins: The kins seen, "" first.
+        noise: Variance of a run, shape (m,), of the first kin that has runs.
+        spread: Variance of true values between recent genomes, shape (m,), of the same.
+        freedom: How many replicates the noise rests on.
+    """
+
+    means: Floats
+    raw: Floats
+    sds: Floats
+    runs: Ints
+    violation: Floats
+    ranked: NDArray[np.bool_]
+    kin: Ints
+    kins: tuple[str, ...]
+    noise: Floats
+    spread: Floats
+    freedom: int
+
+
+class _Column:
+    """A growing array."""
+
+    def __init__(self, shape: tuple[int, ...] = (), dtype: type = float) -> None:
+        self._rows: NDArray[Any] = np.zeros((16, *shape), dtype=dtype)
+        self._count = 0
+
+    def append(self, row: object) -> None:
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._count] = row
+        self._count += 1
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        return self._rows[: self._count]
+
+
+class History:
+    """All records, told one by one.
+
+    Args:
+        objectives: The number of values of a completed run, m.
+        shrink: Whether means are shrunken.
+    """
+
+    def __init__(self, objectives: int, *, shrink: bool = True) -> None:
+        self.objectives = objectives
+        self.genomes: list[Genome] = []
+        self.completed: list[list[int]] = []
+        self.first: list[int] = []
+        self.leftover: dict[int, Floats] = {}
+        self.finished = 0
+        self.version = 0
+        self._shrink = shrink
+        self._item: dict[tuple[str, bytes], int] = {}
+        self._item_of: dict[int, int] = {}
+        self._running: dict[int, int] = {}
+        self._keys: Counter[bytes] = Counter()
+        self._active: Counter[int] = Counter()
+        self._kins: list[str] = [""]
+        self._rungs: dict[int, Rungs] = {}
+        self._kin, self._failures, self._pruned = _Column((), int), _Column(), _Column()
+        self._violation, self._told = _Column(), _Column()
+        self._run_values, self._run_items = _Column((objectives,)), _Column((), int)
+        self._view: tuple[int, View] | None = None
+
+    # --------------------------------------------------------------------------------- what is told
+
+    def tell(self, record: Record) -> int | None:
+        """Take a record in; the item, or None if nothing of it is new."""
+        number = record.number
+        if number in self._item_of and (number not in self._running or record.state == "running"):
+            return None
+        item = self._enter(record.genome, record.kin, number)
+        if number in self._running:
+            self.forget(number)
+        self._item_of[number] = item
+        self._keys[record.genome.key] += 1
+        self.version += 1
+        if record.state == "running":
+            self._running[number] = item
+            self._active[item] += 1
+            return item
+        self.finished += 1
+        self._violation.rows[item] += record.violation
+        self._told.rows[item] += 1
+        if record.leftover is not None:
+            self.leftover[item] = record.leftover
+        values = record.values
+        rungs = self._rungs.setdefault(int(self._kin.rows[item]), Rungs())
+        if record.state == "complete" and values is not None and np.isfinite(values).all():
+            self._run_values.append(values)
+            self._run_items.append(item)
+            self.completed[item].append(number)
+            rungs.completed(item, record.rungs)
+        elif record.state == "pruned":
+            self._pruned.rows[item] += 1
+            rungs.pruned(item, record.rungs)
+        else:
+            self._failures.rows[item] += 1
+        return item
+
+    def forget(self, number: int) -> None:
+        """Forget a running record: its run ended and says nothing of the genome."""
+        item = self._running.pop(number, None)
+        if item is None:
+            return
+        del self._item_of[number]
+        self._active[item] -= 1
+        self.version += 1
+        key = self.genomes[item].key
+        self._keys[key] -= 1
+        if self._keys[key] <= 0:
+            del self._keys[key]
+
+    def _enter(self, genome: Genome, kin: str, number: int) -> int:
+        place = (kin, genome.key)
+        if place not in self._item:
+            if kin not in self._kins:
+                self._kins.append(kin)
+            self._item[place] = len(self.genomes)
+            self.genomes.append(genome)
+            self.completed.append([])
+            self.first.append(number)
+            self._kin.append(self._kins.index(kin))
+            for column in (self._failures, self._pruned, self._violation, self._told):
+                column.append(0)
+        return self._item[place]
+
+    # -------------------------------------------------------------------------------- what is known
+
+    def seen(self, key: bytes) -> bool:
+        """Whether a genome is finished or running, as any kin."""
+        return key in self._keys
+
+    @property
+    def distinct(self) -> int:
+        """How many genomes are finished or running."""
+        return len(self._keys)
+
+    @property
+    def running(self) -> list[int]:
+        """Items of the running records."""
+        return list(self._running.values())
+
+    def active(self, item: int) -> int:
+        """How many runs of an item go on."""
+        return self._active[item]
+
+    def item_of(self, number: int) -> int | None:
+        """The item of a record."""
+        return self._item_of.get(number)
+
+    def view(self) -> View:
+        """What all runs say together; kept until something new is told."""
+        if self._view is None or self._view[0] != self.version:
+            self._view = (self.version, self._look())
+        return self._view[1]
+
+    def _look(self) -> View:
+        count = len(self.genomes)
+        means, raw = np.zeros((count, self.objectives)), np.zeros((count, self.objectives))
+        sds = np.zeros((count, self.objectives))
+        told = self._told.rows
+        failures = self._failures.rows
+        runs = np.bincount(self._run_items.rows, minlength=count)
+        violation = np.maximum(self._violation.rows / np.maximum(told, 1), 0.0)
+        violation[(told > 0) & (failures == told)] = FAILED
+        noise, spread = np.zeros(self.objectives), np.zeros(self.objectives)
+        freedom, heard = 0, False
+        for kin in range(len(self._kins)):
+            mine = np.flatnonzero(self._kin.rows == kin)
+            place = np.zeros(count, dtype=np.intp)
+            place[mine] = np.arange(len(mine))
+            run = np.flatnonzero(self._kin.rows[self._run_items.rows] == kin)
+            item = place[self._run_items.rows[run]]
+            for objective in range(self.objectives):
+                values = self._run_values.rows[run, objective]
+                of, raws, sd, own = self._estimate(values, item, failures[mine])
+                if objective == 0 and (rungs := self._rungs.get(kin)) and rungs.any_pruned:
+                    pruned, estimates = self._only_pruned(of, rungs, mine, place)
+                    of[pruned] = raws[pruned] = estimates
+                means[mine, objective], raw[mine, objective] = of, raws
+                sds[mine, objective] = sd
+                if not heard and len(run):
+                    noise[objective], spread[objective], freedom = own
+            heard = heard or len(run) > 0
+        return View(
+            np.nan_to_num(means), np.nan_to_num(raw), sds, runs, violation, told > 0,
+            self._kin.rows, tuple(self._kins), noise, spread, freedom,
+        )  # fmt: skip
+
+    def _estimate(
+        self, values: Floats, item: Ints, failures: Floats
+    ) -> tuple[Floats, Floats, Floats, tuple[float, float, int]]:
+        """Of a kin's items posterior means, means (NaN without a completed run), sds; the noise."""
+        values = posterior.cut(values)
+        pooled, counts, squares, freedom = posterior.pooled(values, item, len(failures))
+        ran = np.flatnonzero(counts)
+        raw, sds = np.full(len(failures), np.nan), np.zeros(len(failures))
+        if not len(ran):
+            return raw, raw.copy(), sds, (0.0, 0.0, 0)
+        # A run that failed beside others that completed counts as the worst that completed.
+        bad = failures[ran] / (failures[ran] + counts[ran])
+        raw[ran] = (1 - bad) * pooled[ran] + bad * pooled[ran].max()
+        prior = posterior.cohort_means(raw[ran])
+        recent = (raw[ran] - prior)[-posterior.RECENT :]
+        between = float(recent @ recent) / len(recent)
+        noise = posterior.noise_variance(squares, freedom, between)
+        fewer = float(np.mean(1 / counts[ran][-posterior.RECENT :]))
+        spread = max(between - noise * fewer, posterior.LEAST_SPREAD * between)
+        means = raw.copy()
+        if self._shrink:
+            means[ran], sds[ran] = posterior.shrink(raw[ran], counts[ran], prior, noise, spread)
+        else:
+            sds[ran] = np.sqrt(noise / counts[ran])
+        return means, raw, sds, (noise, spread, freedom)
+
+    @staticmethod
+    def _only_pruned(of: Floats, rungs: Rungs, mine: Ints, place: Ints) -> tuple[Ints, Floats]:
+        """Items that were only ever pruned, and the means of their estimates."""
+        final = np.full(len(place), np.nan)
+        final[mine] = of
+        items, estimated = rungs.estimates(final)
+        where = place[items]
+        total = np.bincount(where, estimated, minlength=len(of))
+        count = np.bincount(where, minlength=len(of))
+        only = np.flatnonzero(np.isnan(of) & (count > 0))
+        return only, total[only] / count[only]

@@ -1,0 +1,176 @@
+"""How a child is made: parents by tournament, an operator by its rate, perhaps a second one.
+
+Mostly one small mutation. Crossover is rare at first, when there are few to cross, and without
+noise, when the best is known to be the best. A share of the mutations is directed by the dependence
+that the parent's flow left, where it left a record of it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.evolution import selection
+from nfopt.evolution.context import Context
+from nfopt.evolution.genome import Genome, Layout, Value
+from nfopt.evolution.operators import OPERATORS, applicable
+from nfopt.evolution.rates import Rates
+from nfopt.evolution.settings import Settings
+
+Floats = NDArray[np.float64]
+
+_Kind = tuple[frozenset[int], int, bool]
+
+AGAIN = 0.25
+"""How often a child gets one more mutation."""
+
+CROWD = 100
+"""Finished runs from which on crossover has its full share."""
+
+PLAIN = ("plain_values", "plain_masks")
+"""Mutations of the plain EA, applied together; its crossover is `cross_all`."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A member: its genome, and what its flow left, if that is known."""
+
+    genome: Genome
+    leftover: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Child:
+    """A genome, the operators that made it, and the places of its parents among the members."""
+
+    genome: Genome
+    operators: tuple[str, ...]
+    parents: tuple[int, ...]
+
+
+class Mating:
+    """Makes children of one layout.
+
+    Args:
+        layout: What genomes look like.
+        settings: How often what is done.
+        dependence: Dependence of every two features in the data, shape (D, D), if known.
+    """
+
+    def __init__(self, layout: Layout, settings: Settings, dependence: Floats | None) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._dependence = dependence
+        weights = {name: operator.weight for name, operator in OPERATORS.items()}
+        self.rates = Rates(weights, adapt=settings.adapt)
+        self._tables: dict[_Kind, tuple[tuple[str, ...], list[float]]] = {}
+
+    def renew(self) -> None:
+        """Take in what the rates have become since the last call."""
+        self._tables.clear()
+
+    def child(
+        self,
+        members: Sequence[Parent],
+        rng: np.random.Generator,
+        *,
+        tournament: int,
+        crossover: float,
+        held: Mapping[int, Value],
+    ) -> Child | None:
+        """Make one child, or None where the operators drawn found nothing to change.
+
+        Args:
+            members: The population, the best first, at least one.
+            rng: The source of randomness.
+            tournament: Members drawn for one parent.
+            crossover: Probability that there are two parents.
+            held: Values that the child must have, by index of the variable.
+        """
+        first = selection.tournament(len(members), tournament, rng)
+        place: tuple[int, ...] = (first,)
+        names: list[str] = []
+        genome = self._with(members[first].genome, held, rng)
+        changed: Genome | None = None
+        if len(members) > 1 and rng.random() < crossover:
+            second = selection.tournament(len(members), tournament, rng)
+            if second != first:
+                place = (min(first, second), max(first, second))
+                pair = [self._with(members[i].genome, held, rng) for i in place]
+                genome = pair[0]
+                context = Context(frozenset(held), self._dependence)
+                changed = self._apply(names, tuple(pair), rng, context, directed=False)
+        leftover = members[place[0]].leftover
+        directed = leftover is not None and rng.random() < self._settings.directed
+        context = Context(frozenset(held), self._dependence, leftover if directed else None)
+        if changed is None:
+            changed = self._apply(names, (genome,), rng, context, directed=directed)
+        if changed is not None and rng.random() < AGAIN:
+            changed = self._apply(names, (changed,), rng, context, directed=False) or changed
+        return None if changed is None else Child(changed, tuple(names), place)
+
+    def plain(
+        self,
+        members: Sequence[Parent],
+        rng: np.random.Generator,
+        *,
+        tournament: int,
+        crossover: float,
+        held: Mapping[int, Value],
+    ) -> Child | None:
+        """Make one child as the plain EA does: uniform crossover, then bit flips."""
+        place = [selection.tournament(len(members), tournament, rng)]
+        names: list[str] = []
+        context = Context(frozenset(held), self._dependence)
+        genome = parent = self._with(members[place[0]].genome, held, rng)
+        if rng.random() < crossover:
+            place.append(selection.tournament(len(members), tournament, rng))
+            other = self._with(members[place[1]].genome, held, rng)
+            genome = self._made("cross_all", (genome, other), rng, context, names) or genome
+        for name in PLAIN:
+            if OPERATORS[name].needs(self._layout, context):
+                genome = self._made(name, (genome,), rng, context, names) or genome
+        if not names and self._layout.edges is not None:
+            genome = self._apply(names, (genome,), rng, context, directed=False) or genome
+        return None if genome.key == parent.key else Child(genome, tuple(names), tuple(place))
+
+    def _with(self, genome: Genome, held: Mapping[int, Value], rng: np.random.Generator) -> Genome:
+        return self._layout.with_values(genome, held, rng) if held else genome
+
+    def _apply(
+        self,
+        names: list[str],
+        parents: tuple[Genome, ...],
+        rng: np.random.Generator,
+        context: Context,
+        *,
+        directed: bool,
+    ) -> Genome | None:
+        """Draw one of the operators that apply, and write down its name."""
+        kind = (context.held, len(parents), directed and context.leftover is not None)
+        if kind not in self._tables:
+            among = applicable(self._layout, context, parents=kind[1], directed=kind[2])
+            shares = np.cumsum(self.rates.probabilities(among)).tolist() if among else []
+            self._tables[kind] = (among, shares)
+        among, shares = self._tables[kind]
+        if not among:
+            return None
+        name = among[min(bisect(shares, rng.random() * shares[-1]), len(among) - 1)]
+        return self._made(name, parents, rng, context, names)
+
+    def _made(
+        self,
+        name: str,
+        parents: tuple[Genome, ...],
+        rng: np.random.Generator,
+        context: Context,
+        names: list[str],
+    ) -> Genome | None:
+        child = OPERATORS[name](self._layout, parents, rng, context)
+        if child is not None:
+            names.append(name)
+        return child

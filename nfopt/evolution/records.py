@@ -1,0 +1,95 @@
+"""What goes into the evolution and what comes out of it, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.evolution.genome import Genome
+
+State = Literal["complete", "pruned", "failed", "running"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of a genome.
+
+    Attributes:
+        number: Its number; a number is told once, except that `running` may be followed by another.
+        genome: What was run, repaired.
+        state: `failed` says that the genome is bad (its value is NaN). A run that ended without
+            saying anything of its genome (a killed worker) is forgotten: `Evolution.forget`.
+        values: To be minimised, one an objective; None unless complete.
+        rungs: Intermediate values by step, to be minimised; only with one objective.
+        violation: Above 0 if infeasible, the more the farther.
+        operator: What made the genome, as `Proposal.operator`.
+        parents: Numbers of the records that it was made from.
+        kin: Runs are ranked only among those of their kin: "" cold starts, "warm" runs that began
+            from a parent's weights, whose values are not comparable.
+        leftover: Dependence between the features that the run left, shape (D, D), for directed
+            mutation.
+    """
+
+    number: int
+    genome: Genome
+    state: State
+    values: tuple[float, ...] | None = None
+    rungs: Mapping[int, float] = field(default_factory=dict)
+    violation: float = 0.0
+    operator: str = ""
+    parents: tuple[int, ...] = ()
+    kin: str = ""
+    leftover: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to run next.
+
+    Attributes:
+        genome: Repaired.
+        operator: `first`, `random`, `replicate`, or the operators' names, joined by `+`.
+        parents: Numbers of the records that it was made from; of a replicate, of the first run.
+        replicate: Whether the genome has been asked before, and another run of it is meant.
+    """
+
+    genome: Genome
+    operator: str
+    parents: tuple[int, ...] = ()
+    replicate: bool = False
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The best genome so far, by the posterior.
+
+    Attributes:
+        genome: The genome.
+        means: Posterior mean of each objective, to be minimised.
+        sds: Posterior standard deviation of each; 0 without noise.
+        numbers: The completed runs of it.
+    """
+
+    genome: Genome
+    means: tuple[float, ...]
+    sds: tuple[float, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Posterior mean of the first objective."""
+        return self.means[0]
+
+    @property
+    def sd(self) -> float:
+        """Posterior standard deviation of the first objective."""
+        return self.sds[0]
+
+    @property
+    def replicates(self) -> int:
+        """How many runs completed."""
+        return len(self.numbers)

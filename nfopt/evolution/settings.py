@@ -1,0 +1,71 @@
+"""What the evolution can be told, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SMALL, LARGE = 20, 50
+"""Members of the population up to `FEW` evaluations and from `MANY` on."""
+
+FEW, MANY = 300, 900
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the evolution searches. The defaults were tuned in `studies/evolution_synthetic`.
+
+    Attributes:
+        population: Members; None: 20 up to 300 evaluations, rising to 50 at 900.
+        start: Random genomes before the first children, the given first ones counted in.
+        children: Made for each ask where the screening model predicts.
+        few: Made for each ask where it does not.
+        screening: Whether children are ranked by a model of what was seen.
+        least_r2: The cross-validated R2 from which on the model is used.
+        reevaluate: Share of the runs that goes to genomes already run, where noise and true
+            spread are equal; half of it with little noise, none without.
+        directed: Share of the children that come from directed mutation, where there is a
+            leftover dependence to direct it.
+        crossover: Share of the children that come from crossover at most; less under no noise.
+        shrink: Whether genomes are ranked by posterior mean, not by the mean of their runs.
+        adapt: Whether operators are used according to their success.
+        operators: Names of the only operators in use; None: all.
+        generation: The population changes after as many new results; 1: steady state.
+        tournament: Members drawn for a parent; None: adapts to the noise.
+    """
+
+    population: int | None = None
+    start: int = 10
+    children: int = 100
+    few: int = 1
+    screening: bool = True
+    least_r2: float = 0.1
+    reevaluate: float = 0.1
+    directed: float = 0.15
+    crossover: float = 0.5
+    shrink: bool = True
+    adapt: bool = True
+    operators: tuple[str, ...] | None = None
+    generation: int = 1
+    tournament: int | None = None
+
+    @staticmethod
+    def classic() -> Settings:
+        """A plain (mu+lambda) EA, the baseline: bit flips, uniform crossover, raw values."""
+        return Settings(
+            population=20,
+            start=20,
+            screening=False,
+            reevaluate=0.0,
+            directed=0.0,
+            shrink=False,
+            adapt=False,
+            generation=20,
+            tournament=1,
+        )
+
+    def members(self, evaluations: int) -> int:
+        """Members of the population after so many evaluations."""
+        if self.population is not None:
+            return self.population
+        share = min(max((evaluations - FEW) / (MANY - FEW), 0.0), 1.0)
+        return round(SMALL + share * (LARGE - SMALL))
