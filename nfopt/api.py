@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 
 from nfopt.data import SplitKind
 from nfopt.model import Flow
 from nfopt.recipes import recipe
+from nfopt.report import publishing
 from nfopt.study import (
     Budget,
     FitResult,
@@ -39,6 +38,7 @@ from nfopt.study.first import Recipe
 from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
 from nfopt.study.plan import MEMBERS
 from nfopt.study.storage import Storage
+from nfopt.study.workers import threads_of
 
 __all__ = ["fit", "load", "load_study", "retrain", "search"]
 
@@ -69,8 +69,12 @@ def search(
     split: SplitKind | None = None,
     device: str | None = None,
     threads: int | None = None,
+    workers: int = 1,
+    artifacts: str | os.PathLike[str] | None = None,
+    lease: float | None = None,
     seed: int | None = None,
     out: str | os.PathLike[str] | None = None,
+    pictures: bool | None = None,
     on_event: OnEvent | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -107,9 +111,17 @@ def search(
         strict: Refuse an atom instead of warning.
         split: "random", "group", "blocked" or "given".
         device: "cpu", "cuda", ...; None: CUDA where there is one.
-        threads: CPU threads of the call; None: as torch has it.
+        threads: CPU threads of the call, all workers together; None: as torch has it, and with
+            several workers all cores.
+        workers: Processes on this machine that search; with CUDA each needs a GPU of its own.
+        artifacts: Folder or s3://BUCKET for checkpoints and the best trials' weights; None: the
+            study's, or `artifacts` beside the storage's file or in nfopt-runs.
+        lease: Seconds without a sign of life after which others take over what a worker trains, at
+            least 1; None: the study's, or 60.
         seed: Of everything random; None: the study's, 0 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
+        pictures: Draw trials and study for optuna-dashboard; None: unless the storage is in
+            memory.
         on_event: Called with each of `nfopt.study.events`.
         on_warning: Called with each warning about the data, instead of `warnings.warn`.
         should_stop: Asked about five times a second; True ends the call like Ctrl-C.
@@ -130,7 +142,7 @@ def search(
     if seed is None:
         seed = seed_of(data, study, storage)
     check_seed(seed)
-    with _threads(threads):
+    with threads_of(threads):
         source = _read(
             data,
             split_kind=split,
@@ -164,8 +176,12 @@ def search(
             members=MEMBERS if members is None else members,
             seed=seed,
             device=device,
+            workers=workers,
+            threads=threads,
+            artifacts=artifacts,
+            lease=lease,
             out=None if out is None else Path(out),
-            on_event=on_event or ignore,
+            on_event=publishing(on_event or ignore, storage, pictures),
             should_stop=should_stop,
             began=began,
         )
@@ -231,7 +247,7 @@ def fit(
     check_seed(seed)
     device = check_device(device)
     given = flows_of(flow) if flow is not None else []
-    with _threads(threads):
+    with threads_of(threads):
         source = _read(
             data,
             split_kind=split,
@@ -302,7 +318,7 @@ def retrain(
     check_minutes(minutes)
     device = check_device(device)
     found = load_study(study, storage) if isinstance(study, str) else study
-    with _threads(threads):
+    with threads_of(threads):
         return run_retrain(
             found,
             trial,
@@ -332,19 +348,3 @@ def _recipe(source: Source, device: str) -> Recipe:
     data = source.data
     rows, context = len(data.parts[0]), data.context_features
     return recipe(data.features, rows, context_features=context, device=device)
-
-
-@contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """Set torch's CPU threads for the block."""
-    if threads is None:
-        yield
-        return
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"`threads` must be a whole number of at least 1, got {threads!r}.")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 import nfopt
-from nfopt.cli import failures, models, status, train
+from nfopt.cli import dashboard, ending, failures, models, serve, status, train, worker
 
 app = typer.Typer(
     name="nfopt",
@@ -30,11 +31,14 @@ def _paragraphs(command: Callable[..., None]) -> str:
 
 COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (train.search, "nfopt search data.csv --minutes 10 --context energy --bounds mass=0:"),
+    (worker.worker, "nfopt worker data --storage postgresql+psycopg://HOST/NAME"),
     (train.fit, "nfopt fit data.csv --minutes 3 --members 5"),
     (train.retrain, "nfopt retrain data --trial 7 --out better"),
     (models.score, "nfopt score nfopt-runs/data new.csv --out scores.csv"),
     (models.sample, "nfopt sample nfopt-runs/data --rows 1000 --out new.parquet"),
     (status.status, "nfopt status data"),
+    (dashboard.dashboard, "nfopt dashboard data"),
+    (serve.serve, "nfopt serve --storage postgresql://HOST/NAME --port 13000"),
     (models.export, "nfopt export nfopt-runs/data --to zuko"),
 )
 for command, example in COMMANDS:
@@ -74,4 +78,8 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process."""
-    sys.exit(run(sys.argv[1:]))
+    signal.signal(signal.SIGINT, ending.CtrlC())
+    code = run(sys.argv[1:])
+    if code in (failures.INTERRUPTED, failures.TERMINATED):
+        ending.leave(code)
+    sys.exit(code)

@@ -172,6 +172,34 @@ Initial = Annotated[
     ),
 ]
 
+Workers = Annotated[
+    int,
+    typer.Option(
+        parser=whole("workers", 1),
+        metavar="W",
+        help="Processes that search on this machine; they share its cores, or have a GPU each.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|s3://BUCKET",
+        help="Where checkpoints and the best trials' weights are kept. Without it: artifacts "
+        "beside the storage's file, or in nfopt-runs.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Lease = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="What a worker trains is taken over by others when nothing was heard of it for so "
+        "long. Without it: the study's, or 60.",
+        rich_help_panel=SEARCH,
+    ),
+]
+
 # --------------------------------------------------------------------------------------------- run
 
 Minutes = Annotated[
@@ -210,6 +238,15 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR", show_default=False, help="Where the flow is saved.", rich_help_panel=RUN
+    ),
+]
+Pictures = Annotated[
+    bool,
+    typer.Option(
+        "--pictures/--no-pictures",
+        envvar="NFOPT_PICTURES",
+        help="Draw each trial, and the study, for nfopt dashboard.",
+        rich_help_panel=RUN,
     ),
 ]
 Json = Annotated[

@@ -13,6 +13,8 @@ from nfopt.study.run import run_search
 from nfopt.study.source import Source, read
 from nfopt.study.storage import DEFAULT_STORAGE, mask_text, mask_url, open_storage
 from nfopt.study.studies import load_study
+from nfopt.study.weights import kept_flow
+from nfopt.study.workers import Worked, run_worker
 
 __all__ = [
     "DEFAULT_STORAGE",
@@ -21,7 +23,9 @@ __all__ = [
     "Objective",
     "SearchResult",
     "Source",
+    "Worked",
     "check_device",
+    "kept_flow",
     "load_study",
     "mask_text",
     "mask_url",
@@ -30,4 +34,5 @@ __all__ = [
     "run_fit",
     "run_retrain",
     "run_search",
+    "run_worker",
 ]

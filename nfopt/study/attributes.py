@@ -57,6 +57,7 @@ OBJECTIVES = "nfopt:objectives"
 STUDY_SEED = "nfopt:seed"
 ARTIFACTS = "nfopt:artifacts"  # where checkpoints, weights and pictures are kept
 LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
+KEPT = "nfopt:kept"  # file of data that was given in memory; see `kept`
 LEADER = "nfopt:leader"  # `first_key` of the best recipe, which is never pruned
 
 

@@ -1,7 +1,6 @@
-"""A population of trials: asked with one shape, trained as one stack, told truthfully.
+"""A population of trials: trained as one stack, told truthfully, let go so that it comes back.
 
-candidates = ask_population(study, space, 8, seed)      one free trial, then 7 of its shape
-for group in groups(candidates):                        as a rule one
+for group in groups(ask_population(...)):     as a rule one: see `asking`
 results = train(...)
 for each: tell(study, candidate, result, ...)
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import optuna
@@ -25,8 +23,7 @@ from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 from nfopt.study import costs, queue, seeds
-from nfopt.study.leases import Lease, Observer, gone
-from nfopt.study.samplers import StudySampler
+from nfopt.study.leases import Observer, gone
 from nfopt.training import MemberResult
 
 MAX_ROUND_TRIP = 1e-2
@@ -88,133 +85,6 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
     }
     names.write(trial, attributes)
     return Candidate(trial, spec, train, own)
-
-
-def ask_population(
-    study: optuna.Study,
-    space: SearchSpace,
-    count: int,
-    seed: int,
-    *,
-    lease: Lease | None = None,
-    budget: int | None = None,
-) -> list[Candidate]:
-    """Ask a population: what waits in the queue first, then trials of the first one's shape.
-
-    Args:
-        study: With a `StudySampler`.
-        space: What is searched.
-        count: Trials to ask, at least 1; what an interrupted population left comes back whole.
-        seed: Of the study.
-        lease: Of this worker.
-        budget: COMPLETE + PRUNED trials of the study at most, or None.
-
-    Returns:
-        Candidates. They share their shape, unless different ones waited in the queue. Fewer than
-        `count`, or none, if others have met the budget or were faster.
-    """
-    lease = Lease(study) if lease is None else lease
-    waiting = queue.next_waiting(study, count, budget)
-    asked = [] if waiting is None else take(study, space, seed, waiting, lease)
-    return fill(study, space, count, seed, asked, lease=lease, budget=budget)
-
-
-def take(
-    study: optuna.Study, space: SearchSpace, seed: int, waiting: queue.Waiting, lease: Lease
-) -> list[Candidate]:
-    """Take what waits; nothing, if someone else was faster with the first one.
-
-    Args:
-        study: The study.
-        space: What is searched.
-        seed: Of the study.
-        waiting: From `nfopt.study.queue`.
-        lease: Of this worker.
-    """
-    asked: list[Candidate] = []
-    try:
-        for one in waiting.trials:
-            trial = queue.pop(study, one)
-            candidate = None if trial is None else _asked(study, space, seed, trial, lease)
-            if candidate is not None:
-                asked.append(candidate)
-            elif not asked and waiting.origin is not None:
-                break
-    except BaseException:
-        release(study, asked, "interrupted while it was asked")
-        raise
-    return asked
-
-
-def fill(
-    study: optuna.Study,
-    space: SearchSpace,
-    count: int,
-    seed: int,
-    asked: Sequence[Candidate],
-    *,
-    lease: Lease,
-    budget: int | None = None,
-) -> list[Candidate]:
-    """Ask further trials, of the shape that the first one has, until there are `count`.
-
-    Args:
-        study: With a `StudySampler`.
-        space: What is searched.
-        count: Of all.
-        seed: Of the study.
-        asked: Those that there are.
-        lease: Of this worker.
-        budget: COMPLETE + PRUNED trials of the study at most, or None.
-    """
-    asked, keys = list(asked), []
-    try:
-        keys = queue.reserve(study, count - len(asked), budget, lease)
-        while keys:
-            key = keys[0]
-            with _holding(study, _shape(space, asked)):  # the first one is free
-                candidate = _described(study, space, seed, key)
-            keys.pop(0)
-            if candidate is not None:
-                asked.append(candidate)
-    except BaseException:
-        release(study, asked, "interrupted while it was asked")
-        for key in keys:
-            queue.interrupt(study, study._storage.get_trial(key), "interrupted", again=False)
-        raise
-    return asked
-
-
-def _asked(
-    study: optuna.Study, space: SearchSpace, seed: int, trial: optuna.Trial, lease: Lease
-) -> Candidate | None:
-    """Describe a trial that was in the queue, where it comes back if that fails."""
-    try:
-        lease.hold(trial)
-        return describe(trial, space, seed)
-    except UpdateFinishedTrialError:
-        return None
-    except BaseException:
-        queue.interrupt(study, trial, "interrupted while it was asked")
-        queue.pay(study)
-        raise
-
-
-def _described(study: optuna.Study, space: SearchSpace, seed: int, key: int) -> Candidate | None:
-    """Describe a new trial; None if someone else ended it, as nothing was heard of this worker."""
-    try:
-        return describe(queue.start(study, key), space, seed)
-    except UpdateFinishedTrialError:
-        return None
-
-
-def _holding(study: optuna.Study, shape: dict[str, object]) -> AbstractContextManager[None]:
-    sampler = study.sampler
-    return sampler.holding(shape) if isinstance(sampler, StudySampler) else nullcontext()
-
-
-def _shape(space: SearchSpace, asked: Sequence[Candidate]) -> dict[str, object]:
-    return {name: asked[0].trial.params[name] for name in space.shape_parameters} if asked else {}
 
 
 def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:

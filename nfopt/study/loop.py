@@ -23,13 +23,15 @@ from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 from nfopt.study import plan, queue
-from nfopt.study.batch import Candidate, fill, groups, reap, release, take
+from nfopt.study.asking import fill, take
+from nfopt.study.batch import Candidate, groups, reap, release
 from nfopt.study.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.study.checkpoints import Checkpoints
 from nfopt.study.events import BatchTold, Notice, OnEvent, ignore
 from nfopt.study.leases import BEATS, SECONDS, Lease, Observer, ours
 from nfopt.study.plan import Length
 from nfopt.study.queue import COUNTED
+from nfopt.study.samplers import StudySampler
 from nfopt.study.stop import Stop
 from nfopt.study.trainer import Trainer
 from nfopt.study.weights import BestWeights
@@ -92,6 +94,7 @@ class Search:
     _trial_overhead: float = plan.TRIAL_OVERHEAD  # seconds to ask and tell a trial, measured
     _barren: int = 0
     _waiting: bool = False
+    _exhausted: bool = False
     _trainer: Trainer = field(init=False)
 
     def run(self) -> None:
@@ -187,6 +190,9 @@ class Search:
     def _next_size(self) -> int:
         """Say how many trials the next population has; 0 if there is none."""
         size = self.length.size
+        untried = self._untried()
+        if untried is not None:
+            size = min(size, untried)
         if self.trials is not None:
             trials = queue.trials_of(self.study)
             # those that other processes train will count
@@ -205,6 +211,18 @@ class Search:
             if not plan.may_start(left, expected):
                 return 0
         return size
+
+    def _untried(self) -> int | None:
+        """Count the flows of a small finite space that are still to train; None: there are many."""
+        sampler = self.study.sampler
+        left = sampler.left(self.study) if isinstance(sampler, StudySampler) else None
+        if left is None:
+            return None
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if not left and not waiting and not self._exhausted:
+            self._exhausted = True
+            self.on_event(Notice("every flow that `space` allows has been tried: the search ends"))
+        return left + len(waiting)
 
     def _reap(self) -> None:
         dead = reap(self.study, self._observer)

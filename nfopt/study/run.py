@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,19 +12,24 @@ from typing import Any
 import msgspec
 import optuna
 
-from nfopt.data import Prepared
 from nfopt.recipes import first_trials
 from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
-from nfopt.study import costs, plan, seeds
+from nfopt.study import costs, plan
 from nfopt.study.arguments import RUNS, Budget, check_members, check_name
+from nfopt.study.artifacts import place_of
+from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, ignore
 from nfopt.study.finish import Retraining, choose_finalists, first_round
 from nfopt.study.first import Recipe, check_initial, first_of, holds
+from nfopt.study.kept import keep
+from nfopt.study.leases import check_lease, lease_seconds
+from nfopt.study.local import LocalWorkers, share_out
 from nfopt.study.loop import Search
 from nfopt.study.queue import COUNTED
 from nfopt.study.results import SearchResult
+from nfopt.study.rows import search_rows
 from nfopt.study.source import Source
 from nfopt.study.stop import listening
 from nfopt.study.storage import Storage, clear_errors, mask_url, open_storage
@@ -36,6 +42,7 @@ from nfopt.study.studies import (
     open_study,
     stored_attributes,
 )
+from nfopt.study.workers import threads_of
 from nfopt.training import TrainData
 
 
@@ -56,6 +63,10 @@ def run_search(
     members: int = plan.MEMBERS,
     seed: int = 0,
     device: str = "cpu",
+    workers: int = 1,
+    threads: int | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
+    lease: float | None = None,
     out: str | Path | None = None,
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] | None = None,
@@ -80,6 +91,12 @@ def run_search(
         members: Flows to keep at most, mixed where that is better on validation data.
         seed: Of everything random in a new study.
         device: Where to train.
+        workers: Processes on this machine that search, this one among them.
+        threads: CPU threads of all of them; None: all cores, as soon as there are several.
+        artifacts: Folder or s3://BUCKET for checkpoints and weights; None: where the study has
+            them, and for a new one beside the storage's file, or in nfopt-runs/artifacts.
+        lease: Seconds without a sign of life after which a worker's trials are taken over; None:
+            the study's, 60 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
         on_event: Told of everything.
         should_stop: Asked about five times a second.
@@ -94,6 +111,10 @@ def run_search(
     began = clock() if began is None else began
     check_members(members)
     name = check_name(study or source.name, out)
+    home = RUNS / name if out is None else Path(out)
+    devices, each = share_out(workers, device, threads)
+    if lease is not None:
+        check_lease(lease)
     if objectives is not None:
         objectives = check_objectives(objectives)
     data = source.data
@@ -129,14 +150,24 @@ def run_search(
     opened_storage = open_storage(storage)
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
         opened = open_study(wanted, opened_storage)
-        small = _search_data(data, opened.seed, device, tell)
+        small = search_rows(data, opened.seed, device, tell)
         if not holds(opened.space, best[0]):
             what = best[0][0].summary()
             tell(Notice(f"the best known recipe, {what}, is outside `space` and is not tried"))
         first = first_of(opened.space, first)
         times, length = _plan(opened, first[0], small, budget, members, lambda: clock() - began)
+        ends = None if times is None else times.search - (clock() - began)
+        lasting = describe_run(storage, artifacts, lease, source, home, first[0], tell)
+        for attribute, value in lasting.items():
+            if value != names.attributes_of(opened.study).get(attribute):
+                opened.study.set_user_attr(attribute, value)
         opened.study.set_user_attr(
-            names.BUDGET, {"trials": budget.trials, "minutes": budget.minutes}
+            names.BUDGET,
+            {
+                "trials": budget.trials,
+                "minutes": budget.minutes,
+                "until": None if ends is None else time.time() + ends,
+            },
         )
         tell(
             Started(
@@ -148,6 +179,7 @@ def run_search(
                 budget_trials=budget.trials,
                 budget_seconds=budget.seconds,
                 resumed=opened.resumed,
+                data=data,
             )
         )
         search = Search(
@@ -161,11 +193,17 @@ def run_search(
             deadline=None if times is None else began + times.search,
             first=first,
             objectives=opened.objectives,
+            preprocessing=data.preprocessing,
+            lease_seconds=lease_seconds(opened.study),
             on_event=tell,
             began=began,
             clock=clock,
         )
-        search.run()
+        others = LocalWorkers(name, storage, devices[1:], each, tell, stop)
+        with others, threads_of(each if workers > 1 else None):
+            search.run()
+            others.finish()
+        sweep(opened.study)
         finalists = choose_finalists(
             opened.study, first[0], opened.objectives, trusted=length.trusted
         )
@@ -193,31 +231,38 @@ def run_search(
                 began=began,
                 clock=clock,
             ),
-            RUNS / name if out is None else Path(out),
+            home,
             said,
             mean_group=search.mean_group,
         )
 
 
+def describe_run(
+    storage: Storage | None,
+    artifacts: str | os.PathLike[str] | None,
+    lease: float | None,
+    source: Source,
+    home: Path,
+    best: Recipe,
+    on_event: OnEvent,
+) -> dict[str, Any]:
+    """Collect what other workers, later ones too, have to know of a study beyond its making."""
+    known: dict[str, Any] = {names.LEADER: names.first_key(*best)}
+    if lease is not None:
+        known[names.LEASE_SECONDS] = float(lease)
+    place = place_of(artifacts, storage)
+    if place is not None:
+        known[names.ARTIFACTS] = place
+    if source.described["source"] is None and place is not None:
+        try:
+            known[names.KEPT] = str(keep(source.data, home))
+        except OSError as error:
+            on_event(Notice(f"the data can't be kept for other workers: {error.strerror}"))
+    return known
+
+
 def _counted(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=COUNTED))
-
-
-def _search_data(data: Prepared, seed: int, device: str, on_event: OnEvent) -> TrainData:
-    rows = len(data.parts[0])
-    if rows > plan.SEARCH_ROWS:
-        data = data.subsample(
-            plan.SEARCH_ROWS,
-            seeds.derive(seed, seeds.SUBSAMPLE),
-            val_rows=plan.SEARCH_VAL_ROWS,
-        )
-        on_event(
-            Notice(
-                f"the search uses {plan.SEARCH_ROWS:,} of {rows:,} training rows;"
-                " the retraining uses all"
-            )
-        )
-    return TrainData.of(data, device)
 
 
 def _plan(

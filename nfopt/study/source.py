@@ -14,6 +14,7 @@ import numpy as np
 from nfopt.data import NAMED, Prepared, SplitKind, Table, load, prepare, split
 from nfopt.errors import StudyError
 from nfopt.study import attributes as names
+from nfopt.study.kept import is_kept, read_kept
 
 OPTIONS = (
     "columns",
@@ -118,17 +119,24 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
     else:
         place = before.get("source") if source is None else source
         if place is None:
+            place = known.get(names.KEPT)
+        if is_kept(place):
+            data = read_kept(place)
+            found = Source(data, {**before, "rows": [len(part) for part in data.parts]})
+        elif place is None or (source is None and known.get(names.KEPT) == place):
             raise StudyError(
                 f"`data` must be given: the study was made with data in memory"
-                f" ({before.get('name', 'data')!r})."
+                f" ({before.get('name', 'data')!r}), "
+                + (f"and {place!r} is not there." if place else "which was not kept.")
             )
-        found = read(
-            place,
-            split_kind=before.get("split"),
-            seed=int(before.get("seed", 0)),
-            on_warning=lambda text: None,  # said when the study was made
-            **before.get("options", {}),
-        )
+        else:
+            found = read(
+                place,
+                split_kind=before.get("split"),
+                seed=int(before.get("seed", 0)),
+                on_warning=lambda text: None,  # said when the study was made
+                **before.get("options", {}),
+            )
     if found.data.fingerprint != before.get("fingerprint"):
         raise StudyError(
             f"`data` {found.data.name!r} is not what the study was made with (rows"

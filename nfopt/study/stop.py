@@ -36,6 +36,8 @@ class Stop:
 def listening(asked: Callable[[], bool] | None = None) -> Iterator[Stop]:
     """Note the first SIGINT or SIGTERM while the block runs; a second one interrupts at once.
 
+    If the handler of SIGINT that was there has an `at_once`, the second one calls that instead.
+
     In another thread than the main one, where Python allows no handlers, only `asked` counts.
 
     Args:
@@ -49,6 +51,9 @@ def listening(asked: Callable[[], bool] | None = None) -> Iterator[Stop]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.reason is not None:
+            at_once = getattr(before[signal.SIGINT], "at_once", None)
+            if at_once is not None:  # the process is the command line's own
+                at_once(number)
             raise KeyboardInterrupt(signal.Signals(number).name)
         stop.reason = signal.Signals(number).name
 

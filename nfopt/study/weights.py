@@ -6,6 +6,7 @@ kept_flow(study, 17).log_prob(x)      the flow of trial 17, as it was when the t
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class BestWeights:
             "scores": {"validation_nll": result.nll, "validation_nll_2se": result.nll_2se},
         }
         flow = Flow.of(stack, self._preprocessing, info, members=[result.member])
-        key = f"weights-{candidate.number}-{candidate.seed:08x}.safetensors"
+        key = f"weights-{uuid.uuid4().hex}.safetensors"
         try:
             with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
                 flow.save(folder)

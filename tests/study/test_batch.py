@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study import batch, costs
-from nfopt.study.batch import ask_population, groups, reap, release, tell
+from nfopt.study.asking import ask_population
+from nfopt.study.batch import groups, reap, release, tell
 from nfopt.study.leases import Observer
 from nfopt.study.samplers import StudySampler
 from nfopt.training import MemberResult, TrainData

@@ -1,0 +1,64 @@
+"""``nfopt worker``: one more worker on a study, on this machine or another one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli import results
+from nfopt.cli.failures import resumable
+from nfopt.cli.progress import clock_text, count, showing
+from nfopt.cli.reading import whole
+
+
+def worker(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")],
+    storage: o.Storage = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the study's table is on this machine, if it is not where the study says.",
+        ),
+    ] = None,
+    minutes: o.Minutes = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    pictures: o.Pictures = True,
+    as_json: o.Json = False,
+    parent: Annotated[
+        int | None, typer.Option(parser=whole("parent", 1), metavar="PID", hidden=True)
+    ] = None,
+) -> None:
+    """Work on a study that nfopt search has begun, until its budget is met.
+
+    The study says what is searched, with which data, and when it is over. The worker that began it
+    scores and saves; this one only searches. With --minutes it ends earlier. What it trains when it
+    is stopped (Ctrl-C, SIGTERM), another worker goes on with.
+    """
+    with resumable(lambda: "Interrupted: what was in training waits for the next worker."):
+        from nfopt.report import publishing
+        from nfopt.study.workers import run_worker
+
+        with showing() as show:
+            worked = run_worker(
+                study,
+                storage,
+                data=data,
+                minutes=minutes,
+                device=device,
+                threads=threads,
+                parent=parent,
+                on_event=publishing(show, storage, pictures),
+            )
+    if as_json:
+        results.print_json(worked.to_dict())
+    else:
+        print(
+            f"study {worked.study!r} has {count(worked.trials, 'trial')}, {worked.own:,} of them"
+            f" from here, {clock_text(worked.seconds)}",
+            file=sys.stderr,
+        )
