@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Literal
 
 from nfopt.spec import (
     LU,
@@ -47,7 +48,8 @@ PRESETS = {
 }
 """The published sets of options (after Wang et al.): of its first and of its second experiment."""
 
-MIXED = (Reverse(), LU())  # stands before each layer of the second published set
+Mixing = Literal["reverse_lu", "lu"]
+"""What stands before each autoregressive or coupling layer: as published, or as in the recipes."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def options_of(
     hidden_layers: int = 2,
     bins: int = 8,
     activation: Activation = "silu",
+    mixing: Mixing = "reverse_lu",
 ) -> tuple[Option, ...]:
     """Make options from their names.
 
@@ -90,6 +93,8 @@ def options_of(
         hidden_layers: Of the conditioners.
         bins: Of the splines.
         activation: Of the conditioners.
+        mixing: Before each autoregressive or coupling layer: "reverse_lu" as published, or "lu"
+            with orders that turn from place to place, as every `SearchSpace` has it.
 
     Raises:
         ValueError: If a name is unknown or an option can't be built for so many features.
@@ -108,7 +113,7 @@ def options_of(
             raise ValueError(
                 f"`options` has {name!r}, which needs at least 2 features; the data has {features}."
             )
-        found.append(Option(name, KINDS[name](features, net, bins)))
+        found.append(Option(name, KINDS[name](features, net, bins, mixing)))
     return check_options(found)
 
 
@@ -141,10 +146,13 @@ def check_options(options: Sequence[Option], features: int | None = None) -> tup
 
 
 def layers_of(options: Sequence[Option], path: Path) -> tuple[Layer, ...]:
-    """Put the layers of a path one after the other, without idle ones."""
-    chosen = ((place, k) for place, k in enumerate(path) if k != NOTHING)
-    layers = chain.from_iterable(options[k].at(place) for place, k in chosen)
-    return tuple(layer for layer in layers if not isinstance(layer, Identity))
+    """Put the layers of a path one after the other, places counted without the idle ones.
+
+    So the roles of couplings alternate also where a place does nothing, and equal sequences of
+    options are equal flows.
+    """
+    chosen = [k for k in path if k != NOTHING and not options[k].idle]
+    return tuple(chain.from_iterable(options[k].at(place) for place, k in enumerate(chosen)))
 
 
 def spec_of(
@@ -182,13 +190,21 @@ def _kind(layers: Sequence[Layer]) -> tuple[str, str] | None:
 # ------------------------------------------------------------------------------ the table of kinds
 
 Variants = tuple[tuple[Layer, ...], ...]
-Make = Callable[[int, Conditioner, int], Variants]
+Make = Callable[[int, Conditioner, int, Mixing], Variants]
 
 
 def _autoregressive(scalar_map: Callable[[int], ScalarMap]) -> Make:
-    def make(features: int, net: Conditioner, bins: int) -> Variants:
-        layer = Autoregressive(order=tuple(range(features)), map=scalar_map(bins), conditioner=net)
-        return ((*MIXED, layer),)
+    def make(features: int, net: Conditioner, bins: int, mixing: Mixing) -> Variants:
+        forth = tuple(range(features))
+        if mixing == "lu":
+            orders: tuple[tuple[int, ...], ...] = (forth, forth[::-1])
+            before: tuple[Layer, ...] = (LU(),)
+        else:
+            orders, before = (forth,), (Reverse(), LU())
+        return tuple(
+            (*before, Autoregressive(order=order, map=scalar_map(bins), conditioner=net))
+            for order in orders
+        )
 
     return make
 
@@ -199,18 +215,21 @@ def _coupling(scalar_map: Callable[[int], ScalarMap]) -> Make:
     With an even D the reversal before the layer swaps them already; with an odd D it does not.
     """
 
-    def make(features: int, net: Conditioner, bins: int) -> Variants:
+    def make(features: int, net: Conditioner, bins: int, mixing: Mixing) -> Variants:
+        swapped = mixing == "reverse_lu" and features % 2 == 0
+        before: tuple[Layer, ...] = (LU(),) if mixing == "lu" else (Reverse(), LU())
+
         def layers(shift: int) -> tuple[Layer, ...]:
             mask = "".join("CT"[(feature + shift) % 2] for feature in range(features))
-            return (*MIXED, Coupling(mask=mask, map=scalar_map(bins), conditioner=net))
+            return (*before, Coupling(mask=mask, map=scalar_map(bins), conditioner=net))
 
-        return tuple(layers(shift) for shift in range(1 + features % 2))
+        return tuple(layers(shift) for shift in range(1 if swapped else 2))
 
     return make
 
 
 def _plain(layer: Layer) -> Make:
-    return lambda features, net, bins: ((layer,),)
+    return lambda features, net, bins, mixing: ((layer,),)
 
 
 KINDS: dict[str, Make] = {

@@ -1,4 +1,4 @@
-"""What a flow costs: counted multiply-adds, the same on every machine, and measured step times."""
+"""What a flow costs: counted multiply-adds (see `nfopt.flows.work`), and measured step times."""
 
 from __future__ import annotations
 
@@ -9,59 +9,18 @@ from collections.abc import Callable, Sequence
 import torch
 
 from nfopt.flows import build
-from nfopt.layers import LU, Autoregressive, Coupling, Elementwise, Layer, Planar, Radial, Spline
+from nfopt.flows.work import inverse_cost, train_cost
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import seeds
 from nfopt.training import TrainData, log_prob
 
-BACKWARD = 2.0  # a backward pass costs twice a forward pass (two products for each one)
-SPLINE_WORK = 12  # multiply-adds a bin and feature: softmax, cumulative sums, the rational function
-BISECTIONS = 40  # forward passes that invert a planar or radial layer
+__all__ = ["inverse_cost", "measure_step", "scoring_seconds", "train_cost"]
+
 WARM_UP, MEASURED = 3, 5  # steps
 SLOW_STEP = 0.1  # seconds of one member's step from which on a stack saves nothing
 FREE_ROWS = 20_000  # to score, whose time is not worth a measurement
 SAMPLE_ROWS = 2048
 SLOWER = 1.2  # an estimate of seconds is that much too short, on a machine with other work
-
-
-def train_cost(spec: FlowSpec) -> float:
-    """Count the multiply-adds of one row's log_prob and its gradient, in millions."""
-    forward = sum(_forward(layer, spec.features, spec.context_features) for layer in spec.layers)
-    return (1.0 + BACKWARD) * forward / 1e6
-
-
-def inverse_cost(spec: FlowSpec) -> float:
-    """Count the multiply-adds of a sample, in millions; an autoregressive layer takes D passes."""
-    total = 0.0
-    for layer in spec.layers:
-        passes = {Autoregressive: spec.features, Planar: BISECTIONS, Radial: BISECTIONS}
-        once = _forward(layer, spec.features, spec.context_features)
-        total += passes.get(type(layer), 1) * once
-    return total / 1e6
-
-
-def _forward(layer: Layer, features: int, context: int) -> float:
-    match layer:
-        case Coupling():
-            fed, moved = layer.mask.count("C") + context, layer.mask.count("T")
-        case Autoregressive():
-            fed, moved = features + context, features  # dense products with a mask
-        case Planar() | Radial():
-            return 2.0 * features
-        case LU():
-            return float(features * features)
-        case Elementwise():
-            return float(features * _map(layer))
-        case _:
-            return 0.0
-    net = layer.conditioner
-    inner = (net.hidden_layers - 1) * net.width * net.width
-    outputs = moved * layer.map.parameters()
-    return float(fed * net.width + inner + net.width * outputs + moved * _map(layer))
-
-
-def _map(layer: Coupling | Autoregressive | Elementwise) -> int:
-    return SPLINE_WORK * layer.map.bins if isinstance(layer.map, Spline) else 2
 
 
 def scoring_seconds(

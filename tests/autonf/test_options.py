@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from nfopt.autonf.options import (
@@ -15,7 +16,8 @@ from nfopt.autonf.options import (
     spec_of,
 )
 from nfopt.recipes import autoregressive
-from nfopt.spec import LU, Coupling, Identity, Planar, Reverse
+from nfopt.space import SearchSpace
+from nfopt.spec import LU, Coupling, Identity, Planar, Reverse, TrainSpec
 
 
 @pytest.mark.parametrize("features", [2, 5])
@@ -30,12 +32,23 @@ def test_every_kind_makes_a_flow_and_is_found_again(name: str, features: int) ->
     assert back == ((idle,) * 3 if name == "identity" else (number, number, idle))
 
 
+@pytest.mark.parametrize("path", [(0, 0), (0, 2, 0)])
 @pytest.mark.parametrize("features", [4, 5])
-def test_couplings_swap_their_roles_from_place_to_place(features: int) -> None:
-    spec = spec_of(options_of("affine-coupling,planar", features), (0, 0), features)
+def test_couplings_swap_their_roles_from_place_to_place(features: int, path) -> None:
+    spec = spec_of(options_of("affine-coupling,planar,identity", features), path, features)
     assert [type(x) for x in spec.layers] == [Reverse, LU, Coupling] * 2
     first, second = (x.mask for x in spec.layers if isinstance(x, Coupling))
     assert all(a != b for a, b in zip(first, reversed(second), strict=True))
+
+
+def test_flows_mixed_by_lu_alone_are_in_every_space() -> None:
+    data = np.random.default_rng(0).normal(size=(300, 5))
+    space = SearchSpace.for_data(data, limits={"width": [8, 64]})
+    options = options_of("types,identity", 5, width=16, mixing="lu")
+    for path in ((1, 1, 0), (2, 3, 1), (1, 4, 3, 3), (0, 2)):
+        spec = spec_of(options, path, 5)
+        rebuilt, _ = space.build(space.params_of(spec, TrainSpec(batch_size=64)))
+        assert rebuilt == spec
 
 
 def test_presets_and_names_mix_and_come_once() -> None:

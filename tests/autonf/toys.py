@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import torch
 from torch import Tensor
 
 from nfopt.autonf.options import options_of
+from nfopt.autonf.settings import Settings
 from nfopt.autonf.supernet import Supernet
+from nfopt.training import TrainData
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -33,3 +36,25 @@ def make_net(
         for theta in net.parameters():
             theta.add_(0.3 * torch.randn(theta.shape, generator=seeded(2), dtype=dtype))
     return net
+
+
+def make_data(count: int = 600, features: int = 2) -> TrainData:
+    """Rows on a noisy parabola; the validation rows are others."""
+    x = rows(count + 200, features)
+    return TrainData(x=x[:count], val=x[count:])
+
+
+def settings(**changes: object) -> Settings:
+    """A search of a second."""
+    return msgspec.structs.replace(
+        Settings(
+            places=2,
+            block=2,
+            estimator="exact",
+            steps=40,
+            batch_size=64,
+            learning_rate=1e-2,
+            logit_rate=0.15,
+        ),
+        **changes,
+    )

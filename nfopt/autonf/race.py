@@ -1,0 +1,187 @@
+"""The final choice: architectures trained alone, the worse ones dropped rung by rung.
+
+    raced = race(flows, train, data, rungs=(0.25, 1.0), keep=(8, 3), seed=0)
+    raced[0]                    # the best: its validation NLL is of its longest training
+
+Successive halving (Jamieson and Talwalkar 2016), each rung a training from the start with a whole
+schedule of its own: a schedule that is cut short ranks worse. Flows of one shape train as a stack.
+Over random architectures it is the rival that a differentiable search has to beat.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import torch
+
+from nfopt.flows import build
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.training import TrainData, mean_nll, train
+
+MAX_ROUND_TRIP = 1e-2
+
+
+@dataclass(frozen=True)
+class Raced:
+    """An architecture in a race.
+
+    Attributes:
+        position: In the list that was given.
+        spec: Its flow.
+        nll: Validation NLL of its longest training, nats a row; inf if it can't be used.
+        nll_2se: Two standard errors of it.
+        penalty: What its cost counts for, nats a row.
+        share: Of the full steps, in that training; 0 before the first.
+        seconds: Wall-clock share of all its trainings.
+        nlls: Validation NLL of each training, in the order of the rungs.
+    """
+
+    position: int
+    spec: FlowSpec
+    nll: float = math.inf
+    nll_2se: float = math.nan
+    penalty: float = 0.0
+    share: float = 0.0
+    seconds: float = 0.0
+    nlls: tuple[float, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """What is compared: NLL and penalty."""
+        return self.nll + self.penalty
+
+
+def race(
+    specs: Sequence[FlowSpec],
+    trains: TrainSpec,
+    data: TrainData,
+    *,
+    rungs: Sequence[float] = (0.25, 1.0),
+    keep: Sequence[int] = (8, 3),
+    penalties: Sequence[float] | None = None,
+    seed: int = 0,
+    seconds: float | None = None,
+    on_rung: Callable[[float, Sequence[Raced]], bool] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Raced]:
+    """Train architectures alone for longer and longer, fewer and fewer of them.
+
+    Args:
+        specs: Different flows, at least one.
+        trains: How; its steps are the full length.
+        data: Training and validation rows.
+        rungs: Shares of the full steps, rising.
+        keep: How many are trained at each rung, the best so far.
+        penalties: Nats a row that each one's cost counts for, or None.
+        seed: Of weights and batches; each rung has its own.
+        seconds: Wall clock at most, or None: shared among the trainings by their steps.
+        on_rung: Told of a rung and all flows after it, the best first; True ends the race.
+        should_stop: Asked while training; True ends the race with what it has.
+        clock: Seconds.
+
+    Returns:
+        All flows: the longest trained first, and among equals the best.
+
+    Raises:
+        ValueError: If there is no flow, or rungs and keep do not fit together.
+    """
+    if not specs:
+        raise ValueError("`specs` must be at least one flow, got none.")
+    if len(rungs) != len(keep) or not rungs or min(keep) < 1:
+        raise ValueError(f"`keep` must be one number a rung: {tuple(keep)} for {tuple(rungs)}.")
+    if list(rungs) != sorted(set(rungs)) or not 0 < rungs[0] <= rungs[-1] <= 1:
+        raise ValueError(f"`rungs` must rise and be above 0 and at most 1, got {tuple(rungs)}.")
+    given = [0.0] * len(specs) if penalties is None else list(penalties)
+    field = [Raced(k, spec, penalty=given[k]) for k, spec in enumerate(specs)]
+    began, left = clock(), [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]
+    for number, (rung, count) in enumerate(zip(rungs, keep, strict=True)):
+        time_left = None
+        if seconds is not None:
+            time_left = (seconds - (clock() - began)) * left[number] / sum(left[number:])
+        chosen = [each for each in field[:count] if number == 0 or math.isfinite(each.loss)]
+        trained = _train(chosen, rung, trains, data, (seed, number), time_left, should_stop, clock)
+        field = sorted(
+            [*trained, *[each for each in field if each not in chosen]],
+            key=lambda each: (-each.share, each.loss, each.position),
+        )
+        if should_stop is not None and should_stop():
+            break
+        if on_rung is not None and on_rung(rung, field):
+            break
+    return field
+
+
+def _train(
+    chosen: Sequence[Raced],
+    rung: float,
+    trains: TrainSpec,
+    data: TrainData,
+    path: tuple[int, int],
+    seconds: float | None,
+    should_stop: Callable[[], bool] | None,
+    clock: Callable[[], float],
+) -> list[Raced]:
+    """Train some flows for a share of the full steps, those of one shape together."""
+    steps = max(1, round(rung * trains.steps))
+    spec = msgspec.structs.replace(trains, steps=steps)
+    groups: dict[str, list[Raced]] = {}
+    for each in chosen:
+        groups.setdefault(each.spec.shape_key(), []).append(each)
+    ends = None if seconds is None else clock() + seconds
+    waiting = len(chosen)
+    done = {each.position: each for each in chosen}  # as they were, until they are trained
+    for group in groups.values():
+        share = None
+        if ends is not None:
+            share = max(1e-3, (ends - clock()) * len(group) / waiting)
+        waiting -= len(group)
+        own = [_seed(*path, each.position) for each in group]
+        generators = [torch.Generator().manual_seed(seed) for seed in own]
+        (stack,) = build([each.spec for each in group], generators, device=data.x.device)
+        if stack.theta.shape[1] == 0:  # layers that do nothing: there is nothing to train
+            (each,) = group
+            began = clock()
+            scored = mean_nll(stack, data.val, data.val_context, data.val_weights, data.val_logdet)
+            done[each.position] = _after(
+                each, float(scored[0]), float(scored[1]), rung, clock() - began
+            )
+            continue
+        results = train(
+            stack,
+            spec,
+            data,
+            generator=torch.Generator().manual_seed(_seed(*path)),
+            steps=steps,
+            seconds=share,
+            rungs=(1.0,),
+            should_stop=should_stop,
+        )
+        if results[0].status == "interrupted":
+            break
+        for each, result in zip(group, results, strict=True):
+            good = result.status == "complete" and result.round_trip <= MAX_ROUND_TRIP
+            nll = result.nll if good else math.inf
+            done[each.position] = _after(each, nll, result.nll_2se, rung, result.seconds)
+    return list(done.values())
+
+
+def _after(each: Raced, nll: float, nll_2se: float, rung: float, seconds: float) -> Raced:
+    nll = nll if math.isfinite(nll) else math.inf
+    return replace(
+        each,
+        nll=nll,
+        nll_2se=nll_2se,
+        share=rung,
+        seconds=each.seconds + seconds,
+        nlls=(*each.nlls, nll),
+    )
+
+
+def _seed(*path: int) -> int:
+    return int(np.random.SeedSequence(path).generate_state(1)[0])

@@ -1,0 +1,78 @@
+"""The rows that weights and logits learn from: two parts of the training rows, in minibatches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nfopt.training import TrainData
+from nfopt.training.batches import Batches
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Some rows.
+
+    Attributes:
+        x: Shape (B, D).
+        context: Shape (B, C), or None.
+        weights: Shape (B,), or None.
+    """
+
+    x: Tensor
+    context: Tensor | None
+    weights: Tensor | None
+
+
+class Rows:
+    """An endless stream of minibatches from a part of the training rows.
+
+    Args:
+        data: Whose training rows; its validation rows are not looked at.
+        index: Which of them.
+        size: Rows a batch.
+        seed: Of their order.
+    """
+
+    def __init__(self, data: TrainData, index: Tensor, size: int, seed: int) -> None:
+        self._data, self.index = data, index.to(data.x.device)
+        self._batches = Batches(len(index), size, seed, data.x.device)
+
+    def take(self) -> Minibatch:
+        """Return the next batch."""
+        rows = self.index[self._batches.take()]
+        data = self._data
+        return Minibatch(
+            x=data.x[rows],
+            context=None if data.context is None else data.context[rows],
+            weights=None if data.weights is None else data.weights[rows],
+        )
+
+
+def carve(
+    data: TrainData, holdout: float, size: int, generator: torch.Generator
+) -> tuple[Rows, Rows]:
+    """Split the training rows at random into rows for the weights and rows for the logits.
+
+    Args:
+        data: Its validation rows stay out of it.
+        holdout: Share of the logits' rows, or 0: both get all rows.
+        size: Rows a batch.
+        generator: On the CPU.
+
+    Raises:
+        ValueError: If there are too few rows for two parts.
+    """
+    count = len(data.x)
+    order = torch.randperm(count, generator=generator)
+    seeds = torch.randint(1 << 62, (2,), generator=generator).tolist()
+    held = round(holdout * count)
+    if holdout > 0 and not 0 < held < count:
+        raise ValueError(
+            f"`holdout` {holdout:g} of {count} training rows leaves a part without rows."
+        )
+    parts = (order[held:], order[:held]) if held else (order, order)
+    first, second = (Rows(data, part, size, seed) for part, seed in zip(parts, seeds, strict=True))
+    return first, second

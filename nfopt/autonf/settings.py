@@ -1,0 +1,107 @@
+"""How a differentiable search runs, as plain data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nfopt.layers import Plain, check_choice, check_range
+
+Objective = Literal["upper", "mixture"]
+Estimator = Literal["auto", "exact", "sampled"]
+Update = Literal["adam", "natural"]
+
+
+class Settings(Plain, frozen=True):
+    """How a differentiable search runs.
+
+    Attributes:
+        places: Layers at most, n.
+        block: Layers that are searched at a time; the others keep their choice meanwhile.
+        passes: 1 is Grow: block after block is searched, frozen, and the next one put on it. More
+            is Block: the blocks are searched again in turn, until a pass changes nothing.
+        objective: "upper" for L_U, whose minimum is a single path; "mixture" for L_O.
+        estimator: "exact" over all paths of a block; "sampled" from `paths` of them (L_U only);
+            "auto" is exact where a measured step of it costs at most 8 steps of a single path.
+        paths: Drawn at a step by "sampled"; at least 2.
+        update: Of the logits: "adam", or "natural" for the natural gradient with an adaptive step
+            (ASNG).
+        bilevel: Logits learn from rows that the weights do not see, in turn with them (first
+            order, as DARTS); else both learn from the same rows at once.
+        holdout: Share of the training rows that logits learn from, where bilevel.
+        learning_rate: Of the weights (Adam, cosine within a block).
+        logit_rate: Of the logits, for "adam".
+        batch_size: Rows a step.
+        steps: Steps of the weights in the whole search.
+        warm_up: Share of a block's steps in which all options train equally often and the logits
+            wait.
+        temperature: That the logits are divided by at the end of a block; it falls from 1.
+        drop: An option whose weight falls below this is ruled out for the rest of the block; 0
+            keeps all.
+        restarts: Searches from other seeds; their candidates race together.
+        candidates: The most likely flows that the race gets from each search.
+        clip: Greatest gradient norm of the weights; 0 switches clipping off.
+
+    Raises:
+        ValueError: If a value is out of its range, or two do not go together.
+    """
+
+    places: int = 8
+    block: int = 4
+    passes: int = 1
+    objective: Objective = "upper"
+    estimator: Estimator = "auto"
+    paths: int = 4
+    update: Update = "adam"
+    bilevel: bool = True
+    holdout: float = 0.25
+    learning_rate: float = 2e-3
+    logit_rate: float = 0.02
+    batch_size: int = 256
+    steps: int = 2000
+    warm_up: float = 0.4
+    temperature: float = 0.5
+    drop: float = 0.02
+    restarts: int = 1
+    candidates: int = 8
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_choice("objective", self.objective, Objective)
+        check_choice("estimator", self.estimator, Estimator)
+        check_choice("update", self.update, Update)
+        check_range("places", self.places, 1, 64)
+        check_range("paths", self.paths, 2, 256)
+        for name in ("block", "passes", "batch_size", "steps", "restarts", "candidates"):
+            check_range(name, getattr(self, name), 1, 1 << 31)
+        for name, low, high in (
+            ("holdout", 0.0, 1.0),
+            ("learning_rate", 0.0, 1.0),
+            ("logit_rate", 0.0, 10.0),
+            ("temperature", 0.0, 1.0 + 1e-9),
+        ):
+            value = getattr(self, name)
+            if not low < value < high:
+                raise ValueError(
+                    f"`{name}` must be above {low:g} and below {high:g}, got {value!r}."
+                )
+        for name in ("warm_up", "drop"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ValueError(f"`{name}` must be from 0 to below 1, got {value!r}.")
+        if not 0 <= self.clip < float("inf"):
+            raise ValueError(f"`clip` must be at least 0 and finite, got {self.clip!r}.")
+        if self.objective == "mixture" and self.estimator == "sampled":
+            raise ValueError(
+                "`estimator` 'sampled' is for the objective 'upper' alone: the logarithm of a"
+                " sampled mixture is biased. Give estimator 'exact'."
+            )
+        if self.objective == "mixture" and self.update == "natural":
+            raise ValueError(
+                "`update` 'natural' needs the objective 'upper', a mean over paths; got 'mixture'."
+            )
+
+    @property
+    def blocks(self) -> list[range]:
+        """The places of each block, from the data to the base."""
+        starts = range(0, self.places, self.block)
+        return [range(start, min(start + self.block, self.places)) for start in starts]
