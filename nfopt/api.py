@@ -93,8 +93,9 @@ def search(
         storage: Any URL that Optuna takes; None: sqlite:///nfopt-runs/nfopt.db.
         space: What is searched: a kind ("coupling", "layers", "adjacency", "full"), a TOML file of
             limits, limits as a mapping or as lines "depth=[1,4]", or a SearchSpace.
-        sampler: "tpe", "nsga2" or "random"; None: tpe while masks have up to 64 bits, else random.
-        encoding: "bits" or "packed"; None: bits while masks have up to 64.
+        sampler: "evolution", "tpe", "nsga2" or "random"; None: evolution.
+        encoding: "bits" or "packed"; None: packed for evolution, else bits while masks have up to
+            64.
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
         members: Flows to keep at most, as a mixture where that is better on validation data; 1

@@ -11,12 +11,14 @@ import optuna
 import pytest
 
 from nfopt import api
+from nfopt.samplers.reading import ORIGIN
 from nfopt.space import KEYS, KINDS
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOMETIMES = {
+    ORIGIN,
     names.REASON,
     names.FIRST,
     names.RETRY_OF,

@@ -10,7 +10,7 @@ import typer
 from nfopt.cli.reading import minutes, one_of, whole
 
 DATA, SEARCH, RUN = "Data", "Search", "Run"
-SAMPLERS = ("tpe", "nsga2", "random")
+SAMPLERS = ("evolution", "tpe", "nsga2", "random")
 
 DataArgument = Annotated[
     str,
@@ -121,7 +121,7 @@ Sampler = Annotated[
     typer.Option(
         parser=one_of("sampler", *SAMPLERS),
         metavar="|".join(SAMPLERS),
-        help="Without it: tpe while masks have up to 64 bits, else random.",
+        help="What proposes trials. Without it: evolution.",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -130,8 +130,8 @@ Encoding = Annotated[
     typer.Option(
         parser=one_of("encoding", "bits", "packed"),
         metavar="bits|packed",
-        help="Masks as one parameter a bit, or packed into whole numbers. Without it: bits while "
-        "there are up to 64.",
+        help="Masks as one parameter a bit, or packed into whole numbers. Without it: packed for "
+        "evolution; for other samplers bits while there are up to 64.",
         rich_help_panel=SEARCH,
     ),
 ]

@@ -83,8 +83,8 @@ def run_search(
         kind: Of the space, see `SearchSpace.create`.
         limits: Of the space.
         space: A whole space instead.
-        encoding: "packed" or "bits"; None: bits while masks have at most 64.
-        sampler: "tpe", "nsga2" or "random"; None chooses.
+        encoding: "packed" or "bits"; None: packed for evolution, else bits while there are few.
+        sampler: "evolution", "tpe", "nsga2" or "random"; None: evolution.
         objectives: "nll" and maybe "parameters", "inverse_cost".
         recipes: First trials, the best first; None: those of `nfopt.recipes`.
         initial: More first trials.

@@ -6,13 +6,14 @@ A new sampler is one line in `SAMPLERS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt.samplers import EvolutionSampler
 from nfopt.study import seeds
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ FEW_BITS = 64  # of masks: more parameters than that slow storage and sampler do
 Maker = Callable[[int, "SearchSpace"], BaseSampler]
 
 SAMPLERS: Mapping[str, Maker] = {
+    "evolution": lambda seed, space: EvolutionSampler(space, seed=seed),
     "tpe": lambda seed, space: TPESampler(seed=seed, n_startup_trials=16),
     "nsga2": lambda seed, space: NSGAIISampler(seed=seed, population_size=24),
     "random": lambda seed, space: RandomSampler(seed=seed),
@@ -37,7 +39,8 @@ class StudySampler(BaseSampler):
 
     Optuna's samplers go on with one stream, so a study that is resumed would repeat its first
     draws, and two workers would sample the same trials. Here each trial gets a fresh sampler,
-    seeded for it; what a sampler knows of the past, it reads from the study.
+    seeded for it; what a sampler knows of the past, it reads from the study. The evolution does so
+    by itself, and is kept, as it reads only what is new.
 
     Args:
         name: A key of `SAMPLERS`.
@@ -68,17 +71,25 @@ class StudySampler(BaseSampler):
 
         The held ones are taken out of the space that the sampler models jointly, so its candidates
         are ranked by what is left to choose (as Optuna's PartialFixedSampler does). Enqueued
-        parameters would be drawn, ranked by, and then overwritten.
+        parameters would be drawn, ranked by, and then overwritten. The evolution is told of them.
         """
         before, self._held = self._held, dict(parameters)
         try:
-            yield
+            with ExitStack() as stack:
+                if isinstance(self.inner, EvolutionSampler):
+                    stack.enter_context(self.inner.holding(parameters))
+                yield
         finally:
             self._held = before
 
+    def left(self, study: Study) -> int | None:
+        """Say how many flows of the space no trial has; None if they are many, or not known."""
+        return self.inner.left(study) if isinstance(self.inner, EvolutionSampler) else None
+
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Take up the trial's own stream."""
-        self.inner = self._fresh(trial.number)
+        if not isinstance(self.inner, EvolutionSampler):
+            self.inner = self._fresh(trial.number)
         self.inner.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -86,6 +97,8 @@ class StudySampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """Ask the sampler what it draws jointly, less what is held."""
         space = self.inner.infer_relative_search_space(study, trial)
+        if isinstance(self.inner, EvolutionSampler):
+            return space
         return {name: kind for name, kind in space.items() if name not in self._held}
 
     def sample_relative(
@@ -129,8 +142,9 @@ def choose(
 
     Args:
         space: What is searched.
-        sampler: A key of `SAMPLERS`, or None: `tpe` while masks have few bits, else `random`.
-        encoding: "packed", "bits", or None: `bits` while masks have few, else what the space has.
+        sampler: A key of `SAMPLERS`, or None: `evolution`.
+        encoding: "packed", "bits", or None: what the space has for the evolution; for others
+            `bits` while masks have few.
 
     Returns:
         The sampler's name, and the space in that encoding.
@@ -140,9 +154,9 @@ def choose(
     """
     if sampler is not None and sampler not in SAMPLERS:
         raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {sampler!r}.")
-    few = space.mask_bits <= FEW_BITS
+    chosen = sampler or "evolution"
     if encoding is not None:
         space = space.encoded(encoding)
-    elif few:
+    elif chosen != "evolution" and space.mask_bits <= FEW_BITS:
         space = space.encoded("bits")
-    return sampler or ("tpe" if few else "random"), space
+    return chosen, space

@@ -123,14 +123,16 @@ def test_tpe_learns_while_shapes_are_held(space: SearchSpace) -> None:
 def test_choice_of_sampler_and_encoding(space: SearchSpace) -> None:
     assert space.plan.encoding == "packed"
     name, chosen = choose(space, None, None)
+    assert (name, chosen.plan.encoding) == ("evolution", "packed")
+    name, chosen = choose(space, "tpe", None)
     assert (name, chosen.plan.encoding) == ("tpe", "bits")
     wide = SearchSpace.create(40, 240, kind="coupling", limits={"depth": [1, 8]})
     assert wide.mask_bits > 64
-    name, chosen = choose(wide, None, None)
+    name, chosen = choose(wide, "random", None)
     assert (name, chosen.plan.encoding) == ("random", "packed")
     name, chosen = choose(wide, "nsga2", "bits")
     assert (name, chosen.plan.encoding) == ("nsga2", "bits")
-    with pytest.raises(ValueError, match="`sampler` must be one of tpe, nsga2, random, got 'bo'"):
+    with pytest.raises(ValueError, match="`sampler` must be one of evolution, tpe, nsga2, random"):
         choose(space, "bo", None)
     with pytest.raises(ValueError, match="`encoding`"):
         choose(space, None, "hex")

@@ -1,0 +1,5 @@
+"""Samplers for Optuna."""
+
+from nfopt.samplers.evolution import EvolutionSampler
+
+__all__ = ["EvolutionSampler"]

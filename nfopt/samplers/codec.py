@@ -1,0 +1,260 @@
+"""Between a trial's parameters and a genome of the evolution, both ways.
+
+    codec = Codec(space.distributions(), space)
+    codec.decode(codec.encode(trial.params))      the same flow, in its canonical form
+
+Without a search space every parameter is a variable of its own. With one, rows of bits are masks
+and edges, and what a flow does not use cannot tell two genomes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from nfopt.evolution.genome import (
+    Category,
+    EdgeBlock,
+    Genome,
+    Integer,
+    Layout,
+    MaskBlock,
+    Real,
+    Usage,
+    Value,
+    Values,
+    Variable,
+)
+from nfopt.evolution.variables import replaced
+from nfopt.masks import Masks, from_transformed
+from nfopt.space import SearchSpace
+from nfopt.space.assemble import decode_edges, order_at
+from nfopt.space.genes import decode, encode, gene_domains
+from nfopt.space.plan import Plan
+from nfopt.space.use import in_use, structure
+
+Distributions = Mapping[str, BaseDistribution]
+REMEMBERED = 4096  # structures whose use is kept, of the most recent genomes
+
+
+def variable_of(distribution: BaseDistribution) -> Variable:
+    """Write a distribution as the evolution's variable."""
+    if isinstance(distribution, CategoricalDistribution):
+        return Category(len(distribution.choices))
+    if isinstance(distribution, IntDistribution):
+        low, high = distribution.low, distribution.high
+        return Integer(low, high, distribution.log, distribution.step)
+    if isinstance(distribution, FloatDistribution):
+        return Real(distribution.low, distribution.high, distribution.log, distribution.step)
+    raise ValueError(f"`distribution` must be one of Optuna's three, not {distribution!r}.")
+
+
+def internal(distribution: BaseDistribution, value: Any) -> Value | None:
+    """Write a parameter's value as a variable's, or None if it is outside the distribution."""
+    try:
+        found = distribution.to_internal_repr(value)
+    except (TypeError, ValueError):
+        return None
+    if not distribution._contains(found):
+        return None
+    return float(found) if isinstance(distribution, FloatDistribution) else int(found)
+
+
+def external(distribution: BaseDistribution, value: Value) -> Any:
+    """Write a variable's value as the parameter's."""
+    return distribution.to_external_repr(value)
+
+
+class Codec:
+    """What trials have as parameters, and the evolution as genomes.
+
+    Args:
+        distributions: Of all parameters, by name; those of a single value are left out.
+        space: What rows of bits mean, if that is known.
+
+    Attributes:
+        distributions: As given, without those of a single value.
+        names: Of the variables, in the order of the layout's.
+        layout: Of the genomes.
+    """
+
+    def __init__(self, distributions: Distributions, space: SearchSpace | None = None) -> None:
+        self.distributions = {n: d for n, d in distributions.items() if not d.single()}
+        self.plan: Plan | None = None if space is None else space.plan
+        self._defaults = {}
+        genes: set[str] = set()
+        if self.plan is not None:
+            self._defaults = {n: d.middle() for n, d in self.plan.parameters.items()}
+            for row, bits in self.plan.genes.items():
+                genes |= gene_domains(row, bits, self.plan.encoding).keys()
+        self.genes = frozenset(genes)
+        self.names = tuple(name for name in self.distributions if name not in genes)
+        self.index = {name: place for place, name in enumerate(self.names)}
+        self._kinds = [self.distributions[name] for name in self.names]
+        self.layout = self._layout()
+
+    # ------------------------------------------------------------------------------- parameters
+
+    def encode(self, params: Mapping[str, Any]) -> Genome | None:
+        """Find the canonical genome of a trial's parameters.
+
+        A parameter of a search space that the trial was not asked for counts as its middle.
+
+        Returns:
+            None if a parameter is missing, or has a value that there is no longer.
+        """
+        values: list[Value] = []
+        for name, distribution in zip(self.names, self._kinds, strict=True):
+            if name not in params and name not in self._defaults:
+                return None
+            value = internal(distribution, params.get(name, self._defaults.get(name)))
+            if value is None:
+                return None
+            values.append(value)
+        genome = Genome(tuple(values))
+        if self.plan is not None and self.genes:
+            rows = params if self.genes <= params.keys() else {**self._defaults, **params}
+            try:
+                genome = Genome(
+                    tuple(values), masks=_masks(self.plan, rows), parents=_edges(self.plan, rows)
+                )
+            except (TypeError, ValueError):  # words of another width: another space's trial
+                return None
+        return self.layout.repaired(genome)
+
+    def decode(self, genome: Genome) -> dict[str, Any]:
+        """Find the parameters of a canonical genome, all of them."""
+        params = {
+            name: external(distribution, value)
+            for name, distribution, value in zip(
+                self.names, self._kinds, genome.values, strict=True
+            )
+        }
+        plan = self.plan
+        if plan is not None and genome.masks is not None:
+            for number in plan.own_masks:
+                row = genome.masks[number - 1]
+                if (row == "C").all():  # rests; the halves of parity, a start for a deeper flow
+                    row = np.where(np.arange(plan.features) % 2 == 1, "T", "C")
+                params |= encode(f"layer_{number}.mask", row == "T", plan.encoding)
+                if plan.idle:
+                    params |= encode(f"layer_{number}.idle", row == "I", plan.encoding)
+        if plan is not None and plan.edges and genome.parents is not None:
+            for feature, others in enumerate(genome.parents):
+                name = f"feature_{feature + 1}.edges"
+                params |= encode(name, np.delete(others, feature), plan.encoding)
+        return params
+
+    def held(self, params: Mapping[str, Any]) -> dict[int, Value]:
+        """Find the variables among parameters that must have a value, less those not in use."""
+        found: dict[int, Value] = {}
+        for name, given in params.items():
+            if name in self.index:
+                value = internal(self.distributions[name], given)
+                if value is not None:
+                    found[self.index[name]] = value
+        used = self.layout.used(replaced(self.layout.rests, found)).variables
+        return {index: value for index, value in found.items() if used[index]}
+
+    def complete(self, names: Iterable[str]) -> bool:
+        """Say whether a trial that still runs has all its parameters."""
+        return self.distributions.keys() <= set(names)
+
+    # ----------------------------------------------------------------------------------- layout
+
+    def _layout(self) -> Layout:
+        variables = tuple([variable_of(distribution) for distribution in self._kinds])
+        plan = self.plan
+        if plan is None:
+            return Layout(variables)
+        depth = self.index.get("depth")
+        layer_of = tuple([_layer(name) for name in self.names])
+        masks = edges = None
+        if plan.masked:
+            masks = MaskBlock(
+                layers=plan.depth,
+                features=plan.features,
+                idle=plan.idle,
+                pairs=plan.pairs,
+                depth=depth,
+                commute=plan.idle and _uniform(plan),
+            )
+        if plan.edges:
+            edges = EdgeBlock(plan.features, order=_only_order(plan))
+        return Layout(
+            variables,
+            masks=masks,
+            edges=edges,
+            layer_of=layer_of if max(layer_of, default=-1) >= 0 else (),
+            depth=depth,
+            usage=self._usage(plan),
+        )
+
+    def _usage(self, plan: Plan) -> Any:
+        names = [name for name in structure(plan) if name in self.index]
+        places = [self.index[name] for name in names]
+        kinds = [self.distributions[name] for name in names]
+
+        @lru_cache(maxsize=REMEMBERED)
+        def found(chosen: Values) -> Usage:
+            values = dict(self._defaults)
+            for name, kind, value in zip(names, kinds, chosen, strict=True):
+                values[name] = external(kind, value)
+            use = in_use(plan, values)
+            couplings = set(use.couplings)
+            return Usage(
+                variables=tuple([name not in use.idle for name in self.names]),
+                layers=tuple([n in couplings for n in range(1, plan.depth + 1)]),
+                cover=use.cover,
+            )
+
+        def usage(values: Values) -> Usage:
+            return found(tuple([values[place] for place in places]))
+
+        return usage
+
+
+def _layer(name: str) -> int:
+    """The layer, from 0, that a parameter of a space describes; -1 for none."""
+    first, dot, _ = name.partition(".")
+    return int(first.removeprefix("layer_")) - 1 if dot and first.startswith("layer_") else -1
+
+
+def _uniform(plan: Plan) -> bool:
+    """Whether all layers are couplings of one map with nothing between them, and so may commute."""
+    mapped = "map" in plan.domains or len(plan.limits["maps"]) == 1
+    return plan.layer_kinds == ("coupling",) and plan.fixed.get("mixing") == "none" and mapped
+
+
+def _only_order(plan: Plan) -> tuple[int, ...] | None:
+    """The order that edges must follow, if all layers have the same one."""
+    if len(plan.limits["orders"]) > 1 or plan.fixed.get("mixing") not in ("none", "lu"):
+        return None
+    return order_at(plan, str(plan.limits["orders"][0]), np.arange(plan.features))
+
+
+def _masks(plan: Plan, params: Mapping[str, Any]) -> Masks | None:
+    """The masks as they are written; where it has no bits of its own, a layer is left blank."""
+    if not plan.masked:
+        return None
+    masks = from_transformed(np.zeros((plan.depth, plan.features), dtype=bool))
+    for number in plan.own_masks:
+        transformed = decode(params, f"layer_{number}.mask", plan.features, plan.encoding)
+        masks[number - 1, transformed] = "T"
+        if plan.idle:
+            idle = decode(params, f"layer_{number}.idle", plan.features, plan.encoding)
+            masks[number - 1, idle & ~transformed] = "I"
+    return masks
+
+
+def _edges(plan: Plan, params: Mapping[str, Any]) -> Any:
+    return decode_edges(plan, params) if plan.edges else None

@@ -1,0 +1,242 @@
+"""EvolutionSampler: the evolution as an Optuna sampler, for any study and any search space."""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.samplers._base import _process_constraints_after_trial
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt.evolution.exhaustive import MOST, size
+from nfopt.evolution.settings import Settings
+from nfopt.samplers.codec import Codec, external, variable_of
+from nfopt.samplers.members import Initial, read_initial
+from nfopt.samplers.reading import Intersection
+from nfopt.samplers.state import State
+from nfopt.space import SearchSpace
+
+SPACE = "nfopt:space"
+"""Study attribute that says what parameters mean; written by `nfopt search`."""
+
+PRESETS: Mapping[str, Callable[[], Settings]] = {
+    "default": Settings,
+    "classic": Settings.classic,
+}
+
+
+class EvolutionSampler(BaseSampler):
+    """Evolution that expects noise: of masks and adjacencies where they are known, of any study.
+
+        study = optuna.create_study(sampler=nfopt.EvolutionSampler(seed=0))
+        study.optimize(objective, n_trials=100)
+
+    A steady-state population ranked by posterior means, operators that adapt to their success, a
+    screening model of what was seen, and re-evaluation of the best (nothing else is asked twice).
+    Everything is read from the study: finished trials of any sampler, pruned, failed, running and
+    enqueued ones, several objectives, constraints. So workers share one study without talking to
+    each other, and a resumed study goes on as if it had not stopped.
+
+    A trial's random stream follows from `seed` and the trial's number: with one worker, the same
+    seed gives the same study, and two workers with the same seed do not sample the same trials.
+
+    With a search space of nfopt (`space`, or the study's attribute `nfopt:space`) rows of bits are
+    masks and edges, with operators of their own. Without, each parameter is a variable. Parameters
+    that not all trials have (conditional ones) are drawn at random, one by one.
+
+    Each trial gets the attribute `nfopt:origin`: the operators that made it and the numbers of its
+    parents.
+
+    Args:
+        space: A SearchSpace or its JSON; None: what the study says.
+        seed: Of everything random, 0 or more; None: drawn.
+        settings: Of the evolution; by default those of the preset.
+        preset: "default", or "classic": a plain (mu+lambda) EA, as a baseline.
+        initial: Tried first: FlowSpecs, pairs of a FlowSpec and a TrainSpec, parameters, trials of
+            another study, or that study itself (its ten best).
+        constraints_func: From a finished trial to its constraints, each 0 or less if it is met;
+            rather use `trial.set_constraint` in the objective.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace | str | None = None,
+        *,
+        seed: int | None = None,
+        settings: Settings | None = None,
+        preset: Literal["default", "classic"] = "default",
+        initial: Study | Sequence[Initial] = (),
+        constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
+    ) -> None:
+        if preset not in PRESETS:
+            raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {preset!r}.")
+        if seed is not None and (isinstance(seed, bool) or seed < 0):
+            raise ValueError(f"`seed` must be a whole number, 0 or more, got {seed!r}.")
+        if space is not None and not isinstance(space, SearchSpace | str):
+            raise ValueError(f"`space` must be a SearchSpace or its JSON, got {space!r}.")
+        self.seed = int(np.random.SeedSequence().entropy) if seed is None else seed  # type: ignore[arg-type]
+        self._space = SearchSpace.from_json(space) if isinstance(space, str) else space
+        self._settings = PRESETS[preset]() if settings is None else settings
+        self._initial = read_initial(initial)
+        self._constraints_func = constraints_func
+        self._reset()
+
+    def __repr__(self) -> str:
+        """Say the seed, and whether a space is known."""
+        known = "" if self._space is None else f"space={self._space.kind!r}, "
+        return f"EvolutionSampler({known}seed={self.seed})"
+
+    # --------------------------------------------------------- what is known of the study, rebuilt
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()  # threads of `n_jobs` share the sampler
+        self._held: Mapping[str, Any] = {}
+        self._of: tuple[Callable[[], Any], int] | None = None
+        self._state: State | None = None
+        self._asked: dict[str, BaseDistribution] = {}
+        self._common = Intersection()
+        self._known = self._space
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what follows from the study."""
+        mine = ("seed", "_space", "_settings", "_initial", "_constraints_func")
+        return {key: self.__dict__[key] for key in mine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin anew."""
+        self.__dict__.update(state)
+        self._reset()
+
+    def _turn_to(self, study: Study) -> None:
+        """Forget another study, and look what this one says of its space."""
+        if self._of is not None:
+            storage, number = self._of
+            if storage() is study._storage and number == study._study_id:
+                return
+        held = self._held
+        self._reset_for(study)
+        self._held = held
+
+    def _reset_for(self, study: Study) -> None:
+        lock = self._lock
+        self._reset()
+        self._lock = lock
+        self._of = (weakref.ref(study._storage), study._study_id)
+        if self._known is None:
+            told = study._storage.get_study_user_attrs(study._study_id).get(SPACE)
+            if told is not None:
+                text = told if isinstance(told, str) else json.dumps(told)
+                self._known = SearchSpace.from_json(text)
+
+    def _made(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> State:
+        everything = {} if self._known is None else self._known.distributions()
+        everything |= distributions
+        return State(study, everything, self._known, self._settings, self._initial)
+
+    def state(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> State:
+        """What is known of a study, up to date."""
+        if self._state is None or self._asked != distributions:
+            self._asked = dict(distributions)
+            self._state = self._made(study, distributions)
+        else:
+            self._state.read(study)
+        return self._state
+
+    # ------------------------------------------------------------------------------- Optuna's hooks
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The parameters of the search space, and those that all finished trials have."""
+        with self._lock:
+            self._turn_to(study)
+            known = {} if self._known is None else self._known.distributions()
+            return self._common.distributions(study) | known
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Ask the evolution."""
+        if not search_space:
+            return {}
+        with self._lock:
+            self._turn_to(study)
+            held = {**self._held, **trial.system_attrs.get("fixed_params", {})}
+            state = self.state(study, search_space)
+            params = state.ask(study, trial, self._stream(trial), held)
+        params |= {name: held[name] for name in held.keys() & params.keys()}
+        return {name: params[name] for name in search_space if name in params}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Give a held value, or draw one."""
+        if param_name in self._held:
+            value = self._held[param_name]
+            if param_distribution._contains(param_distribution.to_internal_repr(value)):
+                return value
+        rng = self._stream(trial, zlib.crc32(param_name.encode()))
+        return external(param_distribution, variable_of(param_distribution).draw(rng))
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Keep the constraints of a finished trial."""
+        if self._constraints_func is not None:
+            _process_constraints_after_trial(self._constraints_func, study, trial, state)
+
+    def reseed_rng(self) -> None:
+        """Do nothing: a trial's number already makes its stream its own."""
+
+    def _stream(self, trial: FrozenTrial, *more: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, trial.number, *more])
+
+    # ------------------------------------------------------------------------------------ beyond it
+
+    @contextmanager
+    def holding(self, parameters: Mapping[str, Any]) -> Iterator[None]:
+        """Give these parameters these values in the block; what is asked has the best others.
+
+        Not for threads that share the sampler.
+        """
+        before, self._held = self._held, dict(parameters)
+        try:
+            yield
+        finally:
+            self._held = before
+
+    def left(self, study: Study) -> int | None:
+        """Say how many points of the space no trial of a study has; None if they are many.
+
+        Of small finite spaces only, of which all points can be listed.
+        """
+        with self._lock:
+            self._turn_to(study)
+            space = {} if self._known is None else self._known.distributions()
+            space = self._common.distributions(study) | space
+            if not space or size(Codec(space, self._known).layout) > MOST:
+                return None
+            if self._state is not None:
+                return self.state(study, space).left()
+            # What the search begins with is looked up when it is first asked, not before.
+            return self._made(study, space).left()

@@ -1,0 +1,68 @@
+"""Which parameters a flow makes use of: all others can have any value and it is the same flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from nfopt.space.domains import Value
+from nfopt.space.plan import MAPPED, NETS, Plan
+
+
+class Use(NamedTuple):
+    """What a flow makes use of.
+
+    Attributes:
+        idle: Names of the parameters that it does not use; rows of bits are not among them.
+        couplings: Numbers of the layers that are couplings, from 1: those whose masks are used.
+        cover: Whether the masks must cover every feature, as no other layer transforms any.
+    """
+
+    idle: frozenset[str]
+    couplings: tuple[int, ...]
+    cover: bool
+
+
+def structure(plan: Plan) -> tuple[str, ...]:
+    """Name the parameters that `in_use` looks at."""
+    names = ["depth", "map", "parents"]
+    names += [f"layer_{layer}.{part}" for layer in _layers(plan.depth) for part in ("kind", "map")]
+    return tuple(name for name in names if name in plan.parameters)
+
+
+def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
+    """Say what a flow of these values makes use of.
+
+    Args:
+        plan: The space.
+        values: The parameters that `structure` names.
+    """
+    known = {**plan.fixed, **values}
+    depth = int(known["depth"])
+    kinds = {n: str(known.get(f"layer_{n}.kind", plan.layer_kinds[0])) for n in _layers(depth)}
+    mapped = [n for n, kind in kinds.items() if kind in MAPPED]
+    maps = {known.get(f"layer_{n}.map", known.get("map")) for n in mapped}
+    nets = {"coupling", "autoregressive"} & set(kinds.values())
+    graphs = "autoregressive" in nets
+    couplings = tuple(n for n, kind in kinds.items() if kind == "coupling")
+    idle: set[str] = set()
+    for layer in _layers(plan.depth):
+        kind = kinds.get(layer)
+        idle |= set() if kind else {f"layer_{layer}.kind"}
+        idle |= set() if kind in MAPPED else {f"layer_{layer}.map"}
+        idle |= set() if kind == "autoregressive" else {f"layer_{layer}.order"}
+    if "spline" not in maps and None not in maps:
+        idle |= {"bins", "bound"}
+    idle |= set() if mapped else {"map", "bins", "bound"}
+    idle |= set() if nets else {*NETS, "dropout"}
+    idle |= set() if couplings else {"masks"}
+    if not graphs:
+        idle |= {"parents", "measure"}
+    elif int(known.get("parents", 0)) >= plan.features - 1:
+        idle.add("measure")  # all parents that the order allows: nothing is ranked
+    cover = set(kinds.values()) <= {"coupling", "identity"}
+    return Use(frozenset(idle & plan.parameters.keys()), couplings, cover)
+
+
+def _layers(count: int) -> range:
+    return range(1, count + 1)
