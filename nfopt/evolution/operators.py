@@ -96,11 +96,12 @@ def _idle(layout: Layout, context: Context) -> bool:
 
 
 def _layers(layout: Layout, context: Context) -> bool:
-    return layers.layers_of(layout) > 1
+    pairs = layout.masks is not None and layout.masks.pairs
+    return layers.layers_of(layout) >= (4 if pairs else 2)
 
 
 def _depth(layout: Layout, context: Context) -> bool:
-    return _layers(layout, context) and layout.depth not in {None, *context.held}
+    return layers.layers_of(layout) > 1 and layout.depth not in {None, *context.held}
 
 
 def _mask_depth(layout: Layout, context: Context) -> bool:

@@ -1,9 +1,9 @@
 """How often each operator is used: by how much it improves on parents, with a floor.
 
-Probability matching (Thierens 2005) on decayed credits. A child's credit is how far it
-gets from its better parent's rank to the first, so that neither the objective's scale nor single
-wild values count. An operator's quality is shrunk towards the mean of all,
-times its weight in the table: what has hardly been tried is used as often as the table says.
+Probability matching (Thierens 2005) on decayed credits. A child's credit is how far it gets from its
+better parent's rank to the first, so that neither the objective's scale nor single wild values
+count. An operator's quality is shrunk towards the mean of all times its weight in the table: what
+has hardly been tried is used as often as the table says.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Rates:
     """Success-adapted rates of operators.
 
         rates = Rates({"swap": 2.0, "flips": 1.0})
-        name = rates.draw(("swap", "flips"), rng)
-        rates.tell(name, credit(child, parent, population))
+        rates.probabilities(("swap", "flips"))    # 2/3, 1/3
+        rates.tell("swap", credit(child, parent, population))
 
     Args:
         weights: For each operator how often it is used at first.
@@ -56,17 +56,6 @@ class Rates:
     def improvements(self) -> dict[str, int]:
         """How many of them had credit."""
         return {name: int(self._improved[index]) for name, index in self._index.items()}
-
-    def draw(self, names: Sequence[str], rng: np.random.Generator) -> str:
-        """Draw an operator.
-
-        Args:
-            names: Those that apply, at least one.
-            rng: The source of randomness.
-        """
-        running = np.cumsum(self.probabilities(names))
-        place = int(np.searchsorted(running, rng.random() * running[-1], "right"))
-        return names[min(place, len(names) - 1)]
 
     def tell(self, name: str, credit: float, share: float = 1.0) -> None:
         """Count a child; names that are not in the table are ignored.
