@@ -1,7 +1,7 @@
 """How often each operator is used: by how much it improves on parents, with a floor.
 
-Probability matching (Thierens 2005) on decayed credits. A child's credit is how far it gets from its
-better parent's rank to the first, so that neither the objective's scale nor single wild values
+Probability matching (Thierens 2005) on decayed credits. A child's credit is how far it gets from
+its better parent's rank to the first, so that neither the objective's scale nor single wild values
 count. An operator's quality is shrunk towards the mean of all times its weight in the table: what
 has hardly been tried is used as often as the table says.
 """
