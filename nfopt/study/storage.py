@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import (
     BaseStorage,
-    GrpcStorageProxy,
     InMemoryStorage,
     RDBStorage,
     get_storage,
@@ -40,6 +38,8 @@ from nfopt.study.address import (
 from nfopt.study.journal import Journal
 from nfopt.study.patience import PATIENCE, StorageAway
 from nfopt.study.patient_storage import PatientStorage
+from nfopt.study.remote import Remote
+from nfopt.study.sqlite import SqliteStorage
 from nfopt.study.trouble import trouble
 
 __all__ = [
@@ -136,7 +136,7 @@ def _advice(reason: str) -> str:
 
 def _open_sqlite(place: Address) -> BaseStorage:
     _make_folder(place)
-    storage = _rdb(place, {"connect_args": {"timeout": SQLITE_TIMEOUT}})
+    storage = _rdb(place, {"connect_args": {"timeout": SQLITE_TIMEOUT}}, SqliteStorage)
     _share(storage)
     return get_storage(storage)
 
@@ -149,9 +149,11 @@ def _open_database(place: Address) -> BaseStorage:
     return get_storage(_rdb(place, keywords))
 
 
-def _rdb(place: Address, keywords: dict[str, Any]) -> RDBStorage:
+def _rdb(
+    place: Address, keywords: dict[str, Any], kind: type[RDBStorage] = RDBStorage
+) -> RDBStorage:
     try:
-        return RDBStorage(place.url, engine_kwargs=keywords)
+        return kind(place.url, engine_kwargs=keywords)
     except ImportError:
         raise StudyError(f"`storage` {place.name} {_driver(make_url(place.url))}") from None
     except RuntimeError as error:  # a schema of another version
@@ -168,9 +170,7 @@ def _open_journal(place: Address) -> BaseStorage:
 
 def _open_grpc(place: Address) -> BaseStorage:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            proxy = GrpcStorageProxy(host=place.host, port=place.port)
+        proxy = Remote(place.host, place.port)
         proxy.wait_server_ready(timeout=CONNECT_TIMEOUT)
         proxy.get_all_studies()  # it may be another server than ours
     except ImportError:
