@@ -1,0 +1,203 @@
+"""From options to the architecture that wins: propose, race, and the front over prices.
+
+    choice = choose(options, data, train, Settings(places=4), seed=0)
+    choice.best.spec            # train it cold, from a fresh seed, and score it once
+
+`method` says where the candidates come from: "gradient" is the differentiable search, "halving"
+draws them at random and lets more of them race for less. Both end in the same kind of race.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from nfopt.autonf import price as prices
+from nfopt.autonf.candidates import random_paths
+from nfopt.autonf.estimator import check_searched
+from nfopt.autonf.options import Option, Path, spec_of
+from nfopt.autonf.price import Fixed, Price, cheap_text, cost_of
+from nfopt.autonf.race import Raced, race
+from nfopt.autonf.search import Found, OnRecord, search
+from nfopt.autonf.settings import Settings
+from nfopt.layers import Plain, check_choice
+from nfopt.spec import TrainSpec
+from nfopt.training import TrainData
+
+Method = Literal["gradient", "halving"]
+
+SEARCH_SHARE = 0.4  # of the seconds; the rest is the race
+
+
+class RacePlan(Plain, frozen=True):
+    """How candidates race.
+
+    Attributes:
+        rungs: Shares of the full steps, rising.
+        keep: How many are trained at each rung.
+    """
+
+    rungs: tuple[float, ...]
+    keep: tuple[int, ...]
+
+
+RACES: dict[str, RacePlan] = {
+    "gradient": RacePlan(rungs=(0.25, 1.0), keep=(8, 3)),
+    "halving": RacePlan(rungs=(1 / 16, 1 / 4, 1.0), keep=(64, 16, 4)),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a search and its race have found.
+
+    Attributes:
+        raced: All candidates, the best first; NLLs are of flows trained alone, on validation data.
+        paths: Of the candidates, by `Raced.position`.
+        costs: Of the options, relative.
+        price: Nats a row and unit of cost, as in the race.
+        found: The search, or None for "halving".
+        seconds: Wall clock.
+        warnings: One line each.
+    """
+
+    raced: tuple[Raced, ...]
+    paths: tuple[Path, ...]
+    costs: tuple[float, ...]
+    price: float
+    found: Found | None
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Raced:
+        """The winner of the race."""
+        return self.raced[0]
+
+    @property
+    def path(self) -> Path:
+        """The winner's path."""
+        return self.paths[self.best.position]
+
+    @property
+    def cost(self) -> float:
+        """The winner's cost, relative."""
+        return cost_of(self.path, self.costs)
+
+
+def choose(
+    options: Sequence[Option],
+    data: TrainData,
+    train: TrainSpec,
+    settings: Settings,
+    *,
+    method: Method = "gradient",
+    plan: RacePlan | None = None,
+    costs: Sequence[float] | None = None,
+    price: Callable[[], Price] = Fixed,
+    initial: Path | None = None,
+    seed: int = 0,
+    seconds: float | None = None,
+    on_record: OnRecord | None = None,
+    on_rung: Callable[[float, Sequence[Raced]], bool] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Choice:
+    """Find an architecture.
+
+    Args:
+        options: What each layer may be.
+        data: The search learns from training rows alone; the race compares on validation rows.
+        train: How candidates are trained; its steps are the full length.
+        settings: Of the search; "halving" takes the number of layers from it.
+        method: Where candidates come from.
+        plan: Of the race; None: that of the method.
+        costs: One an option, in any unit; None: they cost the same.
+        price: Of cost.
+        initial: As in `search`.
+        seed: Of everything random.
+        seconds: Wall clock at most, or None.
+        on_record: Told of the search's records.
+        on_rung: Told of the race's rungs; True ends it.
+        should_stop: Asked while it works; True ends it with what it has.
+        clock: Seconds.
+
+    Raises:
+        ValueError: If an argument can't be used, in one line.
+        NfoptError: If no likelihood is finite.
+    """
+    check_choice("method", method, Method)
+    began, plan = clock(), plan or RACES[method]
+    features, found = data.x.shape[1], None
+    context = 0 if data.context is None else data.context.shape[1]
+    options = check_searched(options, features, settings)
+    units = prices.relative(options, [1.0] * len(options) if costs is None else costs)
+    if method == "gradient":
+        found = search(
+            options,
+            data,
+            settings,
+            seed=seed,
+            costs=units,
+            price=price,
+            initial=initial,
+            seconds=None if seconds is None else SEARCH_SHARE * seconds,
+            on_record=on_record,
+            should_stop=should_stop,
+            clock=clock,
+        )
+        paths = list(found.candidates)
+        nats = found.history.records[-1].price if found.history.records else 0.0
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        paths = random_paths(options, settings.places, plan.keep[0], generator)
+        nats = price().rate(0.0)
+    raced = race(
+        [spec_of(options, path, features, context) for path in paths],
+        train,
+        data,
+        rungs=plan.rungs,
+        keep=plan.keep,
+        penalties=[nats * cost_of(path, units) for path in paths],
+        seed=seed,
+        seconds=None if seconds is None else seconds - (clock() - began),
+        on_rung=on_rung,
+        should_stop=should_stop,
+        clock=clock,
+    )
+    text = cheap_text(options, paths[raced[0].position], units)
+    return Choice(
+        raced=tuple(raced),
+        paths=tuple(paths),
+        costs=units,
+        price=nats,
+        found=found,
+        seconds=clock() - began,
+        warnings=() if text is None else (text,),
+    )
+
+
+def sweep(values: Sequence[float], run: Callable[[Callable[[], Price]], Choice]) -> list[Choice]:
+    """Search once for each of several fixed prices.
+
+    Args:
+        values: Nats a row and unit of cost.
+        run: Takes `price` of `choose` and makes the call.
+
+    Returns:
+        One choice a price, in their order; `front` says which are worth having.
+    """
+    return [run(lambda value=value: Fixed(value)) for value in values]  # type: ignore[misc]
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Find the points that no other beats in both numbers (both minimised), by the first one."""
+    kept: list[int] = []
+    for k in sorted(range(len(points)), key=lambda k: points[k]):
+        if not kept or points[k][1] < points[kept[-1]][1]:
+            kept.append(k)
+    return kept

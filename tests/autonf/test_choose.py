@@ -1,0 +1,73 @@
+"""Search and race together, and the front over prices."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nfopt.autonf import Fixed, RacePlan, choose, front, options_of, sweep
+from nfopt.autonf.choose import RACES
+from nfopt.spec import TrainSpec
+
+from .toys import make_data, settings
+
+OPTIONS = options_of("affine-coupling,spline-coupling,identity", 2, width=8, bins=4)
+TRAIN = TrainSpec(steps=20, batch_size=64, learning_rate=1e-2)
+PLAN = RacePlan(rungs=(0.5, 1.0), keep=(3, 1))
+
+
+@pytest.mark.parametrize("method", RACES)
+def test_both_methods_end_in_a_race(method) -> None:
+    choice = choose(OPTIONS, make_data(), TRAIN, settings(steps=10), method=method, plan=PLAN)
+    assert math.isfinite(choice.best.nll)
+    assert choice.best.share == 1.0
+    assert sum(each.share > 0 for each in choice.raced) == 3
+    assert (choice.found is None) == (method == "halving")
+    assert choice.path == choice.paths[choice.best.position]
+
+
+def test_a_sweep_gives_a_front_from_dear_to_cheap() -> None:
+    data = make_data()
+
+    def run(price):
+        return choose(
+            OPTIONS,
+            data,
+            TRAIN,
+            settings(steps=10),
+            costs=(1, 3, 0),
+            price=price,
+            plan=PLAN,
+        )
+
+    choices = sweep([0.0, 99.0], run)
+    assert [choice.price for choice in choices] == [0.0, 99.0]
+    assert choices[0].cost > choices[1].cost == 0
+    points = [(choice.cost, choice.best.nll) for choice in choices]
+    assert front(points) == [1, 0]
+
+
+def test_the_front_leaves_out_what_is_beaten() -> None:
+    points = [(3.0, 1.0), (1.0, 5.0), (2.0, 5.0), (3.0, 2.0), (0.5, 6.0), (9.0, math.inf)]
+    assert front(points) == [4, 1, 0]
+    assert front([]) == []
+
+
+def test_a_winner_of_the_cheapest_type_alone_is_said() -> None:
+    choice = choose(
+        OPTIONS,
+        make_data(),
+        TRAIN,
+        settings(steps=10),
+        method="halving",
+        costs=(1, 900, 1),
+        price=lambda: Fixed(9.0),
+        plan=RacePlan(rungs=(1.0,), keep=(8,)),
+    )
+    assert "affine-coupling, the cheapest type" in "".join(choice.warnings) or choice.cost < 2
+
+
+def test_an_unknown_method_is_said() -> None:
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        choose(OPTIONS, make_data(), TRAIN, settings(), method="magic")
