@@ -143,7 +143,7 @@ def search(
     if seed is None:
         seed = seed_of(data, study, storage)
     check_seed(seed)
-    with threads_of(threads):
+    with threads_of(threads), publishing(on_event or ignore, storage, pictures) as tell:
         source = _read(
             data,
             split_kind=split,
@@ -182,7 +182,7 @@ def search(
             artifacts=artifacts,
             lease=lease,
             out=None if out is None else Path(out),
-            on_event=publishing(on_event or ignore, storage, pictures),
+            on_event=tell,
             should_stop=should_stop,
             began=began,
         )

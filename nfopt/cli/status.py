@@ -9,6 +9,7 @@ import typer
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import one_line
+from nfopt.cli.pace import seconds_left, trials_a_minute, worker_rows
 from nfopt.cli.progress import clock_text, count
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def status(
     storage: o.Storage = None,
     as_json: o.Json = False,
 ) -> None:
-    """Show the studies of a storage; or of one study its states, best trials, budget and time."""
+    """Show the studies of a storage; or of one study its states, workers, pace and best trials."""
     from nfopt.study.storage import clear_errors, exists
 
     if study is not None:
@@ -90,16 +91,21 @@ def describe(study: optuna.Study) -> dict[str, Any]:
     seconds = [trial.user_attrs.get(names.SECONDS) for trial in trials]
     ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     begins = [trial.datetime_start for trial in trials if trial.datetime_start]
+    counted = states["COMPLETE"] + states["PRUNED"]
+    pace = trials_a_minute(trials)
     return {
         "study": study.study_name,
         "data": (known.get(names.DATA) or {}).get("name"),
         "sampler": known.get(names.SAMPLER),
         "objectives": known.get(names.OBJECTIVES),
-        "trials": states["COMPLETE"] + states["PRUNED"],
+        "trials": counted,
         "states": {name.lower(): number for name, number in states.items()},
         "best": ranked[0] if ranked else None,
         "best_trials": ranked[:BEST],
         "budget": {"trials": budget.get("trials"), "minutes": budget.get("minutes")},
+        "workers": worker_rows(study) if states["RUNNING"] else [],
+        "trials_a_minute": pace,
+        "seconds_left": seconds_left(budget, counted, pace, running=states["RUNNING"]),
         "seconds": sum(float(s) for s in seconds if s is not None),
         "began": min(begins).isoformat(timespec="seconds") if begins else None,
         "last": max(ends).isoformat(timespec="seconds") if ends else None,
@@ -167,7 +173,7 @@ def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) ->
     from rich.table import Table
     from rich.text import Text
 
-    states = ", ".join(f"{number} {state}" for state, number in told["states"].items() if number)
+    states = ", ".join(f"{number:,} {state}" for state, number in told["states"].items() if number)
     wanted = told["budget"]
     budget = [count(wanted["trials"], "trial")] if wanted["trials"] else []
     budget += [f"{wanted['minutes']:g} minutes a call"] if wanted["minutes"] else []
@@ -177,10 +183,14 @@ def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) ->
         ("sampler", told["sampler"] or "unknown"),
         ("trials", states or "none yet"),
         ("budget", " or ".join(budget) or "unknown"),
+        ("workers", _workers(told["workers"])),
+        ("pace", _pace(told)),
         ("training time", clock_text(told["seconds"])),
         ("first, last", f"{told['began'] or '-'}, {told['last'] or '-'}".replace("T", " ")),
     ]
     results.show_pairs(f"Study {told['study']}", pairs)
+    if told["workers"]:
+        _show_workers(told["workers"])
     if not told["best_trials"]:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -202,10 +212,50 @@ def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) ->
     out.print(table)
     flags = results.storage_flags(storage)
     best = told["best"]["number"]
-    out.print(
-        f"\nnext: nfopt retrain {results.quoted(study.study_name)} --trial {best}{flags}",
-        soft_wrap=True,
-    )
+    name = results.quoted(study.study_name)
+    out.print(f"\nnext: nfopt retrain {name} --trial {best}{flags}", soft_wrap=True)
+    out.print(f"      nfopt dashboard {name}{flags}", soft_wrap=True)
+
+
+def _workers(found: list[dict[str, Any]]) -> str:
+    """Count the workers by whether they live."""
+    if not found:
+        return "none at work"
+    alive = [one["alive"] for one in found]
+    kinds = ((True, "alive"), (None, "on other machines"), (False, "gone"))
+    return ", ".join(f"{alive.count(kind)} {said}" for kind, said in kinds if kind in alive)
+
+
+def _pace(told: dict[str, Any]) -> str:
+    pace, left = told["trials_a_minute"], told["seconds_left"]
+    said = "unknown" if pace is None else f"{pace:.3g} trials a minute"
+    if left is None:
+        return said
+    return f"{said}, " + (f"about {clock_text(left)} left" if left else "the budget is met")
+
+
+def _show_workers(found: list[dict[str, Any]]) -> None:
+    """Print who trains what, and whether anything is heard of it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("worker", "process", "alive", "lease", "trains"):
+        table.add_column(name, justify="right" if name in ("process", "lease") else "left")
+    for one in found:
+        trials = one["trials"]
+        shown = ", ".join(map(str, trials[:8])) + (", ..." if len(trials) > 8 else "")
+        cells = (
+            one["host"] or "unknown",
+            "" if one["pid"] is None else str(one["pid"]),
+            {True: "yes", False: "no", None: "can't be seen from here"}[one["alive"]],
+            "none" if one["beat"] is None else f"beat {one['beat']}",
+            f"{count(len(trials), 'trial')}: {shown}",
+        )
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
+    out = results.console()
+    out.print()
+    out.print(table)
 
 
 def _masked(storage: str | None) -> str:

@@ -43,7 +43,7 @@ def worker(
         from nfopt.report import publishing
         from nfopt.study.workers import run_worker
 
-        with showing() as show:
+        with showing() as show, publishing(show, storage, pictures) as tell:
             worked = run_worker(
                 study,
                 storage,
@@ -52,7 +52,7 @@ def worker(
                 device=device,
                 threads=threads,
                 parent=parent,
-                on_event=publishing(show, storage, pictures),
+                on_event=tell,
             )
     if as_json:
         results.print_json(worked.to_dict())

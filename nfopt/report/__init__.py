@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from nfopt.report.publisher import Publisher
+from nfopt.report.publisher import Publisher, publishing
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "publishing"]

@@ -164,6 +164,8 @@ class Canvas:
 
 @lru_cache(maxsize=8192)  # the same names and letters come again in every picture of a study
 def _glyphs(word: str, size: float, bold: bool) -> Glyphs:
+    if not word.strip():
+        return np.zeros((0, 2)), np.zeros(0, dtype=np.uint8)
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -172,5 +174,4 @@ def _glyphs(word: str, size: float, bold: bool) -> Glyphs:
         warnings.simplefilter("ignore")  # of letters that the font lacks: they show as boxes
         # with a backslash a dollar sign is no formula
         path = TextPath((0, 0), word.replace("$", r"\$"), size=size, prop=font)
-    codes = np.zeros(0, dtype=np.uint8) if path.codes is None else path.codes
-    return np.asarray(path.vertices, dtype=float) * POINT, np.asarray(codes)
+    return np.asarray(path.vertices, dtype=float) * POINT, np.asarray(path.codes, dtype=np.uint8)

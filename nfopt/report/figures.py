@@ -51,7 +51,7 @@ def _best(rows: Sequence[Row], place: Callable[[Row], float], title: str, axis: 
     figure = _figure(title, axis, NLL)
     steps, every = improvements(rows), _thin([row for row, _ in measured(rows)])
     _add(figure, every, [place(row) for row in every], "a trial", GREY, mode="markers", size=5)
-    x = [place(row) for row in steps] + [place(rows[-1])] * bool(steps)
+    x = [place(row) for row in [*steps, *rows[-1:]]] if steps else []
     line = steps + steps[-1:]
     _add(figure, line, x, "the best so far", BLUE, mode="lines+markers", shape="hv")
     if steps:  # the first trials are often far off

@@ -50,12 +50,13 @@ class _Grid:
         return np.asarray(self.left + self.cell * (np.arange(self.features) + 0.5))
 
 
-def masks_png(spec: FlowSpec, columns: Sequence[str]) -> bytes:
+def masks_png(spec: FlowSpec, columns: Sequence[str], *, title: str = "") -> bytes:
     """Draw a flow's layers, from the data (top) to the base.
 
     Args:
         spec: The flow.
         columns: D names.
+        title: What is said before the first line.
 
     Returns:
         A PNG. Beyond about 90 features letters and names give way to colour alone.
@@ -79,10 +80,11 @@ def masks_png(spec: FlowSpec, columns: Sequence[str]) -> bytes:
         least = 0.3 + len(matrices) * (MATRIX + 0.3)
     body = sum(heights) + GAP * len(heights)
     total = 0.42 + names_height + body + below + MARGIN
-    width = max(left + grid.width + MARGIN + 0.1, least, width_of(_title(spec), 10) + 0.4, 5.0)
+    said = f"{title}: {_said(spec)}" if title else _said(spec)
+    width = max(left + grid.width + MARGIN + 0.1, least, width_of(said, 10, bold=True) + 0.4, 5.0)
     canvas = Canvas(width, total)
     top = total - 0.2
-    canvas.words([_title(spec)], MARGIN, top, size=10, across=0.0, bold=True)
+    canvas.words([said], MARGIN, top, size=10, across=0.0, bold=True)
     top -= 0.22
     _names(canvas, grid, shown, top - names_height, size, named=named, upright=upright)
     at = top - names_height
@@ -96,9 +98,10 @@ def masks_png(spec: FlowSpec, columns: Sequence[str]) -> bytes:
     return canvas.png()
 
 
-def _title(spec: FlowSpec) -> str:
+def _said(spec: FlowSpec) -> str:
     given = f", given {spec.context_features} more" if spec.context_features else ""
-    return f"{len(spec.layers)} layers on {spec.features} features{given}"
+    count = spec.parameter_count()
+    return f"{len(spec.layers)} layers on {spec.features} features{given}, {count:,} parameters"
 
 
 def _names(

@@ -1,7 +1,6 @@
 """What a search shows of itself in optuna-dashboard while it runs.
 
-    publisher = Publisher(prepared)
-    nfopt.search(..., on_event=publisher.through(show))
+    nfopt.search(..., on_event=Publisher().through(show))
 
 A stack that has trained gives each of its trials a picture of the masks and one of the learning
 curve, as artifacts, before the trial is told: a finished trial takes no more attributes. Notes and
@@ -16,18 +15,20 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.artifacts import upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import InMemoryStorage
 
 from nfopt.data import Prepared
 from nfopt.model import Flow
 from nfopt.report import attachments, figures
 from nfopt.report.curve import curve_png
-from nfopt.report.history import ENDED, Row, best_of, rows_of
+from nfopt.report.history import ENDED, Row, best_of, measured, rows_of
 from nfopt.report.masks import masks_png
 from nfopt.report.notes import study_note, trial_note
 from nfopt.report.samples import corner_of, member_flow
@@ -55,6 +56,7 @@ PAUSE = 60.0  # seconds between two rounds of study attributes, over all workers
 SHARE = 0.04  # of the time of a search that has a limit, that pictures may take
 START = 2.0  # seconds that they may take in any case
 CORNERS = 0.02  # of the time so far, that pictures of samples may take
+NOTED = 20  # trials, the best ones, that have a note in any case
 MASKS, CURVE, SAMPLES = "masks.png", "learning_curve.png", "samples.png"
 
 
@@ -62,7 +64,7 @@ class Publisher:
     """The callback that draws.
 
     Args:
-        data: What the study searches on; its columns' names, and rows for pictures of samples.
+        data: What the study searches on, for pictures of samples; None: as `Started` says.
         store: Of the artifacts; None: the study's own.
         clock: Seconds.
 
@@ -72,7 +74,7 @@ class Publisher:
 
     def __init__(
         self,
-        data: Prepared,
+        data: Prepared | None = None,
         store: ArtifactStore | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -82,6 +84,7 @@ class Publisher:
         self._study: optuna.Study | None = None
         self._tell: OnEvent = ignore
         self._failed = False
+        self._new = False  # trials since the last round
         self._storage = ""
         self._limited = False  # the whole call has a limit of time
         self._corner_seconds = 0.0
@@ -105,18 +108,29 @@ class Publisher:
 
     def on_event(self, event: Event) -> None:
         """Draw and write what an event brings; nothing that goes wrong there is raised."""
+        match event:
+            case Started():
+                self._storage = event.storage
+                self._limited = event.budget_seconds is not None
+                self._data = self._data or event.data
+            case GroupTrained():
+                self._guarded(lambda: self._group(event))
+            case BatchTold():
+                self._guarded(lambda: self._round(pause=True))
+            case Finalists():
+                self._guarded(self._round)
+            case Done():
+                self._guarded(lambda: self._winner(event))
+                self._guarded(self._round)
+
+    def finish(self) -> None:
+        """Write what is not written yet, at the end of a worker that tells no `Done`."""
+        self._guarded(lambda: self._round(new=True))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         began = self._clock()
         try:
-            match event:
-                case Started():
-                    self._storage = event.storage
-                    self._limited = event.budget_seconds is not None
-                case GroupTrained():
-                    self._group(event)
-                case BatchTold() if self._rounds.due(self._study):
-                    self._round()
-                case Finalists() | Done():
-                    self._last(event)
+            work()
         except UpdateFinishedTrialError:
             pass  # another worker has told the trial: its pictures are that worker's
         except Exception as error:  # noqa: BLE001 - a picture is never worth a search
@@ -130,14 +144,18 @@ class Publisher:
 
     def _group(self, event: GroupTrained) -> None:
         study = self._study = event.members[0].trial.study
+        self._new = True
         ended = [m for m in event.members if m.result.status != "interrupted" or m.rungs]
         best = _new_best(study, ended)
         for member in ended:
             if self._affordable(member):
-                self._attach(member.trial, MASKS, masks_png(member.spec, self._data.columns))
+                self._attach(member.trial, MASKS, self._masks(member))
                 self._attach(member.trial, CURVE, _curve(member))
             if member is best:
                 self._samples(member, event)
+
+    def _masks(self, member: Member) -> bytes:
+        return masks_png(member.spec, self._columns(), title=f"Trial {member.trial.number}")
 
     def _affordable(self, member: Member) -> bool:
         """Whether there is time for pictures: always, unless the whole search is short of it."""
@@ -148,7 +166,7 @@ class Publisher:
     def _samples(self, member: Member, event: GroupTrained) -> None:
         """Draw the new best flow's samples, if such pictures did not take too much time yet."""
         elapsed = self._clock() - self._began
-        if self._corner_seconds > START / 2 + CORNERS * elapsed:
+        if self._data is None or self._corner_seconds > START / 2 + CORNERS * elapsed:
             return
         began = self._clock()
         flow = member_flow(event.stack, member.result.member, self._data)
@@ -166,6 +184,12 @@ class Publisher:
             path.write_bytes(content)
             upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
 
+    def _columns(self) -> Sequence[str]:
+        if self._data is not None:
+            return self._data.columns
+        known = {} if self._study is None else self._study.user_attrs.get(names.DATA, {})
+        return [str(column) for column in known.get("columns", ())]
+
     def _own_store(self) -> ArtifactStore | None:
         if self._store is None and self._study is not None:
             from nfopt.study.artifacts import store_of
@@ -175,40 +199,43 @@ class Publisher:
 
     # ----------------------------------------------------------------------------------- study
 
-    def _last(self, event: Finalists | Done) -> None:
-        if self._study is None:
-            return  # nothing was trained in this call
-        if isinstance(event, Done):
-            self._winner(event)
-        self._round()
-
     def _winner(self, event: Done) -> None:
         """Draw the samples of the flow that is kept; the study has one such picture."""
         store, study = self._own_store(), self._study
-        if store is None or study is None or event.out is None:
+        if store is None or study is None or event.out is None or self._data is None:
             return
         whose = "the recipe" if event.number is None else f"trial {event.number}"
         title = f"The flow that is kept, from {whose}: data and samples"
         picture = corner_of(Flow.load(event.out), self._data, title=title)
         attachments.replace(study, store, SAMPLES, picture)
 
-    def _round(self) -> None:
-        """Write what notes are missing, the study's figures and its note, from storage alone."""
+    def _round(self, *, pause: bool = False, new: bool = False) -> None:
+        """Write what notes are missing, the study's figures and its note, from storage alone.
+
+        Args:
+            pause: Only if no worker has done so for a while.
+            new: Only if there were trials since the last time.
+        """
         study = self._study
-        if study is None:
+        if study is None or (pause and not self._rounds.due(study)) or (new and not self._new):
             return
-        known = study.user_attrs
+        self._new = False
+        known, columns = study.user_attrs, self._columns()
         trials = study.get_trials(deepcopy=False)
         ended = [trial for trial in trials if trial.state in ENDED]
-        attachments.save_trial_notes(
-            study, ended, lambda trial: trial_note(trial, self._data.columns)
-        )
         rows = rows_of(trials, _objectives(study))
+        ranked = sorted(measured(rows), key=lambda pair: pair[1])
+        attachments.save_trial_notes(
+            study,
+            ended,
+            lambda trial: trial_note(trial, columns),
+            always={row.number for row, _ in ranked[:NOTED]},
+        )
         best = best_of(rows)
         spec = None
         if best is not None and (text := trials[best.number].user_attrs.get(names.SPEC)):
             spec = FlowSpec.from_json(text)
-        for name, figure in _figures(rows, best, spec, self._data.columns).items():
+        for name, figure in _figures(rows, best, spec, columns).items():
             text = figure.to_json()
             if self._saved.get(name) != text:
                 attachments.save_figure(study, name, text)
@@ -217,6 +244,25 @@ class Publisher:
             study, study_note(study.study_name, self._storage, known, rows, spec)
         )
         self._rounds.done(study)
+
+
+@contextmanager
+def publishing(tell: OnEvent, storage: object, pictures: bool | None) -> Iterator[OnEvent]:
+    """Give the callback of a search that draws, or the one it was given.
+
+    Args:
+        tell: Told of everything.
+        storage: Of the search.
+        pictures: Whether to draw; None: unless the storage is in memory, where no dashboard looks.
+    """
+    if pictures is None:
+        pictures = not isinstance(storage, InMemoryStorage)
+    if not pictures:
+        yield tell
+        return
+    publisher = Publisher()
+    yield publisher.through(tell)
+    publisher.finish()
 
 
 def _figures(

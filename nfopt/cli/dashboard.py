@@ -1,0 +1,78 @@
+"""``nfopt dashboard``: optuna-dashboard on this machine, with a study's pictures."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli.failures import say, warn
+from nfopt.cli.reading import whole
+
+
+def dashboard(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="Name of a study. Without it: the list of all."),
+    ] = None,
+    storage: o.Storage = None,
+    host: Annotated[
+        str,
+        typer.Option(metavar="HOST", help="Address to serve on; 127.0.0.1 is this machine alone."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=whole("port", 0), metavar="N", help="If it is taken, a free one is used."
+        ),
+    ] = 8080,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|s3://BUCKET",
+            help="Where the pictures are, if they are no longer where the study says.",
+        ),
+    ] = None,
+) -> None:
+    """Look at studies in a browser: trials, masks, learning curves, samples, figures, notes.
+
+    It is optuna-dashboard with the pictures of nfopt search in it. Whoever can open its pages can
+    also change and delete studies, so it serves this machine alone unless --host says otherwise.
+    Ctrl-C ends it.
+    """
+    from nfopt.errors import StudyError
+    from nfopt.report.dashboard import Dashboard
+    from nfopt.study import load_study, open_storage
+    from nfopt.study.artifacts import artifact_store, place_of, store_of
+    from nfopt.study.storage import clear_errors, exists, mask_url
+
+    with clear_errors(storage, "failed"):
+        if study is None:
+            if not exists(storage):
+                raise StudyError(f"`storage` {mask_url(storage)} has no studies yet.")
+            opened, number = open_storage(storage), None
+            place = place_of(artifacts, storage)
+            store = None if place is None else artifact_store(place)
+        else:
+            found = load_study(study, storage)
+            opened, number = found._storage, found._study_id
+            store = store_of(found) if artifacts is None else artifact_store(artifacts)
+        page = Dashboard(opened, store, number, host=host, port=port)
+        if not _only_here(host):
+            warn(f"`host` {host!r}: whoever reaches this machine can change and delete studies")
+        taken = "" if port in (0, page.port) else f" (port {port} is taken)"
+        say(f"{page.url}{taken}; Ctrl-C ends it")
+        try:
+            page.warm()
+            page.serve()
+        except KeyboardInterrupt:
+            say("Ended.")
+
+
+def _only_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,166 @@
+"""optuna-dashboard for a storage, with the place of its pictures wired."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Container
+from copy import copy
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.util import setup_testing_defaults
+
+from optuna.storages import BaseStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt.errors import NfoptError
+from nfopt.study.patient_storage import PatientStorage
+
+if TYPE_CHECKING:
+    from optuna.artifacts._protocol import ArtifactStore
+
+HOST, PORT = "127.0.0.1", 8080
+CURVES = 40  # of the best trials, and of the latest ones, that keep their intermediate values
+
+
+class LightStorage(PatientStorage):
+    """What the dashboard reads: of many trials, only some with their intermediate values.
+
+    It draws a line for each trial that has them, on the first page of a study, for seconds where
+    there are a thousand. Every trial's picture of its learning curve stays.
+
+    Args:
+        storage: The whole.
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        inner = storage.inner if isinstance(storage, PatientStorage) else storage
+        super().__init__(get_storage(inner))  # Optuna's cache of finished trials
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """See `BaseStorage`."""
+        return lightened(super().get_all_trials(study_id, deepcopy, states))
+
+
+def lightened(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Take the intermediate values from all but the best and the latest of many trials."""
+    if len(trials) <= 2 * CURVES:
+        return trials
+    ended = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
+    ended.sort(key=lambda trial: float(trial.values[0]))
+    kept = {trial.number for trial in ended[:CURVES]} | {t.number for t in trials[-CURVES:]}
+    found = []
+    for trial in trials:
+        if trial.number not in kept and trial.intermediate_values:
+            trial = copy(trial)
+            trial.intermediate_values = {}
+        found.append(trial)
+    return found
+
+
+class Dashboard:
+    """A server that is bound, and answers once it is told to.
+
+    Args:
+        storage: Of the studies.
+        store: Of their pictures, or None.
+        study: Id of the study whose page is named; None: the list of all.
+        host: To bind to.
+        port: To bind to; if another program has it, a free one is taken.
+
+    Attributes:
+        url: Of the page.
+        port: That it is bound to.
+
+    Raises:
+        NfoptError: If `host` can't be bound to.
+        ValueError: If `port` is none.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        store: ArtifactStore | None,
+        study: int | None = None,
+        *,
+        host: str = HOST,
+        port: int = PORT,
+    ) -> None:
+        if not 0 <= port <= 65535:
+            raise ValueError(f"`port` must be from 0 to 65535, got {port}.")
+        from optuna_dashboard import wsgi
+
+        self._app = wsgi(LightStorage(storage), artifact_store=store)
+        page = "" if study is None else f"/studies/{study}"
+        self._page = f"/api{page or '/studies'}"
+        self._server = _bound(self._app, host, port)
+        self.port = int(self._server.server_port)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self.port}/dashboard{page}"
+
+    def serve(self) -> None:
+        """Answer until Ctrl-C, or until another thread stops it."""
+        try:
+            self._server.serve_forever()
+        finally:
+            self._server.server_close()
+
+    def warm(self) -> None:
+        """Read the page's data once, so that it opens at once: seconds for a thousand trials."""
+        environ: dict[str, Any] = {"PATH_INFO": self._page}
+        setup_testing_defaults(environ)
+        for _ in self._app(environ, lambda status, headers, *error: None):
+            pass
+
+    def stop(self) -> None:
+        """End `serve` from another thread."""
+        self._server.shutdown()
+
+
+def _bound(app: Any, host: str, port: int) -> WSGIServer:
+    kind = type("Server", (_Server,), {"address_family": _family(host, port)})
+    try:
+        return make_server(host, port, app, server_class=kind, handler_class=_Quiet)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES) or port == 0:
+            raise NfoptError(
+                f"`host` {host!r} with `port` {port} can't be served: {error.strerror or error}"
+            ) from None
+    return _bound(app, host, 0)
+
+
+def _family(host: str, port: int) -> socket.AddressFamily:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    except OSError as error:
+        raise NfoptError(f"`host` {host!r} is not known: {error.strerror or error}") from None
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # a browser that keeps a connection open does not keep us
+
+    def server_bind(self) -> None:
+        """Bind without the look-up of the host's full name, which can take seconds."""
+        socket_name = self.server_address[:2]
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(socket_name[0]), int(self.server_address[1])
+        self.setup_environ()
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing about requests."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def address_string(self) -> str:
+        """Name the client without a look-up."""
+        return str(self.client_address[0])
