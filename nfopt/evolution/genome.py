@@ -137,16 +137,19 @@ class Layout:
 
     def used(self, values: Values) -> Usage:
         """What of a genome with these values a flow uses, with a flag for every row of masks."""
-        depth = self.layers_in_use(values)
         if self.usage is None:
-            if depth not in self._by_depth:
-                self._by_depth[depth] = self._within(depth, Usage((), (), self._cover))
-            return self._by_depth[depth]
+            number = values[self.depth] if self.depth is not None else 0
+            if (found := self._by_depth.get(number)) is None:
+                found = self._within(self.layers_in_use(values), Usage((), (), self._cover))
+                self._by_depth[number] = found
+            return found
         usage = self.usage(values)
-        return usage if usage.variables and usage.layers else self._within(depth, usage)
+        if usage.variables and usage.layers:
+            return usage
+        return self._within(self.layers_in_use(values), usage)
 
     @cached_property
-    def _by_depth(self) -> dict[int, Usage]:
+    def _by_depth(self) -> dict[Value, Usage]:
         return {}
 
     @property

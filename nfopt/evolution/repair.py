@@ -55,15 +55,14 @@ def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover:
         Shape (L, D), a new array.
     """
     rows = _padded(given, block)
-    if not block.idle:
-        rows = np.where(rows == T, T, C)
     in_use, genes, rest, covered = _roles(tuple(used), block.pairs)
     own = rows[::2] if block.pairs else rows
-    transform = np.count_nonzero(own == T, axis=1)
-    condition = np.count_nonzero(own == C, axis=1) if block.idle else block.features - transform
-    broken = (transform == 0) | (condition == 0)
-    if broken.any():
-        for layer in np.flatnonzero(broken & genes):
+    if not block.idle and b"I" in rows.tobytes():
+        own[own == I] = C
+    transform = (own == T).sum(axis=1)
+    others = (own == C).sum(axis=1) if block.idle else block.features - transform
+    if not (transform.all() and others.all()):
+        for layer in np.flatnonzero(genes & ((transform == 0) | (others == 0))):
             own[layer] = codes(letters.repair(from_codes(own[layer : layer + 1])))[0]
     if block.pairs:
         # C and T differ in the bits of C ^ T.
