@@ -16,6 +16,10 @@ MOST_LETTERS = 0.25
 """The greatest share of the letters in use that the power law of flips reaches."""
 
 
+TRIES = 6
+"""Random places tried before all are listed."""
+
+
 def flips(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
     """Exchange `T` and `C` in a few letters, how many by a power law; an `I` becomes `T`."""
     rows = layout.gene_rows(genome.values)
@@ -53,11 +57,7 @@ def swap(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context)
         return None
     changed = codes(genome.masks).copy()
     for _ in range(power_law(max(genome.masks.shape[1] // 4, 1), rng)):
-        row = changed[rows[pick(len(rows), rng)]]
-        inside, outside = np.flatnonzero(row == T), np.flatnonzero(row == C)
-        if inside.size and outside.size:
-            row[inside[pick(inside.size, rng)]] = C
-            row[outside[pick(outside.size, rng)]] = T
+        _exchange(changed[rows[pick(len(rows), rng)]], rng)
     return with_masks(layout, genome, changed)
 
 
@@ -127,6 +127,21 @@ def with_masks(layout: Layout, genome: Genome, rows: Codes) -> Genome:
     """The genome with other masks, repaired."""
     child = Genome(genome.values, from_codes(rows), genome.order, genome.parents)
     return layout.repaired(child, genome)
+
+
+def _exchange(row: Codes, rng: np.random.Generator) -> None:
+    """Exchange a random `T` with a random `C`, if there are both."""
+    inside = outside = -1
+    for _ in range(TRIES):  # much faster than listing them, and where it fails one is rare
+        inside, outside = pick(len(row), rng), pick(len(row), rng)
+        if row[inside] == T and row[outside] == C:
+            break
+    else:
+        both = np.flatnonzero(row == T), np.flatnonzero(row == C)
+        if not (both[0].size and both[1].size):
+            return
+        inside, outside = (int(places[pick(places.size, rng)]) for places in both)
+    row[inside], row[outside] = C, T
 
 
 def _flip(rows: Codes, layer: NDArray[np.intp], feature: NDArray[np.intp]) -> None:

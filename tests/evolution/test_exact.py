@@ -58,7 +58,7 @@ EXACT: dict[tuple[str, str], str] = {
     ("jump", "pairs"): "4 0.001 1 65 CCCTTT TTTCCC CTCTCT TCTCTC",
     ("flips", "pairs"): "4 0.001 1 64 TCCTTT CTTCCC CTCTCC TCTCTT",
     ("flips", "idle"): "ICCTCT TTTCTC CTICTC",
-    ("swap", "pairs"): "4 0.001 1 64 CCCTTT TTTCCC CCTTCT TTCCTC",
+    ("swap", "pairs"): "4 0.001 1 64 CCCTTT TTTCCC CTCCTT TCTTCC",
     ("columns", "pairs"): "4 0.001 1 64 CCTTTC TTCCCT CTTTCC TCCCTT",
     ("complement", "pairs"): "4 0.001 1 64 CCCTTT TTTCCC TCTCTC CTCTCT",
     ("idles", "idle"): "ICCTTI TTTCCC CTCCTT",
@@ -106,3 +106,11 @@ def test_the_result_is_exact(name: str, layout: str) -> None:
 
 def test_every_operator_has_its_line() -> None:
     assert {name for name, _ in EXACT} == set(OPERATORS)
+
+
+def test_a_rare_letter_is_found_too() -> None:
+    layout = Layout((), MaskBlock(2, 64, pairs=True))
+    genome = layout.repaired(Genome((), m.parse(["T" + "C" * 63, "C" + "T" * 63])))
+    for seed in range(20):
+        child = OPERATORS["swap"](layout, (genome,), np.random.default_rng(seed), Context())
+        assert child is None or (child.masks[0] == "T").sum() == 1
