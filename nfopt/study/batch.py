@@ -210,7 +210,7 @@ def release(
             queue.interrupt(study, candidate.trial, reason, again=again)
             candidate.told = True
     if again:
-        queue.pay(study)
+        queue.pay(study, [candidate.number for candidate in candidates])
 
 
 def reap(study: optuna.Study, observer: Observer) -> list[int]:
@@ -233,5 +233,6 @@ def reap(study: optuna.Study, observer: Observer) -> list[int]:
         for number, reason in gone(running, observer).items()
         if queue.interrupt(study, trials[number], reason)
     ]
-    queue.pay(study)
+    # whoever failed a trial queues it too; what they left undone is seen at the second look
+    queue.pay(study, {*dead, *observer.overdue(queue.owed(queue.trials_of(study)))})
     return dead

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,6 +189,26 @@ class Checkpoints:
         except Exception:  # noqa: BLE001 - left behind: a store that fails is said elsewhere
             pass
 
+    def remove_slot(self, token: str, slot: int) -> None:
+        """Remove one slot of a token."""
+        if self.store is not None:
+            with suppress(Exception):  # as above
+                _remove(self.store, token, (slot,))
+
+    def lost(self) -> bool:
+        """Say whether the population is someone else's now."""
+        return self._lease.lost
+
+    def point(self, pointer: Mapping[str, object]) -> None:
+        """Say at the population's first trial which checkpoint counts."""
+        key = self._lease.lead_key
+        if key is None or self._lease.lost:
+            return
+        try:
+            self._study._storage.set_trial_user_attr(key, names.CHECKPOINT, dict(pointer))
+        except UpdateFinishedTrialError:
+            self._lease.lost = True
+
     def fail(self, error: Exception) -> None:
         """Go on without checkpoints."""
         if self.store is not None:
@@ -241,7 +262,7 @@ class Saving:
         if error is not None:
             home.fail(error)
         store = home.store
-        if store is None or self.path is None:
+        if store is None or self.path is None or home.lost():
             return
         slot = self._written % len(SLOTS)
         try:
@@ -256,6 +277,9 @@ class Saving:
             return
         self._written += 1
         self._point({"token": self._token, "slot": slot})
+        if home.lost():  # others go on from the other slot, if from any
+            home.remove_slot(self._token, slot)
+            return
         if self._source is not None:
             home.remove(*self._source.tokens)
             self._source = None
@@ -276,15 +300,7 @@ class Saving:
             self._home.remove(*self._source.tokens)
 
     def _point(self, pointer: Mapping[str, object]) -> None:
-        lease = self._home._lease
-        if lease.lead_key is None or lease.lost:
-            return
-        try:
-            self._home._study._storage.set_trial_user_attr(
-                lease.lead_key, names.CHECKPOINT, dict(pointer)
-            )
-        except UpdateFinishedTrialError:
-            lease.lost = True
+        self._home.point(pointer)
 
 
 def key(token: str, slot: int, kind: str) -> str:
@@ -316,7 +332,7 @@ def _tokens(pointer: object) -> Iterator[str]:
         yield from (str(pointer[name]) for name in ("token", "next") if name in pointer)
 
 
-def _remove(store: ArtifactStore, token: str) -> None:
-    for slot in SLOTS:
+def _remove(store: ArtifactStore, token: str, slots: Sequence[int] = SLOTS) -> None:
+    for slot in slots:
         for kind in ("json", "safetensors"):
             artifacts.drop(store, key(token, slot, kind))

@@ -29,6 +29,7 @@ from nfopt.study import attributes as names
 SECONDS = 60.0  # that a counter stands still until its lease has run out
 BEATS = 4  # in that time
 LEAST_SECONDS = 1.0
+OVERDUE = 2.0  # seconds that whoever failed a trial has to queue it
 
 
 def check_lease(seconds: float) -> float:
@@ -184,6 +185,7 @@ class Observer:
     ) -> None:
         self.seconds, self._clock = seconds, clock
         self._seen: dict[int, tuple[object, float]] = {}  # counter, seconds that it stood still
+        self._owed: dict[int, float] = {}  # interrupted trials, when they were first seen
         self._looked = clock()
         self._lock = threading.Lock()
 
@@ -211,6 +213,13 @@ class Observer:
         """Say whether a running trial's lease has run out."""
         # of a stranger it can't be known whether its process lives
         return ours(trial) and self.still(trial) >= self.seconds
+
+    def overdue(self, owed: Iterable[FrozenTrial]) -> list[int]:
+        """Choose the interrupted trials that nobody has queued for some seconds."""
+        with self._lock:
+            now = self._clock()
+            self._owed = {trial.number: self._owed.get(trial.number, now) for trial in owed}
+            return [number for number, since in self._owed.items() if now - since >= OVERDUE]
 
     def still(self, trial: FrozenTrial) -> float:
         """Seconds that a trial's counter was seen standing still."""

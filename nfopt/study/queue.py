@@ -13,7 +13,7 @@ to RUNNING, from RUNNING to an end). All that has to be exact is built from thes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,9 +81,19 @@ def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
     return fixed | trial.params
 
 
-def pay(study: optuna.Study) -> int:
-    """Put the parameters of interrupted trials into the queue; return how many."""
+def pay(study: optuna.Study, numbers: Collection[int] | None = None) -> int:
+    """Put the parameters of interrupted trials into the queue.
+
+    Args:
+        study: The study.
+        numbers: Only of these trials; None: all.
+
+    Returns:
+        How many.
+    """
     debts = owed(trials_of(study))
+    if numbers is not None:
+        debts = [trial for trial in debts if trial.number in numbers]
     for trial in debts:
         kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
         study.enqueue_trial(parameters_of(trial), {names.RETRY_OF: trial.number, **kept})

@@ -79,6 +79,8 @@ def trouble(error: BaseException) -> Trouble | None:
 def _database_passes(error: exc.SQLAlchemyError) -> bool:
     if isinstance(error, exc.TimeoutError):
         return True  # all connections of the pool are in use
+    if isinstance(error, exc.PendingRollbackError):
+        return True  # the server went away between two statements of a transaction
     if not isinstance(error, exc.DBAPIError):
         return False
     if error.connection_invalidated:

@@ -26,6 +26,7 @@ from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study import queue
 from nfopt.study.arguments import check_device, check_minutes
+from nfopt.study.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.study.events import BatchTold, Notice, OnEvent, Started, ignore
 from nfopt.study.leases import lease_seconds
 from nfopt.study.loop import Budget, Search
@@ -74,6 +75,7 @@ def run_worker(
     threads: int | None = None,
     minutes: float | None = None,
     parent: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -88,6 +90,7 @@ def run_worker(
         threads: CPU threads; None: as torch has it.
         minutes: Wall clock of this worker at most; None: only the study's budget counts.
         parent: A process whose end ends this worker too.
+        checkpoint_seconds: Between two checkpoints of a population.
         on_event: Told of everything.
         should_stop: Asked about five times a second.
         clock: Seconds.
@@ -149,6 +152,7 @@ def run_worker(
             objectives=tuple(known.get(names.OBJECTIVES, ("nll",))),
             preprocessing=source.data.preprocessing,
             lease_seconds=lease_seconds(opened),
+            checkpoint_seconds=checkpoint_seconds,
             budget=budget,
             on_event=own.tell,
             began=began,

@@ -85,7 +85,7 @@ def test_of_two_who_take_one_gets_it(study: optuna.Study) -> None:
     for _ in range(5):
         study.enqueue_trial({"x": 1.0})
         (waiting,) = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        found = side_by_side(*[lambda: queue.pop(study, waiting) is not None] * 2)
+        found = side_by_side(*[lambda trial=waiting: queue.pop(study, trial) is not None] * 2)
         assert Counter(found) == BOTH
 
 
