@@ -1,0 +1,5 @@
+"""The evolution of nfopt as an OptunaHub sampler."""
+
+from nfopt.samplers import EvolutionSampler
+
+__all__ = ["EvolutionSampler"]
