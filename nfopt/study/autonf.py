@@ -1,0 +1,331 @@
+"""`AutoNFObjective`: one differentiable search a trial; Optuna searches the search's settings.
+
+    study = optuna.create_study()
+    study.optimize(nfopt.AutoNFObjective("magic", minutes=5), n_trials=3)
+
+A trial searches the layer types (`nfopt.autonf`), races the most likely architectures, each trained
+alone, and is worth the winner's validation NLL. What the search's shared weights say of a
+likelihood is in the history, and never a value.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import optuna
+
+from nfopt.autonf import (
+    Choice,
+    CostTable,
+    Fixed,
+    Method,
+    Option,
+    Price,
+    Raced,
+    RacePlan,
+    Record,
+    Settings,
+    Target,
+    choose,
+    options_of,
+    path_of,
+)
+from nfopt.autonf.estimator import check_searched
+from nfopt.autonf.objective import MOST_PATHS
+from nfopt.autonf.price import cost_of
+from nfopt.data import Prepared
+from nfopt.model.disk import versions
+from nfopt.recipes import WIDTH, training
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import attributes as names
+from nfopt.study import costs as counted
+from nfopt.study import seeds
+from nfopt.study.rows import search_rows
+from nfopt.study.source import Source, read
+from nfopt.study.studies import check_objectives
+
+HISTORY = "nfopt:autonf"  # of a trial: the search's history, at most 20 records
+CANDIDATES = "nfopt:candidates"  # of a trial: the race, the best first; spec, NLL, share, cost
+WARNINGS = "nfopt:warnings"  # of a trial: one line each
+KEPT = 8  # candidates in the attribute
+
+OPTIONS = "types,identity"
+PLACES = 6
+MOST_BLOCK = 4  # layers of a block, that a trial may choose
+RANGES = {"learning_rate": (5e-4, 1e-2), "logit_rate": (3e-3, 0.1), "price": (1e-3, 0.3)}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all trials of an objective share.
+
+    Attributes:
+        options: What each layer may be: names (see `nfopt.autonf.options_of`) or options.
+        places: Layers at most.
+        width: Of the conditioners, where options are named.
+        method: "gradient", or "halving": random architectures, whose race is the rival.
+        cost: What counts as a layer's cost, one of `nfopt.autonf.COSTS`; None: nothing.
+        price: Nats a row and unit of cost (the cheapest option costs 1); None: each trial's own.
+        target_cost: Of the whole flow, in those units, instead of a price.
+        race: How candidates race; None: as the method does.
+        table: Measured costs; None measures anew and keeps nothing.
+    """
+
+    options: str | Sequence[str] | Sequence[Option] = OPTIONS
+    places: int = PLACES
+    width: int = WIDTH
+    method: Method = "gradient"
+    cost: str | None = None
+    price: float | None = None
+    target_cost: float | None = None
+    race: RacePlan | None = None
+    table: CostTable | None = None
+
+    def __post_init__(self) -> None:
+        if self.cost is None and (self.price or self.target_cost):
+            raise ValueError("`cost` must be given with `price` or `target_cost`.")
+        if self.price is not None and self.target_cost is not None:
+            raise ValueError("`price` and `target_cost` must not both be given.")
+        self.check_price()
+
+    def check_price(self) -> None:
+        """Raise ValueError if price or target can't be used."""
+        Fixed(self.price or 0.0)
+        if self.target_cost is not None:
+            Target(self.target_cost)
+
+    def options_for(self, features: int) -> tuple[Option, ...]:
+        """Make the options for D features."""
+        given = [self.options] if isinstance(self.options, str) else list(self.options)
+        if any(isinstance(each, Option) for each in given):
+            return tuple(each for each in given if isinstance(each, Option))
+        words = ",".join(str(each) for each in given)
+        return options_of(words, features, width=self.width)
+
+
+class AutoNFObjective:
+    """The validation NLL of the architecture that a trial's differentiable search finds.
+
+    A trial suggests `block`, `passes`, `estimator`, `update`, `learning_rate`, `logit_rate` and,
+    where cost counts and neither price nor target is given, `price`. It is reported at the rungs
+    of its race, as percent of a full training, and may be pruned there by the study's pruner.
+
+    Args:
+        data: Whatever `nfopt.search` takes, or a `Prepared`.
+        setup: What is searched, and what it costs.
+        settings: What is not suggested, and where the suggestions begin; None: the defaults, with
+            half as many steps as a training has.
+        train: How candidates are trained, at full length; None: the recipe's training.
+        initial: An architecture that the logits begin with, say a study's best.
+        objectives: One or more of "nll", "parameters", "inverse_cost"; a study minimises each.
+        minutes: Wall clock of a trial at most; None: as long as its steps take.
+        device: Where to train.
+        seed: Of everything random, with the trial's number.
+        on_record: Told of each record of a search.
+        on_rung: Told of each rung of a race.
+        should_stop: Asked while a trial works; True raises KeyboardInterrupt.
+
+    Raises:
+        DataError: If the data can't be used.
+        ValueError: If an argument does not fit, in one line.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        setup: Setup | None = None,
+        *,
+        settings: Settings | None = None,
+        train: TrainSpec | None = None,
+        initial: FlowSpec | None = None,
+        objectives: Sequence[str] = ("nll",),
+        minutes: float | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+        on_record: Callable[[Record], None] | None = None,
+        on_rung: Callable[[float, Sequence[Raced]], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        prepared = _prepared(data, seed)
+        if minutes is not None and not minutes > 0:
+            raise ValueError(f"`minutes` must be positive, got {minutes!r}.")
+        rows = len(prepared.parts[0])
+        self.data, self.setup = prepared, setup or Setup()
+        self.objectives = check_objectives(objectives)
+        self.train = train or training(prepared.features, rows, device=device)
+        if settings is None:
+            steps = max(1, self.train.steps // 2)
+            settings = Settings(steps=steps, batch_size=self.train.batch_size)
+        self.settings = msgspec.structs.replace(
+            settings, places=self.setup.places, block=min(settings.block, self.setup.places)
+        )
+        self.options = check_searched(
+            self.setup.options_for(prepared.features), prepared.features, self.settings
+        )
+        self.initial = None
+        if initial is not None:
+            self.initial = path_of(self.options, initial, self.setup.places)
+        self.minutes, self.device, self.seed = minutes, device, seed
+        self._told, self._ranked, self._stop = on_record, on_rung, should_stop
+        self._rows = search_rows(prepared, seed, device, lambda event: None)
+        self._costs: tuple[float, ...] | None = None
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the parameters that a study should try first."""
+        settings = self.settings
+        paths = len(self.options) ** settings.block
+        names_ = ("passes", "update", "learning_rate", "logit_rate")
+        found: dict[str, Any] = {"block": min(settings.block, MOST_BLOCK)}
+        found |= {name: getattr(settings, name) for name in names_}
+        found["estimator"] = "exact" if paths <= MOST_PATHS // 4 else "sampled"
+        if self._own_price():
+            found["price"] = 0.02
+        return found
+
+    def __call__(self, trial: optuna.Trial) -> float | list[float]:
+        """Search, race, and write down what came of it.
+
+        Returns:
+            Validation NLL of the winner in nats a row, or one value an objective; nan, with which
+            Optuna fails the trial, if no candidate can be used.
+
+        Raises:
+            optuna.TrialPruned: If the study's pruner says so at a rung.
+            KeyboardInterrupt: If `should_stop` says so.
+        """
+        trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
+        trial.set_user_attr(names.VERSIONS, versions())
+        settings, price = self._suggest(trial)
+        pruned, several = False, len(self.objectives) > 1
+
+        def on_rung(rung: float, field: Sequence[Raced]) -> bool:
+            nonlocal pruned
+            if self._ranked is not None:
+                self._ranked(rung, field)
+            if several:
+                return False
+            if field[0].nll < float("inf"):
+                trial.report(field[0].nll, round(100 * rung))
+            pruned = rung < 1.0 and trial.should_prune()
+            return pruned
+
+        began = time.monotonic()
+        choice = choose(
+            self.options,
+            self._rows,
+            self.train,
+            settings,
+            method=self.setup.method,
+            plan=self.setup.race,
+            costs=self.costs(),
+            price=price,
+            initial=self.initial,
+            seed=seeds.derive(self.seed, seeds.WEIGHTS, trial.number),
+            seconds=None if self.minutes is None else 60.0 * self.minutes,
+            on_record=self._told,
+            on_rung=on_rung,
+            should_stop=self._stop,
+        )
+        if self._stop is not None and self._stop():
+            trial.set_user_attr(names.REASON, "interrupted")
+            raise KeyboardInterrupt("stopped")
+        names.write(trial, self._facts(choice, trial.number, time.monotonic() - began))
+        if pruned:
+            trial.set_user_attr(names.REASON, f"pruned at {choice.best.share:.0%} of a training")
+            raise optuna.TrialPruned
+        if not choice.best.nll < float("inf"):
+            trial.set_user_attr(names.REASON, "no candidate could be trained")
+            return [float("nan")] * len(self.objectives) if several else float("nan")
+        values = self._values(choice)
+        return values if several else values[0]
+
+    def costs(self) -> tuple[float, ...] | None:
+        """Return the options' costs: from the table, measured the first time."""
+        if self.setup.cost is None:
+            return None
+        if self._costs is None:
+            table = self.setup.table or CostTable()
+            self._costs = table.costs(
+                self.setup.cost,  # type: ignore[arg-type]  # the table checks it
+                self.options,
+                self.data.features,
+                context_features=self.data.context_features,
+                batch=self.train.batch_size,
+                device=self.device,
+            )
+        return self._costs
+
+    def _own_price(self) -> bool:
+        setup = self.setup
+        return setup.cost is not None and setup.price is None and setup.target_cost is None
+
+    def _suggest(self, trial: optuna.Trial) -> tuple[Settings, Callable[[], Price]]:
+        given = self.settings
+        block = trial.suggest_int("block", 1, min(MOST_BLOCK, self.setup.places))
+        changes: dict[str, Any] = {"block": block}
+        changes["passes"] = trial.suggest_int("passes", 1, max(2, given.passes))
+        changes["estimator"] = trial.suggest_categorical("estimator", ["sampled", "exact"])
+        changes["update"] = trial.suggest_categorical("update", ["adam", "natural"])
+        for name in ("learning_rate", "logit_rate"):
+            changes[name] = trial.suggest_float(name, *RANGES[name], log=True)
+        if given.objective == "mixture":  # needs all paths, and a gradient
+            changes |= {"estimator": "exact", "update": "adam"}
+        elif len(self.options) ** block > MOST_PATHS:  # more than memory holds
+            changes["estimator"] = "sampled"
+        settings = msgspec.structs.replace(given, **changes)
+        if self.setup.target_cost is not None:
+            target = self.setup.target_cost
+            return settings, lambda: Target(target)
+        nats = self.setup.price or 0.0
+        if self._own_price():
+            nats = trial.suggest_float("price", *RANGES["price"], log=True)
+        return settings, lambda: Fixed(nats)
+
+    def _facts(self, choice: Choice, number: int, seconds: float) -> Mapping[str, Any]:
+        best = choice.best
+        raced = [each for each in choice.raced if each.share > 0][:KEPT]
+        found = {
+            names.SPEC: best.spec.to_json(),
+            names.TRAIN: self.train.to_json(),
+            names.PARAMETERS: best.spec.parameter_count(),
+            names.COST_TRAIN: counted.train_cost(best.spec),
+            names.COST_INVERSE: counted.inverse_cost(best.spec),
+            names.SEED: seeds.derive(self.seed, seeds.WEIGHTS, number),
+            names.SECONDS: seconds,
+            names.FIDELITY: best.share,
+            names.NLL_2SE: names.finite(best.nll_2se),
+            CANDIDATES: [
+                {
+                    "spec": each.spec.to_json(),
+                    "nll": names.finite(each.nll),
+                    "share": each.share,
+                    "cost": cost_of(choice.paths[each.position], choice.costs),
+                }
+                for each in raced
+            ],
+        }
+        said = [*choice.warnings, *([] if choice.found is None else choice.found.warnings)]
+        if said:
+            found[WARNINGS] = list(dict.fromkeys(said))
+        if choice.found is not None:
+            found[HISTORY] = choice.found.history.brief()
+        return found
+
+    def _values(self, choice: Choice) -> list[float]:
+        spec = choice.best.spec
+        known = {
+            "nll": choice.best.nll,
+            "parameters": float(spec.parameter_count()),
+            "inverse_cost": counted.inverse_cost(spec),
+        }
+        return [known[name] for name in self.objectives]
+
+
+def _prepared(data: Any, seed: int) -> Prepared:
+    if isinstance(data, Source):
+        return data.data
+    return data if isinstance(data, Prepared) else read(data, seed=seed).data
