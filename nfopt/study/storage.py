@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -56,6 +57,9 @@ __all__ = [
 
 SQLITE_TIMEOUT = 60.0  # seconds that a process waits for another one's write
 CONNECT_TIMEOUT = 10  # seconds in which a server must answer
+# Two workers that open a new database at once both make its tables: one of them looks again.
+MADE_MEANWHILE = ("already exists", "duplicate key", "UNIQUE constraint failed", "Duplicate entry")
+ATTEMPTS, PAUSE = 10, 0.2  # seconds between them
 
 
 def open_storage(
@@ -152,12 +156,18 @@ def _open_database(place: Address) -> BaseStorage:
 def _rdb(
     place: Address, keywords: dict[str, Any], kind: type[RDBStorage] = RDBStorage
 ) -> RDBStorage:
-    try:
-        return kind(place.url, engine_kwargs=keywords)
-    except ImportError:
-        raise StudyError(f"`storage` {place.name} {_driver(make_url(place.url))}") from None
-    except RuntimeError as error:  # a schema of another version
-        raise StorageInternalError(str(error)) from error
+    for _ in range(ATTEMPTS):
+        try:
+            return kind(place.url, engine_kwargs=keywords)
+        except ImportError:
+            raise StudyError(f"`storage` {place.name} {_driver(make_url(place.url))}") from None
+        except RuntimeError as error:  # a schema of another version
+            raise StorageInternalError(str(error)) from error
+        except SQLAlchemyError as error:
+            if not any(text in str(error) for text in MADE_MEANWHILE):
+                raise
+            time.sleep(PAUSE)
+    return kind(place.url, engine_kwargs=keywords)
 
 
 def _open_journal(place: Address) -> BaseStorage:

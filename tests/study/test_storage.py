@@ -258,3 +258,17 @@ def test_a_full_disk_under_sqlite_is_one_line(tmp_path: Path) -> None:
     ):
         study.set_user_attr("long", "x" * 10**6)
     assert "\n" not in str(caught.value)
+
+
+def test_two_that_make_a_database_at_once_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, real = f"sqlite:///{tmp_path}/s.db", sqlalchemy.MetaData.create_all
+
+    def create_all(self: Any, engine: Any, **more: Any) -> None:
+        monkeypatch.setattr(sqlalchemy.MetaData, "create_all", real)
+        real(self, engine)  # by the other one, after we looked
+        real(self, engine, checkfirst=False)
+
+    monkeypatch.setattr(sqlalchemy.MetaData, "create_all", create_all)
+    assert open_storage(url).get_all_studies() == []
