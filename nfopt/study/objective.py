@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import optuna
 
 from nfopt.data import Prepared
@@ -14,6 +13,7 @@ from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study import plan, seeds
 from nfopt.study.batch import Candidate, describe, facts, fault, report, values_of
+from nfopt.study.leases import Lease, lease_seconds
 from nfopt.study.source import Source, read
 from nfopt.study.stacks import train_stack
 from nfopt.study.studies import check_objectives
@@ -81,11 +81,13 @@ class Objective:
         Raises:
             optuna.TrialPruned: If the study's pruner says so at a rung.
         """
-        trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
-        candidate = describe(trial, self.space, self.seed)
-        return self._train(candidate)
+        lease = Lease(trial.study, lease_seconds(trial.study))
+        lease.hold(trial)
+        with lease.beating():
+            candidate = describe(trial, self.space, self.seed)
+            return self._train(candidate, lease)
 
-    def _train(self, candidate: Candidate) -> float | list[float]:
+    def _train(self, candidate: Candidate, lease: Lease) -> float | list[float]:
         trial, several = candidate.trial, len(self.objectives) > 1
 
         def on_rung(rung: Rung) -> set[int]:
@@ -101,6 +103,7 @@ class Objective:
             steps=max(1, round(self.share * candidate.train.steps)),
             seconds=None,
             on_rung=on_rung,
+            should_stop=lambda: lease.lost,
         )[1]
         names.write(trial, facts(candidate, result))
         if result.status == "pruned":

@@ -62,7 +62,7 @@ class Outcome:
         wasted: Share of the training steps that no result has.
         rebuilt: Difference of the best trial's NLL and that of its flow from the artifacts.
         checkpoints: That are left in the store.
-        crashes: Workers that ended by an error of their own.
+        crashes: Workers that ended by an error of their own; said: the last line of one.
         seconds: Wall clock.
     """
 
@@ -80,6 +80,7 @@ class Outcome:
     rebuilt: float
     checkpoints: int
     crashes: int
+    said: str
     seconds: float
 
     def faults(self, trials: int) -> list[str]:
@@ -91,7 +92,7 @@ class Outcome:
             f"{self.wasted:.0%} of the steps wasted": self.wasted > 0.25,
             f"NLL of the rebuilt flow off by {self.rebuilt:.2g}": not self.rebuilt < 1e-3,
             f"{self.checkpoints} checkpoints left": self.checkpoints > 0,
-            f"{self.crashes} workers crashed": self.crashes > 0,
+            f"{self.crashes} workers crashed: {self.said}": self.crashes > 0,
             "nobody was killed": self.killed == 0,
             "nobody was stopped": not self.stopped,
             "no lease ran out": self.expired == 0,
@@ -273,6 +274,7 @@ def _outcome(
             useful += round(trial.user_attrs[names.FIDELITY] * full)
     steps = [struct.unpack("q", p.read_bytes())[0] for p in folder.glob("steps-*")]
     logs = [path.read_text() for path in folder.glob("log-*")]
+    crashed = [log for log in logs if "Traceback" in log]
     flow = kept_flow(study, study.best_trial.number)
     part = source.data.parts[1]
     nll = score_of(mixture(member_scores(flow, part)), part).nll
@@ -291,7 +293,8 @@ def _outcome(
         wasted=1.0 - useful / max(1, sum(steps)),
         rebuilt=abs(nll - study.best_trial.value),
         checkpoints=len(left),
-        crashes=sum("Traceback" in log for log in logs),
+        crashes=len(crashed),
+        said=crashed[0].strip().splitlines()[-1] if crashed else "",
         seconds=time.monotonic() - began,
     )
 

@@ -25,7 +25,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server.close()
 
 
-@pytest.mark.postgres
 def test_chaos_on_postgresql(postgres: Any, tmp_path: Path) -> None:
     found = chaos(
         postgres.url, tmp_path, trials=120, workers=6, restart=postgres.restart, restarts=2
