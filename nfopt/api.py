@@ -70,6 +70,7 @@ def search(
     device: str | None = None,
     threads: int | None = None,
     workers: int = 1,
+    engine: str = "local",
     artifacts: str | os.PathLike[str] | None = None,
     lease: float | None = None,
     seed: int | None = None,
@@ -90,12 +91,11 @@ def search(
         trials: COMPLETE + PRUNED trials of the study at the end, over all its calls; repeatable
             with the same seed. With both, whichever comes first.
         study: Its name; None: the file's stem, or "data-" and eight digits for data in memory.
-        storage: Any URL that Optuna takes; None: sqlite:///nfopt-runs/nfopt.db.
+        storage: A URL, see docs/storages.md; None: NFOPT_STORAGE, else a file in nfopt-runs.
         space: What is searched: a kind ("coupling", "layers", "adjacency", "full"), a TOML file of
             limits, limits as a mapping or as lines "depth=[1,4]", or a SearchSpace.
         sampler: "evolution", "tpe", "nsga2" or "random"; None: evolution.
-        encoding: "bits" or "packed"; None: packed for evolution, else bits while masks have up to
-            64.
+        encoding: "bits" or "packed"; None: packed for evolution, else bits up to 64 of them.
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
         members: Flows to keep at most, as a mixture where that is better on validation data; 1
@@ -112,17 +112,15 @@ def search(
         strict: Refuse an atom instead of warning.
         split: "random", "group", "blocked" or "given".
         device: "cpu", "cuda", ...; None: CUDA where there is one.
-        threads: CPU threads of the call, all workers together; None: as torch has it, and with
-            several workers all cores.
-        workers: Processes on this machine that search; with CUDA each needs a GPU of its own.
+        threads: CPU threads of all workers together; None: as torch has it, of several all cores.
+        workers: Processes that search; with CUDA each needs a GPU of its own.
+        engine: "local", or "ray": the others are tasks of a cluster, `threads` is of each.
         artifacts: Folder or s3://BUCKET for checkpoints and the best trials' weights; None: the
             study's, or `artifacts` beside the storage's file or in nfopt-runs.
-        lease: Seconds without a sign of life after which others take over what a worker trains, at
-            least 1; None: the study's, or 60.
+        lease: Seconds of silence after which others take a worker's trials; None: the study's, 60.
         seed: Of everything random; None: the study's, 0 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
-        pictures: Draw trials and study for optuna-dashboard; None: unless the storage is in
-            memory.
+        pictures: Draw all for optuna-dashboard; None: unless the storage is in memory.
         on_event: Called with each of `nfopt.study.events`.
         on_warning: Called with each warning about the data, instead of `warnings.warn`.
         should_stop: Asked about five times a second; True ends the call like Ctrl-C.
@@ -178,6 +176,7 @@ def search(
             seed=seed,
             device=device,
             workers=workers,
+            engine=engine,
             threads=threads,
             artifacts=artifacts,
             lease=lease,

@@ -37,6 +37,7 @@ OPTIONS = frozenset(
         "device",
         "drop_rows",
         "encoding",
+        "engine",
         "host",
         "initial",
         "lease",

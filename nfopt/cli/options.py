@@ -110,8 +110,9 @@ Storage = Annotated[
     typer.Option(
         envvar="NFOPT_STORAGE",
         metavar="URL",
-        help="Where studies are kept: any URL that Optuna takes. Without it: a SQLite file in "
-        "nfopt-runs.",
+        help="Where studies are kept: sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME, "
+        "mysql://..., journal:///FILE or grpc://HOST:PORT (see nfopt serve). Without it: a SQLite "
+        "file in nfopt-runs.",
         show_default=False,
         rich_help_panel=SEARCH,
     ),
@@ -178,6 +179,16 @@ Workers = Annotated[
         parser=whole("workers", 1),
         metavar="W",
         help="Processes that search on this machine; they share its cores, or have a GPU each.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        parser=one_of("engine", "local", "ray"),
+        metavar="local|ray",
+        help="Where the other workers run: here, or as tasks of Ray, on the cluster that "
+        "RAY_ADDRESS names; --threads is then of each.",
         rich_help_panel=SEARCH,
     ),
 ]

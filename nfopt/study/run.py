@@ -20,12 +20,12 @@ from nfopt.study.arguments import RUNS, Budget, check_members, check_name
 from nfopt.study.artifacts import place_of
 from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
+from nfopt.study.engines import ENGINES, share_out
 from nfopt.study.events import Notice, OnEvent, Started, ignore
 from nfopt.study.finish import Retraining, choose_finalists, first_round
 from nfopt.study.first import Recipe, check_initial, first_of, holds
 from nfopt.study.kept import keep
 from nfopt.study.leases import check_lease, lease_seconds
-from nfopt.study.local import LocalWorkers, share_out
 from nfopt.study.loop import Search
 from nfopt.study.queue import COUNTED
 from nfopt.study.results import SearchResult
@@ -64,6 +64,7 @@ def run_search(
     seed: int = 0,
     device: str = "cpu",
     workers: int = 1,
+    engine: str = "local",
     threads: int | None = None,
     artifacts: str | os.PathLike[str] | None = None,
     lease: float | None = None,
@@ -91,7 +92,8 @@ def run_search(
         members: Flows to keep at most, mixed where that is better on validation data.
         seed: Of everything random in a new study.
         device: Where to train.
-        workers: Processes on this machine that search, this one among them.
+        workers: Processes that search, this one among them.
+        engine: Where the others run, "local" or "ray"; see `nfopt.study.engines`.
         threads: CPU threads of all of them; None: all cores, as soon as there are several.
         artifacts: Folder or s3://BUCKET for checkpoints and weights; None: where the study has
             them, and for a new one beside the storage's file, or in nfopt-runs/artifacts.
@@ -112,7 +114,7 @@ def run_search(
     check_members(members)
     name = check_name(study or source.name, out)
     home = RUNS / name if out is None else Path(out)
-    devices, each = share_out(workers, device, threads)
+    devices, each = share_out(workers, device, threads, engine)
     if lease is not None:
         check_lease(lease)
     if objectives is not None:
@@ -199,7 +201,7 @@ def run_search(
             began=began,
             clock=clock,
         )
-        others = LocalWorkers(name, storage, devices[1:], each, tell, stop)
+        others = ENGINES[engine](name, storage, devices[1:], each, tell, stop)
         with others, threads_of(each if workers > 1 else None):
             search.run()
             others.finish()
