@@ -152,8 +152,8 @@ OPERATORS: dict[str, Operator] = {
         Operator("insert_in_order", adjacency.insertion, _orders, 1.0),
         Operator("swap_in_order", adjacency.neighbours, _orders, 0.5),
         # directed by what dependence the parent left
-        Operator("condition", leftover.condition, _left(_masks), 2.0, directed=True),
-        Operator("recut", leftover.recut, _left(_masks), 0.5, directed=True),
+        Operator("condition", leftover.condition, _left(_masks), 1.5, directed=True),
+        Operator("recut", leftover.recut, _left(_masks), 1.0, directed=True),
         Operator("insert_cut", leftover.insert_cut, _left(_mask_depth), 0.5, directed=True),
         Operator("link", leftover.link, _left(_edges), 2.0, directed=True),
         # crossover
