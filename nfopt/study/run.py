@@ -27,12 +27,13 @@ from nfopt.study.first import Recipe, check_initial, first_of, holds
 from nfopt.study.kept import keep
 from nfopt.study.leases import check_lease, lease_seconds
 from nfopt.study.loop import Search
+from nfopt.study.patient_storage import PatientStorage
 from nfopt.study.queue import COUNTED
 from nfopt.study.results import SearchResult
 from nfopt.study.rows import search_rows
 from nfopt.study.source import Source
 from nfopt.study.stop import listening
-from nfopt.study.storage import Storage, clear_errors, mask_url, open_storage
+from nfopt.study.storage import Storage, attend, clear_errors, mask_url, open_storage
 from nfopt.study.studies import (
     Opened,
     Wanted,
@@ -151,6 +152,9 @@ def run_search(
 
     opened_storage = open_storage(storage)
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
+        attend(opened_storage, lambda text: tell(Notice(text)), stop)
+        if isinstance(opened_storage, PatientStorage):
+            opened_storage.listen(on_wait=lambda text: tell(Notice(text)), should_stop=stop)
         opened = open_study(wanted, opened_storage)
         small = search_rows(data, opened.seed, device, tell)
         if not holds(opened.space, best[0]):

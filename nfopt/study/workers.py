@@ -30,11 +30,12 @@ from nfopt.study.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.study.events import BatchTold, Notice, OnEvent, Started, ignore
 from nfopt.study.leases import lease_seconds
 from nfopt.study.loop import Budget, Search
+from nfopt.study.patient_storage import PatientStorage
 from nfopt.study.plan import Length
 from nfopt.study.rows import search_rows
 from nfopt.study.source import read_again
 from nfopt.study.stop import Stop, listening
-from nfopt.study.storage import clear_errors, mask_url
+from nfopt.study.storage import attend, clear_errors, mask_url
 from nfopt.study.studies import length_of, load_study
 
 PATIENCE = 60.0  # seconds that a worker waits for a search which has just made the study
@@ -112,6 +113,8 @@ def run_worker(
 
     with threads_of(threads), clear_errors(storage, "failed"), listening(over) as stop:
         opened = load_study(study, storage)
+        attend(opened._storage, lambda text: on_event(Notice(text)), stop)
+        _listen(opened, on_event, stop)
         known = names.attributes_of(opened)
         said = check_versions(known)
         if said:
@@ -214,6 +217,11 @@ def check_versions(known: Mapping[str, Any]) -> str | None:
     if then[1:2] != now[1:2]:
         return f"the study was made with nfopt {made}, this is {mine}: results may differ"
     return None
+
+
+def _listen(study: optuna.Study, on_event: OnEvent, stop: Stop) -> None:
+    if isinstance(study._storage, PatientStorage):
+        study._storage.listen(on_wait=lambda text: on_event(Notice(text)), should_stop=stop)
 
 
 def _length(study: optuna.Study, stop: Stop) -> Length:

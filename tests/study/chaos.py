@@ -274,7 +274,8 @@ def _outcome(
             useful += round(trial.user_attrs[names.FIDELITY] * full)
     steps = [struct.unpack("q", p.read_bytes())[0] for p in folder.glob("steps-*")]
     logs = [path.read_text() for path in folder.glob("log-*")]
-    crashed = [log for log in logs if "Traceback" in log]
+    # a worker whose very first connection falls into the restart is to end at once
+    crashed = [log for log in logs if "Traceback" in log and "can't be opened" not in log]
     flow = kept_flow(study, study.best_trial.number)
     part = source.data.parts[1]
     nll = score_of(mixture(member_scores(flow, part)), part).nll
