@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,16 +12,19 @@ import numpy as np
 import optuna
 import torch
 from numpy.typing import NDArray
-from optuna.artifacts import FileSystemArtifactStore
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from PIL import Image
 
 from nfopt.data import Prepared, load, prepare, split
 from nfopt.flows import build
 from nfopt.report import Publisher
+from nfopt.space import SearchSpace
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.study import attributes as names
-from nfopt.study.events import BatchTold, GroupTrained, Member
+from nfopt.study.events import BatchTold, Event, GroupTrained, Member
+from nfopt.study.storage import open_storage
+from nfopt.study.studies import METRICS
 from nfopt.training import MemberResult
 
 COLUMNS = ("energy", "mass $m$", "x|y_z", "<b>")
@@ -45,7 +50,9 @@ def flow(number: int = 0) -> FlowSpec:
 def study(data: Prepared, storage: str | None = None) -> optuna.Study:
     """An empty study with the attributes of one of nfopt."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = optuna.create_study(study_name="toy", storage=storage)
+    found = optuna.create_study(
+        study_name="toy", storage=None if storage is None else open_storage(storage)
+    )
     described = {
         "name": "toy_table",
         "rows": [len(part) for part in data.parts],
@@ -57,6 +64,11 @@ def study(data: Prepared, storage: str | None = None) -> optuna.Study:
     found.set_user_attr(names.SAMPLER, "random")
     found.set_user_attr(names.STUDY_SEED, 0)
     found.set_user_attr(names.BUDGET, {"trials": 20, "minutes": None})
+    space = SearchSpace.for_data(data.train, kind="coupling", limits={"depth": 2})
+    found.set_user_attr(names.SPACE, json.loads(space.to_json()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        found.set_metric_names([METRICS["nll"]])
     return found
 
 
@@ -111,16 +123,22 @@ def tell(found: optuna.Study, trained: GroupTrained) -> BatchTold:
     return BatchTold(numbers, len(numbers), 0, 0, (len(numbers),), len(found.trials), 0, 1.0, 1.0)
 
 
-def published(folder: Path, batches: Sequence[Sequence[float]], storage: str) -> optuna.Study:
+def published(
+    folder: Path, batches: Sequence[Sequence[float]], storage: str | None = None
+) -> optuna.Study:
     """A study of several batches with all that the publisher makes of it."""
     data = table()
     found = study(data, storage)
-    publisher = Publisher(data, FileSystemArtifactStore(folder))
+    found.set_user_attr(names.ARTIFACTS, str(folder))
+    said: list[Event] = []
+    publisher = Publisher(data)
+    publisher.through(said.append)
     for nlls in batches:
         trained = group(found, nlls)
         publisher.on_event(trained)
         publisher.on_event(tell(found, trained))
     publisher.finish()
+    assert said == []
     return found
 
 
