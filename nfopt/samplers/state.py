@@ -31,6 +31,9 @@ DESIGN_EVERY = 6
 """Of so many trials one is a named design, where the caller knows something better to begin with:
 the others are small steps from the best."""
 
+MOST_REPLAYED = 300
+"""Finished trials up to which a study is told in the order in which it happened."""
+
 TRIES = 20
 """Proposals that another trial has already, before one of them is run again."""
 
@@ -84,7 +87,7 @@ class State:
         self._by_digest: dict[str, set[int]] = {}
         self._every: dict[bytes, Genome] | None = None
         self._listed = False
-        self._take_in(news)
+        self._replay(news)
 
     def _enqueued(self, trial: FrozenTrial) -> Genome | None:
         fixed = trial.system_attrs.get("fixed_params")
@@ -110,9 +113,35 @@ class State:
             elif finished or number not in self._running:
                 self._tell(trial)
 
-    def _tell(self, trial: FrozenTrial) -> None:
+    def _replay(self, news: Sequence[FrozenTrial]) -> None:
+        """Tell in the order in which it happened, as far as that is kept.
+
+        What the evolution learns on its way (how well operators do, when its model is fitted)
+        depends on what was known at each ask; so that a resumed study goes on exactly as if it had
+        not stopped, the asks are made again. In long studies it makes no difference.
+        """
+        ended = [t for t in news if t.state.is_finished() and t.datetime_complete is not None]
+        if len(ended) > MOST_REPLAYED:
+            self._take_in(news)
+            return
+        ended.sort(key=lambda t: (t.datetime_complete, t.number))
+        place, fresh = 0, False
+        for trial in news:
+            first = place
+            while place < len(ended) and _before(ended[place], trial):
+                place += 1
+            self._take_in(sorted(ended[first:place], key=lambda t: t.number))
+            fresh |= place > first
+            made = Origin.of(trial).operator
+            if fresh and made and not made.startswith(DESIGN):
+                self.engine.ask(np.random.default_rng(0))
+                fresh = False
+            self._tell(trial, running=True)
+        self._take_in(news)
+
+    def _tell(self, trial: FrozenTrial, *, running: bool = False) -> None:
         params, number = params_of(trial), trial.number
-        finished = trial.state.is_finished()
+        finished = trial.state.is_finished() and not running
         if not params or not (finished or self.codec.complete(params)):
             return
         genome = self.codec.encode(params)
@@ -124,7 +153,8 @@ class State:
         else:
             self._running[number] = genome
         self._claim(digest(genome), number)
-        self.engine.tell(record_of(trial, genome, self.directions))
+        record = record_of(trial, genome, self.directions)
+        self.engine.tell(record if finished else _running(record))
 
     def _claim(self, name: str | None, number: int) -> None:
         """Note which genome a trial has; what it claimed before, others may have."""
@@ -173,7 +203,8 @@ class State:
         if not self.codec.genes & held.keys():
             self._running[number] = proposal.genome
             self._claim(digest(proposal.genome), number)
-            self.engine.tell(_running(number, proposal.genome, proposal))
+            made = (proposal.operator, proposal.parents)
+            self.engine.tell(Record(number, proposal.genome, "running", None, {}, 0.0, *made))
         return self.codec.decode(proposal.genome)
 
     def _propose(
@@ -199,7 +230,7 @@ class State:
         """Tell the evolution of a genome that others have claimed without parameters as yet."""
         for number in self._by_digest.get(name, ()):
             if number not in self._running:
-                self.engine.tell(_running(number, genome))
+                self.engine.tell(Record(number, genome, "running"))
 
     def left(self) -> int | None:
         """How many genomes no trial has; None if there are many."""
@@ -210,9 +241,17 @@ class State:
         return sum(not self._by_digest.get(digest(genome)) for genome in self._every.values())
 
 
-def _running(number: int, genome: Genome, proposal: Proposal | None = None) -> Record:
-    made = ("", ()) if proposal is None else (proposal.operator, proposal.parents)
-    return Record(number, genome, "running", operator=made[0], parents=made[1])
+def _running(record: Record) -> Record:
+    """A record as it was while it ran."""
+    made = (record.operator, record.parents)
+    return Record(record.number, record.genome, "running", None, {}, 0.0, *made)
+
+
+def _before(ended: FrozenTrial, trial: FrozenTrial) -> bool:
+    """Whether a trial had ended when another one began."""
+    if trial.datetime_start is None or ended.datetime_complete is None:
+        return False
+    return ended.number < trial.number and ended.datetime_complete <= trial.datetime_start
 
 
 def _write(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
