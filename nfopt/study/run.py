@@ -33,7 +33,7 @@ from nfopt.study.results import SearchResult
 from nfopt.study.rows import search_rows
 from nfopt.study.source import Source
 from nfopt.study.stop import listening
-from nfopt.study.storage import Storage, attend, clear_errors, mask_url, open_storage
+from nfopt.study.storage import Storage, clear_errors, mask_url, open_storage
 from nfopt.study.studies import (
     Opened,
     Wanted,
@@ -152,7 +152,6 @@ def run_search(
 
     opened_storage = open_storage(storage)
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
-        attend(opened_storage, lambda text: tell(Notice(text)), stop)
         if isinstance(opened_storage, PatientStorage):
             opened_storage.listen(on_wait=lambda text: tell(Notice(text)), should_stop=stop)
         opened = open_study(wanted, opened_storage)

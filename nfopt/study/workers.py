@@ -35,7 +35,7 @@ from nfopt.study.plan import Length
 from nfopt.study.rows import search_rows
 from nfopt.study.source import read_again
 from nfopt.study.stop import Stop, listening
-from nfopt.study.storage import attend, clear_errors, mask_url
+from nfopt.study.storage import clear_errors, mask_url
 from nfopt.study.studies import length_of, load_study
 
 PATIENCE = 60.0  # seconds that a worker waits for a search which has just made the study
@@ -113,7 +113,6 @@ def run_worker(
 
     with threads_of(threads), clear_errors(storage, "failed"), listening(over) as stop:
         opened = load_study(study, storage)
-        attend(opened._storage, lambda text: on_event(Notice(text)), stop)
         _listen(opened, on_event, stop)
         known = names.attributes_of(opened)
         said = check_versions(known)
