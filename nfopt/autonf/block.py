@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -264,8 +264,3 @@ class BlockSearch:
 def _ticks(before: float, share: float, times: int) -> bool:
     """Whether a share of the whole passes one of so many evenly spread marks."""
     return int(before * times) < int(share * times)
-
-
-def live_paths(logits: Logits, places: Sequence[int]) -> int:
-    """Count the paths that a block still has."""
-    return math.prod(len(logits.choices(place)) for place in places)

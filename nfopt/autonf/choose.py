@@ -19,11 +19,12 @@ import torch
 from nfopt.autonf import price as prices
 from nfopt.autonf.candidates import random_paths
 from nfopt.autonf.estimator import check_searched
-from nfopt.autonf.options import Option, Path, spec_of
+from nfopt.autonf.options import Option, Path, layers_of, spec_of
 from nfopt.autonf.price import Fixed, Price, cheap_text, cost_of
 from nfopt.autonf.race import Raced, race
 from nfopt.autonf.search import Found, OnRecord, search
 from nfopt.autonf.settings import Settings
+from nfopt.errors import NfoptError
 from nfopt.layers import Plain, check_choice
 from nfopt.spec import TrainSpec
 from nfopt.training import TrainData
@@ -128,7 +129,7 @@ def choose(
 
     Raises:
         ValueError: If an argument can't be used, in one line.
-        NfoptError: If no likelihood is finite.
+        NfoptError: If no likelihood is finite, or no candidate has a layer.
     """
     check_choice("method", method, Method)
     began, plan = clock(), plan or RACES[method]
@@ -156,6 +157,9 @@ def choose(
         generator = torch.Generator().manual_seed(seed)
         paths = random_paths(options, settings.places, plan.keep[0], generator)
         nats = price().rate(0.0)
+    paths = [path for path in paths if layers_of(options, path)]
+    if not paths:
+        raise NfoptError("The search proposes no layer at all: try a lower `price`.")
     raced = race(
         [spec_of(options, path, features, context) for path in paths],
         train,

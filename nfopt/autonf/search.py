@@ -171,14 +171,15 @@ class _Run:
         self.on_record, self.should_stop, self.clock = on_record, should_stop, clock
 
     def begin(self, initial: Path | None) -> None:
-        """Let the logits begin with an architecture, also as what the blocks know of each other."""
+        """Let the logits begin with an architecture; Block's blocks know it of each other too."""
         if initial is None:
             return
         if len(initial) != self.settings.places:
             raise ValueError(
                 f"`initial` must have {self.settings.places} layers, got {len(initial)}."
             )
-        self.path = tuple(initial)
+        if self.settings.passes > 1:  # Grow puts blocks on what it has, and on nothing else
+            self.path = tuple(initial)
         with torch.no_grad():
             for place, k in enumerate(initial):
                 if k != NOTHING:

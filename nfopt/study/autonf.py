@@ -54,6 +54,7 @@ WARNINGS = "nfopt:warnings"  # of a trial: one line each
 KEPT = 8  # candidates in the attribute
 
 OPTIONS = "types,identity"
+PRICE = 0.02  # that a study tries first, nats a row and unit of cost
 PLACES = 6
 MOST_BLOCK = 4  # layers of a block, that a trial may choose
 RANGES = {"learning_rate": (5e-4, 1e-2), "logit_rate": (3e-3, 0.1), "price": (1e-3, 0.3)}
@@ -69,7 +70,8 @@ class Setup:
         width: Of the conditioners, where options are named.
         method: "gradient", or "halving": random architectures, whose race is the rival.
         cost: What counts as a layer's cost, one of `nfopt.autonf.COSTS`; None: nothing.
-        price: Nats a row and unit of cost (the cheapest option costs 1); None: each trial's own.
+        price: Nats a row and unit of cost (the cheapest option costs 1). Several: one of them a
+            trial; None: each trial's own.
         target_cost: Of the whole flow, in those units, instead of a price.
         race: How candidates race; None: as the method does.
         table: Measured costs; None measures anew and keeps nothing.
@@ -80,21 +82,19 @@ class Setup:
     width: int = WIDTH
     method: Method = "gradient"
     cost: str | None = None
-    price: float | None = None
+    price: float | tuple[float, ...] | None = None
     target_cost: float | None = None
     race: RacePlan | None = None
     table: CostTable | None = None
 
     def __post_init__(self) -> None:
-        if self.cost is None and (self.price or self.target_cost):
+        priced = self.price is not None or self.target_cost is not None
+        if self.cost is None and priced:
             raise ValueError("`cost` must be given with `price` or `target_cost`.")
         if self.price is not None and self.target_cost is not None:
             raise ValueError("`price` and `target_cost` must not both be given.")
-        self.check_price()
-
-    def check_price(self) -> None:
-        """Raise ValueError if price or target can't be used."""
-        Fixed(self.price or 0.0)
+        for nats in self.price if isinstance(self.price, tuple) else (self.price or 0.0,):
+            Fixed(nats)
         if self.target_cost is not None:
             Target(self.target_cost)
 
@@ -183,7 +183,8 @@ class AutoNFObjective:
         found |= {name: getattr(settings, name) for name in names_}
         found["estimator"] = "exact" if paths <= MOST_PATHS // 4 else "sampled"
         if self._own_price():
-            found["price"] = 0.02
+            prices = self.setup.price
+            found["price"] = prices[0] if isinstance(prices, tuple) else PRICE
         return found
 
     def __call__(self, trial: optuna.Trial) -> float | list[float]:
@@ -261,7 +262,8 @@ class AutoNFObjective:
 
     def _own_price(self) -> bool:
         setup = self.setup
-        return setup.cost is not None and setup.price is None and setup.target_cost is None
+        given = isinstance(setup.price, float | int) or setup.target_cost is not None
+        return setup.cost is not None and not given
 
     def _suggest(self, trial: optuna.Trial) -> tuple[Settings, Callable[[], Price]]:
         given = self.settings
@@ -280,9 +282,13 @@ class AutoNFObjective:
         if self.setup.target_cost is not None:
             target = self.setup.target_cost
             return settings, lambda: Target(target)
-        nats = self.setup.price or 0.0
-        if self._own_price():
+        prices = self.setup.price
+        if isinstance(prices, tuple):
+            nats = float(trial.suggest_categorical("price", prices))
+        elif self._own_price():
             nats = trial.suggest_float("price", *RANGES["price"], log=True)
+        else:
+            nats = prices or 0.0
         return settings, lambda: Fixed(nats)
 
     def _facts(self, choice: Choice, number: int, seconds: float) -> Mapping[str, Any]:
