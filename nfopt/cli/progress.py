@@ -57,6 +57,60 @@ def showing() -> Iterator[OnEvent]:
         yield Bar(bar).tell
 
 
+class State:
+    """What earlier events say of the training that goes on: rung, incumbent, time left."""
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None  # of the whole call
+        self._wanted: int | None = None  # trials
+        self._trials = self._before = 0
+        self._searching = 0.0  # seconds of the call when the last population was told
+        self._rung = self._best = ""
+
+    def tell(self, event: Event) -> None:
+        """Note what an event says."""
+        from nfopt.study import events
+
+        match event:
+            case events.Started():
+                self._seconds, self._wanted = event.budget_seconds, event.budget_trials
+                self._trials = self._before = event.trials
+            case events.RungReached():
+                self._rung = f"past {event.fraction:.0%}"
+                if event.pruned:
+                    self._rung += f" ({len(event.pruned)} pruned)"
+            case events.BatchTold():
+                self._trials, self._searching, self._rung = event.trials, event.seconds, ""
+                if event.best_nll is not None:
+                    self._best = f"best: trial {event.best_number} {-event.best_nll:.3f}"
+            case events.Finalists():
+                self._rung = self._best = ""
+
+    def share(self, event: Training) -> float:
+        """Say how much is over: of the call's time, of its trials, or of this training."""
+        if self._seconds is not None:
+            return event.seconds / self._seconds
+        if event.phase != "search" or not self._wanted:
+            return event.share
+        return (self._trials + event.share * event.members) / self._wanted
+
+    def left(self, event: Training) -> float | None:
+        """Estimate the seconds left, of the call or of its search; None if nothing tells."""
+        if self._seconds is not None:
+            return max(0.0, self._seconds - event.seconds)
+        own = self._trials - self._before
+        if event.phase != "search" or self._wanted is None or own <= 0:
+            return None
+        due = self._searching + (self._wanted - self._trials) * self._searching / own
+        return max(0.0, due - event.seconds)
+
+    def more(self, event: Training) -> str:
+        """Say it in words, to stand behind a line."""
+        left = self.left(event)
+        said = [self._rung, self._best, "" if left is None else f"{clock_text(left)} left"]
+        return "".join(f", {text}" for text in said if text)
+
+
 class Lines:
     """Events as plain lines.
 
@@ -69,6 +123,7 @@ class Lines:
         self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._write, self._clock = write, clock
+        self._state = State()
         self._training_at = clock()
         self._batch_at = -BATCH_PAUSE
 
@@ -77,6 +132,7 @@ class Lines:
         from nfopt.study import events
 
         now = self._clock()
+        self._state.tell(event)
         if isinstance(event, events.Training):
             if now - self._training_at < PAUSE:
                 return
@@ -86,7 +142,8 @@ class Lines:
                 return
             self._batch_at = self._training_at = now
         if text := line_of(event):
-            self._write(one_line(text))
+            more = self._state.more(event) if isinstance(event, events.Training) else ""
+            self._write(one_line(text + more))
 
 
 class Bar:
@@ -99,24 +156,21 @@ class Bar:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("reading the data", total=None, told="", what="")
-        self._budget: float | None = None
+        self._state = State()
 
     def tell(self, event: Event) -> None:
         """Move the bar, or write a line above it."""
         from nfopt.study import events
 
-        if isinstance(event, events.Started):
-            self._budget = event.budget_seconds
+        self._state.tell(event)
         if isinstance(event, events.Training):
-            # with a time for the whole call the bar is its share, else that of this training
-            share = event.share if self._budget is None else event.seconds / self._budget
             nll = "" if event.nll is None else f"log-likelihood {-event.nll:.3f}, "
             self._progress.update(
                 self._task,
                 description=f"{_phase(event)} {count(event.members, 'flow')}",
                 total=1.0,
-                completed=min(share, 1.0),
-                told=nll + clock_text(event.seconds),
+                completed=min(self._state.share(event), 1.0),
+                told=nll + clock_text(event.seconds) + self._state.more(event),
                 what=one_line(event.what),
             )
         elif text := line_of(event):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from nfopt.cli.progress import Bar, Lines, clock_text, line_of
+from nfopt.cli.progress import Bar, Lines, State, clock_text, line_of
 from nfopt.cli.results import plain, with_error
 from nfopt.study import events
 
@@ -76,3 +76,30 @@ def test_times_and_scores_are_short() -> None:
     assert with_error(-4.21934, 0.0312) == "-4.2193 ± 0.0312 (2 s.e.)"
     assert with_error(-4.2, float("nan")) == "-4.2000"
     assert plain({"a": (1.0, float("inf"))}) == {"a": [1.0, None]}
+
+
+def test_the_rung_the_incumbent_and_the_time_left_stand_behind_a_line() -> None:
+    state = State()
+    state.tell(events.Started("s", "sqlite:///x.db", "tpe", 4, 10, 30, None, True))
+    training = _training(20.0)
+    assert state.more(training) == ""
+    assert state.share(training) == (10 + 0.5 * 4) / 30
+    state.tell(events.RungReached(0.25, {0: 1.0}, (3, 4)))
+    assert state.more(training) == ", past 25% (2 pruned)"
+    state.tell(events.BatchTold((0, 1), 4, 0, 0, (4,), 14, 12, -1.5, 40.0))
+    # 4 trials in 40 s, 16 to go from there
+    assert state.more(_training(50.0)) == ", best: trial 12 1.500, 2:30 left"
+    state.tell(events.Finalists((3, None), ("a", "b"), 30.0))
+    retraining = events.Training("retrain", "x", 1, 1, 0.5, None, 60.0)
+    assert state.more(retraining) == ""
+    assert state.share(retraining) == 0.5
+
+
+def test_with_a_limit_of_time_the_rest_of_it_is_left() -> None:
+    lines: list[str] = []
+    now = [0.0]
+    shown = Lines(lines.append, clock=lambda: now[0])
+    shown.tell(STARTED)
+    now[0] = 45.0
+    shown.tell(_training(45.0))
+    assert lines[-1].endswith("validation log-likelihood -1.250, 45 s, 15 s left")
