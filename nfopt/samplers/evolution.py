@@ -175,7 +175,8 @@ class EvolutionSampler(BaseSampler):
             self._turn_to(study)
             held = {**self._held, **trial.system_attrs.get("fixed_params", {})}
             state = self.state(study, search_space)
-            params = state.ask(study, trial, self._stream(trial), held)
+            more = self._known is None and self._common.more
+            params = state.ask(study, trial, self._stream(trial), held, more=more)
         params |= {name: held[name] for name in held.keys() & params.keys()}
         return {name: params[name] for name in search_space if name in params}
 

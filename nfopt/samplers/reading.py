@@ -165,9 +165,14 @@ def violation(trial: FrozenTrial) -> float:
 
 
 class Intersection:
-    """The distributions that all trials which told something have in common."""
+    """The distributions that all trials which told something have in common.
+
+    Attributes:
+        more: Some trials have others, too: a conditional space, or one that changed.
+    """
 
     def __init__(self) -> None:
+        self.more = False
         self._reader = Reader()
         self._found: dict[str, Any] | None = None
 
@@ -177,8 +182,10 @@ class Intersection:
             if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 continue
             own = trial.distributions
+            self.more |= self._found is not None and own.keys() != self._found.keys()
             if self._found is None:
                 self._found = dict(sorted(own.items()))
             elif any(own.get(name) != kind for name, kind in self._found.items()):
+                self.more = True
                 self._found = {n: kind for n, kind in self._found.items() if own.get(n) == kind}
         return {n: kind for n, kind in (self._found or {}).items() if not kind.single()}

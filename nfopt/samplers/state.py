@@ -34,6 +34,9 @@ the others are small steps from the best."""
 MOST_REPLAYED = 300
 """Finished trials up to which a study is told in the order in which it happened."""
 
+BEST_SHARE = 0.5
+"""How often what is run again is the best, where it can be combined with what is drawn alone."""
+
 TRIES = 20
 """Proposals that another trial has already, before one of them is run again."""
 
@@ -173,7 +176,13 @@ class State:
     # --------------------------------------------------------------------------------------- asking
 
     def ask(
-        self, study: Study, trial: FrozenTrial, rng: np.random.Generator, held: Mapping[str, Any]
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        rng: np.random.Generator,
+        held: Mapping[str, Any],
+        *,
+        more: bool = False,
     ) -> dict[str, Any]:
         """Propose a trial's parameters, and write where they come from.
 
@@ -186,10 +195,14 @@ class State:
             trial: Running, without parameters of its own yet.
             rng: The trial's own.
             held: Parameters that have a value already.
+            more: Trials have parameters beside these, so that what looks equal need not be.
         """
         number, fixed = trial.number, self.codec.held(held)
         for _ in range(TRIES):
             proposal = self._propose(number, rng, fixed)
+            best = self.engine.incumbent() if more and proposal.replicate and not fixed else None
+            if best is not None and rng.random() < BEST_SHARE:
+                proposal = replace(proposal, genome=best.genome, parents=best.numbers[:1])
             name = digest(proposal.genome)
             if proposal.replicate or not self._taken(name, number):
                 _write(study, trial, proposal)

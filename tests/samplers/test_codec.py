@@ -72,13 +72,15 @@ def test_what_a_flow_does_not_use_tells_no_genomes_apart(name: str) -> None:
     space = space_of(name)
     codec = codec_of(space)
     flows: dict[bytes, set[str]] = {}
-    for seed in range(5):
+    for seed in range(6):
         params = drawn(space, seed)
         for key, value in drawn(space, seed + 100).items():
             other = {**params, key: value}
             one, two = (space.build(p)[0].to_json() for p in (params, other))
             genomes = [codec.encode(p) for p in (params, other)]
-            if built(space, params) == built(space, other):
+            # two rankings, or two budgets, may choose the same parents by chance
+            chance = key.endswith(("order", "measure", "parents"))
+            if built(space, params) == built(space, other) and not chance:
                 assert genomes[0] == genomes[1], key
             for genome, flow in zip(genomes, (one, two), strict=True):
                 assert genome is not None

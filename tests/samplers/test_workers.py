@@ -1,0 +1,134 @@
+"""Several workers on one study: nothing is asked twice but to measure it again, and few rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from nfopt.evolution.settings import Settings
+from nfopt.samplers import EvolutionSampler
+from nfopt.samplers.codec import Codec
+from nfopt.samplers.reading import Origin
+from nfopt.space import SearchSpace
+
+from .spaces import masks_only, ones
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def twice(study: optuna.Study, space: SearchSpace) -> list[bytes]:
+    """Genomes that two trials have, neither as a re-evaluation."""
+    codec = Codec(space.distributions(), space)
+    genomes = [codec.encode(t.params) for t in study.trials if not Origin.of(t).replicate]
+    counts = Counter(genome.key for genome in genomes if genome is not None)
+    return [key for key, count in counts.items() if count > 1]
+
+
+def work(space: SearchSpace, storage: str | optuna.storages.BaseStorage, trials: int) -> None:
+    study = optuna.load_study(
+        study_name="s", storage=storage, sampler=EvolutionSampler(space, seed=0)
+    )
+    study.optimize(lambda trial: ones(trial, space), n_trials=trials)
+
+
+def together(space: SearchSpace, workers: int, trials: int) -> optuna.Study:
+    """Threads, each with a sampler of its own and all with one seed."""
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="s", storage=storage)
+    threads = [threading.Thread(target=work, args=(space, storage, trials)) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(study.trials) == workers * trials
+    return study
+
+
+@pytest.mark.parametrize(("features", "depth"), [(4, 3), (16, 4)])
+def test_16_workers_ask_nothing_twice(features: int, depth: int) -> None:
+    space = masks_only(features, depth)
+    assert space.mask_bits == features * depth
+    assert twice(together(space, 16, 5), space) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("features", "depth"), [(4, 3), (6, 4), (64, 8)])
+def test_16_workers_ask_nothing_twice_for_long(features: int, depth: int) -> None:
+    space = masks_only(features, depth)
+    assert twice(together(space, 16, 20), space) == []
+
+
+def test_threads_that_share_a_sampler() -> None:
+    space = masks_only(4, 3)
+    study = optuna.create_study(sampler=EvolutionSampler(space, seed=0))
+    study.optimize(lambda trial: ones(trial, space), n_trials=48, n_jobs=8)
+    assert len(study.trials) == 48
+    assert twice(study, space) == []
+
+
+PROCESS = """
+import sys
+from tests.samplers.spaces import masks_only
+from tests.samplers.test_workers import work
+work(masks_only(int(sys.argv[2]), int(sys.argv[3])), sys.argv[1], int(sys.argv[4]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("features", "depth"), [(4, 3), (64, 8)])
+def test_processes_ask_nothing_twice(tmp_path: Path, features: int, depth: int) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    space = masks_only(features, depth)
+    study = optuna.create_study(study_name="s", storage=url)
+    arguments = [sys.executable, "-c", PROCESS, url, str(features), str(depth), "6"]
+    running = [subprocess.Popen(arguments, cwd=ROOT) for _ in range(16)]
+    assert [process.wait() for process in running] == [0] * 16
+    assert len(study.trials) == 96
+    assert twice(study, space) == []
+
+
+def test_a_small_space_is_tried_out_without_a_repetition() -> None:
+    space = masks_only(3, 2)
+    sampler = EvolutionSampler(space, seed=0, settings=Settings(reevaluate=0.0))
+    study = optuna.create_study(sampler=sampler)
+    left = []
+    for _ in range(9):
+        left.append(sampler.left(study))
+        study.optimize(lambda trial: ones(trial, space), n_trials=1)
+    assert left == [6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert twice(study, space) == []
+    assert [Origin.of(trial).replicate for trial in study.trials] == [False] * 6 + [True] * 3
+    assert EvolutionSampler(masks_only(8, 4)).left(study) is None, "many"
+
+
+def test_few_rows_for_a_genome_of_512_bits(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    free = {"width": [4, 64], "learning_rate": [1e-4, 1e-2], "dropout": [0, 0.3]}
+    space = masks_only(64, 8, activation=["relu", "silu"], **free)
+    assert space.mask_bits == 512
+    study = optuna.create_study(
+        storage=f"sqlite:///{path}", sampler=EvolutionSampler(space, seed=0)
+    )
+
+    def rows() -> int:
+        with sqlite3.connect(path) as base:
+            tables = [name for (name,) in base.execute("select name from sqlite_master")]
+            counted = [name for name in tables if name.startswith("trial")]
+            return sum(base.execute(f"select count(*) from {t}").fetchone()[0] for t in counted)
+
+    study.optimize(lambda trial: ones(trial, space), n_trials=4)
+    before = rows()
+    study.optimize(lambda trial: ones(trial, space), n_trials=10)
+    assert (rows() - before) / 10 <= 25
