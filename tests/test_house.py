@@ -44,6 +44,8 @@ ONLY_IN = {
     "torch": {"flows", *FLOORS[2], *FLOORS[3], *FLOORS[4], *FLOORS[5], *FLOORS[6]} - {"evolution"},
     "optuna": {"space", "samplers", *FLOORS[4], *FLOORS[5], *FLOORS[6]},
     "sqlalchemy": {*FLOORS[4], *FLOORS[5], *FLOORS[6]},
+    "matplotlib": {"report"},
+    "plotly": {"report"},
     "typer": {"cli"},
 }
 

@@ -9,10 +9,12 @@ import pytest
 
 HEAVY = {
     "alembic",
+    "matplotlib",
     "numpy",
     "optuna",
     "optuna_dashboard",
     "pandas",
+    "plotly",
     "pyarrow",
     "scipy",
     "sklearn",
