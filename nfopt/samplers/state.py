@@ -34,7 +34,7 @@ the others are small steps from the best."""
 MOST_REPLAYED = 300
 """Finished trials up to which a study is told in the order in which it happened."""
 
-BEST_SHARE = 0.5
+BEST_SHARE = 0.75
 """How often what is run again is the best, where it can be combined with what is drawn alone."""
 
 TRIES = 20
