@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from nfopt.errors import StudyError
+from nfopt.study.address import address
 from nfopt.study.arguments import RUNS
-from nfopt.study.storage import DEFAULT_STORAGE, Storage
+from nfopt.study.storage import Storage
 
 if TYPE_CHECKING:
     import optuna
@@ -110,12 +109,8 @@ def place_of(artifacts: str | os.PathLike[str] | None, storage: Storage | None) 
         return place if place.startswith(S3) else str(Path(place).resolve())
     if storage is not None and not isinstance(storage, str):
         return None
-    try:
-        url = make_url(storage or DEFAULT_STORAGE)
-        file = url.database if url.host is None and url.get_backend_name() != "postgresql" else None
-    except (ArgumentError, ValueError):
-        file = None
-    folder = RUNS if file is None else Path(file).parent
+    file = address(storage).path
+    folder = RUNS if file is None else file.parent
     return str((folder / FOLDER).resolve())
 
 

@@ -227,7 +227,7 @@ class Search:
     def _reap(self) -> None:
         dead = reap(self.study, self._observer)
         if dead:
-            self.on_event(Notice(f"{len(dead)} trials of a killed process come back"))
+            self.on_event(Notice(f"{len(dead)} trials of a worker that is gone come back"))
 
     def _wait(self) -> bool:
         """Wait a moment for what others train; False if there is nothing to wait for."""

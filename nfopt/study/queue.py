@@ -13,6 +13,7 @@ to RUNNING, from RUNNING to an end). All that has to be exact is built from thes
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,29 +104,28 @@ def pay(study: optuna.Study, numbers: Collection[int] | None = None) -> int:
 # ----------------------------------------------------------------------------------------- budget
 
 
-def in_play(trials: Sequence[FrozenTrial], below: int | None = None) -> int:
-    """Count the trials that are results, or may become some.
-
-    Args:
-        trials: All of the study.
-        below: Only trials with a lower number.
-    """
+def in_play(trials: Sequence[FrozenTrial]) -> list[int]:
+    """List the numbers of the trials that are results, or may become some; they rise."""
     alive = (*COUNTED, TrialState.WAITING)
     debts = {trial.number for trial in owed(trials)}
-    return sum(
-        (below is None or trial.number < below)
-        and (
-            trial.state in alive
-            or trial.number in debts
-            or (trial.state is TrialState.RUNNING and ours(trial))
-        )
+    return [
+        trial.number
         for trial in trials
-    )
+        if trial.state in alive
+        or trial.number in debts
+        or (trial.state is TrialState.RUNNING and ours(trial))
+    ]
 
 
-def allowed(trials: Sequence[FrozenTrial], number: int, budget: int | None) -> bool:
-    """Say whether a trial may train under a budget of COMPLETE + PRUNED trials."""
-    return budget is None or in_play(trials, number) < budget
+def allowed(places: Sequence[int], number: int, budget: int | None) -> bool:
+    """Say whether a trial may train under a budget of COMPLETE + PRUNED trials.
+
+    Args:
+        places: From `in_play`.
+        number: Of the trial.
+        budget: None: there is none.
+    """
+    return budget is None or bisect_left(places, number) < budget
 
 
 # ----------------------------------------------------------------------------------------- taking
@@ -160,7 +160,8 @@ def next_waiting(
     if not waiting:
         return None
     waiting = _strike_out(study, trials, waiting)
-    waiting = [trial for trial in waiting if allowed(trials, trial.number, budget)]
+    places = [] if budget is None else in_play(trials)
+    waiting = [trial for trial in waiting if allowed(places, trial.number, budget)]
     busy: set[int | None] = set()
     for trial in trials:
         if trial.state is TrialState.RUNNING:  # taken by another, or not yet all interrupted
@@ -219,9 +220,9 @@ def reserve(study: optuna.Study, count: int, budget: int | None, lease: Lease) -
         return made
     trials = trials_of(study)
     own = {trial._trial_id: trial for trial in trials if trial.state is TrialState.RUNNING}
-    kept = []
+    kept, places = [], in_play(trials)
     for key in made:
-        if allowed(trials, own[key].number, budget):
+        if allowed(places, own[key].number, budget):
             kept.append(key)
         else:
             interrupt(study, own[key], "the budget was met by others", again=False)

@@ -167,7 +167,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.load_study(study_name="s", storage=open_storage(sys.argv[1]))
 while True:
     trials = queue.trials_of(study)
-    if queue.in_play(trials) >= 30:
+    if len(queue.in_play(trials)) >= 30:
         break
     waiting = queue.next_waiting(study, 1, 30)
     trial = queue.pop(study, waiting.trials[0]) if waiting else None
