@@ -15,12 +15,12 @@ from optuna.trial import FrozenTrial
 from nfopt.layers import Autoregressive, Coupling, words
 from nfopt.report.canvas import short
 from nfopt.report.history import Row, best_of
+from nfopt.samplers.reading import ORIGIN
 from nfopt.spec import FlowSpec
 from nfopt.study import attributes as names
 
 LONGEST = 1_900  # characters of a trial's note: one piece of what a dashboard keeps
 FEW = 16  # columns whose names are written out, layer by layer
-SAMPLER_SAYS = ("operator", "parents")  # of what a sampler wrote beside a trial
 
 
 def escape(text: str) -> str:
@@ -77,11 +77,11 @@ def _others(attributes: Mapping[str, Any]) -> list[str]:
         found.append("- one of the first trials: a recipe, or a flow that was given")
     if names.RETRY_OF in attributes:
         found.append(f"- goes on with interrupted trial {attributes[names.RETRY_OF]}")
-    for key, value in attributes.items():
-        word = key.removeprefix(names.PREFIX)
-        if key.startswith(names.PREFIX) and word in SAMPLER_SAYS and value not in ("", [], None):
-            said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            found.append(f"- {word}: {escape(said)}")
+    origin = attributes.get(ORIGIN)
+    if isinstance(origin, dict) and origin.get("operator"):
+        parents = ", ".join(str(number) for number in origin.get("parents") or ())
+        of = f", of trial{'s' if ',' in parents else ''} {parents}" if parents else ""
+        found.append(f"- made by: {escape(str(origin['operator']))}{of}")
     return found
 
 

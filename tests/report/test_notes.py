@@ -8,6 +8,7 @@ from optuna.trial import TrialState, create_trial
 
 from nfopt.report.history import rows_of
 from nfopt.report.notes import LONGEST, escape, study_note, trial_note
+from nfopt.samplers.reading import ORIGIN
 from nfopt.spec import Coupling, FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 
@@ -26,6 +27,16 @@ def test_a_trials_note_says_what_it_is() -> None:
         f"parameters: {flow().parameter_count():,}", "x\\|y\\_z, \\<b\\> given energy",
     ):  # fmt: skip
         assert said in note, note
+
+
+def test_what_the_sampler_says_is_in_the_note() -> None:
+    found = study(table())
+    trained = group(found, [1.25])
+    trained.members[0].trial.set_user_attr(ORIGIN, {"operator": "flip_letter", "parents": [3, 5]})
+    tell(found, trained)
+    note = trial_note(found.trials[0], COLUMNS)
+    assert note is not None
+    assert "- made by: flip\\_letter, of trials 3, 5" in note
 
 
 def test_a_trial_of_others_has_no_note() -> None:
