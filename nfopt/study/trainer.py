@@ -200,7 +200,7 @@ class Trainer:
         told = [
             Member(c.trial, c.spec, c.train, c.seed, dict(c.rungs), result) for c, result in pairs
         ]
-        if told:
+        if told and not stopped:
             self.on_event(GroupTrained(tuple(told), stack, self.clock() - self.began))
         for candidate, result in pairs:
             if stopped and result.status in ("interrupted", "complete"):
