@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 from nfopt.errors import StudyError
 from nfopt.study import SearchResult, load_study, open_storage
@@ -42,6 +43,15 @@ def test_a_study_is_made_resumed_and_loaded(
     assert SECRET not in (tmp_path / "out" / "flow.json").read_text()
 
 
+def test_two_workers_meet_a_budget_exactly(
+    search: Callable[..., SearchResult], secret_url: str
+) -> None:
+    result = search(trials=13, storage=secret_url, study="shared", workers=2)
+    assert result.trials == 13
+    states = {trial.state for trial in result.study.trials}
+    assert not states & {TrialState.RUNNING, TrialState.WAITING}
+
+
 def test_a_server_that_goes_away_is_one_line_without_the_password(
     search: Callable[..., SearchResult], server: Any, secret_url: str
 ) -> None:
@@ -49,8 +59,9 @@ def test_a_server_that_goes_away_is_one_line_without_the_password(
         if isinstance(event, BatchTold):
             server.cleanup()
 
-    with pytest.raises(StudyError, match="failed") as caught:
-        search(trials=40, storage=secret_url, study="lost", on_event=leave)
+    impatient = open_storage(secret_url, patience=2.0)
+    with pytest.raises(StudyError, match="is away") as caught:
+        search(trials=40, storage=impatient, study="lost", on_event=leave)
     with pytest.raises(StudyError, match="can't be opened") as again:
         open_storage(secret_url)
     for said in (str(caught.value), str(again.value)):
