@@ -17,7 +17,7 @@ from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study import costs, plan
 from nfopt.study.arguments import RUNS, Budget, check_members, check_name
-from nfopt.study.artifacts import place_of
+from nfopt.study.artifacts import artifact_store, place_of
 from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
 from nfopt.study.engines import ENGINES, share_out
@@ -118,6 +118,8 @@ def run_search(
     devices, each = share_out(workers, device, threads, engine)
     if lease is not None:
         check_lease(lease)
+    if artifacts is not None:
+        artifact_store(artifacts)  # refuses what is no place, before anything is made
     if objectives is not None:
         objectives = check_objectives(objectives)
     data = source.data

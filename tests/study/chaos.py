@@ -159,7 +159,7 @@ def chaos(
     restart: Callable[[], Any] | None = None,
     restarts: int = 0,
     seed: int = 0,
-    limit: float = 240.0,
+    limit: float = 420.0,
 ) -> Outcome:
     """Run a study in which a random worker is killed every few seconds.
 
