@@ -48,14 +48,17 @@ def url_of(server: Any, user: str = "postgres", database: str = "postgres") -> s
     )
 
 
+@pytest.fixture(scope="module")
+def opened(server: Any) -> BaseStorage:
+    return open_storage(url_of(server))
+
+
 class TestKit(StorageTestCase):
     @pytest.fixture
-    def storage(self, server: Any) -> Iterator[BaseStorage]:
-        storage = open_storage(url_of(server))
-        for study in storage.get_all_studies():
-            storage.delete_study(study._study_id)
-        yield storage
-        storage.inner._backend.engine.dispose()  # type: ignore[attr-defined]
+    def storage(self, opened: BaseStorage) -> BaseStorage:
+        for study in opened.get_all_studies():
+            opened.delete_study(study._study_id)
+        return opened
 
 
 def test_restarts_lose_nothing_and_double_nothing(server: Any) -> None:
