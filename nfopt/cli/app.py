@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import nfopt
-from nfopt.cli import dashboard, ending, failures, models, serve, status, train, worker
+from nfopt.cli import dashboard, ending, failures, models, report, serve, status, train, worker
 
 app = typer.Typer(
     name="nfopt",
@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (models.sample, "nfopt sample nfopt-runs/data --rows 1000 --out new.parquet"),
     (status.status, "nfopt status data"),
     (dashboard.dashboard, "nfopt dashboard data"),
+    (report.report, "nfopt report data --out data.html"),
     (serve.serve, "nfopt serve --storage postgresql://HOST/NAME --port 13000"),
     (models.export, "nfopt export nfopt-runs/data --to zuko"),
 )

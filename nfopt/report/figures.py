@@ -7,6 +7,7 @@ bounded number of points.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ def coverage(spec: FlowSpec, columns: Sequence[str], *, title: str) -> Figure:
     import plotly.graph_objects as go
 
     counts: NDArray[Any] = coverage_of(spec)
-    labels = [f"{place}: {short(name, 18)}" for place, name in enumerate(columns, 1)]
+    # plotly takes some HTML in its texts
+    labels = [escape(f"{place}: {short(name, 18)}") for place, name in enumerate(columns, 1)]
     if len(counts) > FINEST:
         edges = np.linspace(0, len(counts), FINEST + 1).round().astype(int)[:-1]
         summed = np.add.reduceat(np.add.reduceat(counts, edges, axis=0), edges, axis=1)

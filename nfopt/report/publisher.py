@@ -235,7 +235,7 @@ class Publisher:
         spec = None
         if best is not None and (text := trials[best.number].user_attrs.get(names.SPEC)):
             spec = FlowSpec.from_json(text)
-        for name, figure in _figures(rows, best, spec, columns).items():
+        for name, figure in figures_of(rows, best, spec, columns).items():
             text = figure.to_json()
             if self._saved.get(name) != text:
                 attachments.save_figure(study, name, text)
@@ -265,7 +265,7 @@ def publishing(tell: OnEvent, storage: object, pictures: bool | None) -> Iterato
     publisher.finish()
 
 
-def _figures(
+def figures_of(
     rows: Sequence[Row], best: Row | None, spec: FlowSpec | None, columns: Sequence[str]
 ) -> dict[str, Figure]:
     """The figures of a study by the name that each is kept under."""

@@ -96,3 +96,4 @@ def test_a_coverage_matrix_of_any_size_is_small(features: int) -> None:
     assert side == min(features, figures.FINEST)
     assert np.mean(figure.data[0].z) == pytest.approx(figures.coverage_of(spec).mean(), rel=0.02)
     assert len(figure.to_json()) < 12 * 2045
+    assert "<b>" not in "".join(figure.data[0].x)

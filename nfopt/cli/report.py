@@ -1,0 +1,38 @@
+"""``nfopt report``: a study as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli.failures import say
+
+
+def report(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            show_default=False,
+            help="Where it is written. Without it: report.html in nfopt-runs/STUDY.",
+        ),
+    ] = None,
+    storage: o.Storage = None,
+) -> None:
+    """Write a study as one HTML file that needs nothing else: best trials, masks and figures."""
+    from nfopt.report.page import html_page
+    from nfopt.study import load_study
+    from nfopt.study.arguments import RUNS, check_name
+    from nfopt.study.storage import clear_errors
+
+    with clear_errors(storage, "failed"):
+        page = html_page(load_study(study, storage))
+    path = RUNS / check_name(study, None) / "report.html" if out is None else out
+    if out is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    say(f"written: {path}")
