@@ -71,6 +71,7 @@ class Evolution:
         self._touched: set[int] = set()
         self._uncredited: list[tuple[int, Record]] = []
         self._renewed = -1
+        self._seen: tuple[tuple[int, int], View] | None = None
         self._every: dict[bytes, Genome] | None = None
         self._listed = False
         self._nothing_new = False
@@ -134,13 +135,21 @@ class Evolution:
         if not self._touched or (completed == self._renewed and self._members):
             return
         self._renewed = completed
-        view = history.view()
+        if settings.screening:
+            self._judge.learn(history.view(), history.genomes, history.finished)
+        view = self._view()
         self._credit(view)
         size = settings.members(history.finished)
         self._members = self._population.members(view, size, self._touched).tolist()
         self._touched.clear()
-        if settings.screening:
-            self._judge.learn(view, history.genomes, history.finished)
+
+    def _view(self) -> View:
+        """What is known, by the runs and by the screening model; kept until something is told."""
+        state = (self._history.version, self._judge.learnt)
+        if self._seen is None or self._seen[0] != state:
+            view = self._judge.refined(self._history.view(), self._history.genomes)
+            self._seen = (state, view)
+        return self._seen[1]
 
     def _credit(self, view: View) -> None:
         """Credit operators for the children that were told, by posterior means."""
@@ -241,10 +250,7 @@ class Evolution:
         """The item to run again now, if one is due."""
         history, settings = self._history, self.settings
         share = selection.replicate_share(settings.reevaluate, self.reliability)
-        runs = history.finished + len(history.running)
-        if share <= 0 or history.finished < min(settings.start, 10):
-            return None
-        if runs - history.distinct + 1 > share * runs:
+        if share <= history.again or history.finished < min(settings.start, 10):
             return None
         view = history.view()
         few = [
@@ -306,7 +312,7 @@ class Evolution:
 
     def front(self) -> list[Incumbent]:
         """The genomes that no other is better than in all objectives; with one objective, one."""
-        view, history = self._history.view(), self._history
+        view, history = self._view(), self._history
         for kin in range(len(view.kins)):
             of_kin = (view.runs > 0) & (view.kin == kin) & (view.violation < FAILED)
             items = np.flatnonzero(of_kin)

@@ -7,7 +7,7 @@ vector operations, whatever order they were told in.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ from nfopt.evolution.rungs import Rungs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+LATEST = 40
+"""Runs of which the share that were run again is told."""
 
 FAILED = np.inf
 """The violation of a genome of which every run failed: worse than any other."""
@@ -97,6 +100,7 @@ class History:
         self._running: dict[int, int] = {}
         self._keys: Counter[bytes] = Counter()
         self._active: Counter[int] = Counter()
+        self._again: deque[bool] = deque(maxlen=LATEST)
         self._kins: list[str] = [""]
         self._rungs: dict[int, Rungs] = {}
         self._kin, self._failures, self._pruned = _Column((), int), _Column(), _Column()
@@ -114,6 +118,8 @@ class History:
         item = self._enter(record.genome, record.kin, number)
         if number in self._running:
             self.forget(number)
+        else:
+            self._again.append(self.seen(record.genome.key))
         self._item_of[number] = item
         self._keys[record.genome.key] += 1
         self.version += 1
@@ -182,6 +188,11 @@ class History:
     def running(self) -> list[int]:
         """Items of the running records."""
         return list(self._running.values())
+
+    @property
+    def again(self) -> float:
+        """The share of the latest runs whose genome had been run or was running before."""
+        return sum(self._again) / len(self._again) if self._again else 0.0
 
     def active(self, item: int) -> int:
         """How many runs of an item go on."""

@@ -44,12 +44,14 @@ class Fit:
         r2: Leave-one-out R2 of each of m values, against the mean of the others, shape (m,).
         penalty: The penalty taken for each, shape (m,).
         centre: The mean that was taken off each, shape (m,).
+        errors: Of each value what the model of all others misses it by, shape (n, m).
     """
 
     alpha: Floats
     r2: Floats
     penalty: Floats
     centre: Floats
+    errors: Floats
 
 
 def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
@@ -70,12 +72,13 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
     share = weights / weights.sum()
     total = weights @ (y / (1 - share)[:, None]) ** 2
     total = np.where(total > 0, total, np.inf)
-    alphas, r2s = [], []
+    alphas, errors, r2s = [], [], []
     for penalty in PENALTIES:
         inverse = 1 / (size + penalty)
         alpha = root * (vectors @ (inverse[:, None] * rotated))
         left_out = alpha / (weights * (vectors**2 @ inverse))[:, None]
         alphas.append(alpha)
+        errors.append(left_out)
         r2s.append(np.where(np.isinf(total), 0.0, 1 - weights @ left_out**2 / total))
     best = np.argmax(r2s, axis=0)
     columns = np.arange(values.shape[1])
@@ -84,6 +87,7 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
         np.array(r2s)[best, columns],
         np.array(PENALTIES)[best],
         centre,
+        np.array(errors)[best, :, columns].T,
     )
 
 
@@ -106,6 +110,11 @@ class Screen:
     def r2(self) -> float | None:
         """Leave-one-out R2 of the last fit, mean over the objectives; None before."""
         return None if self._model is None else self._model.r2
+
+    @property
+    def errors(self) -> Floats:
+        """Leave-one-out errors of the last fit, shape (n, m)."""
+        return np.empty((0, 0)) if self._model is None else self._model.fit.errors
 
     @property
     def model(self) -> str | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from nfopt.evolution.variables import Category, Integer, Real
 from .layouts import LAYOUTS, features, strengths
 
 BITS = Layout((Category(2),) * 12)
+FEWER = Settings(children=15)  # the tests take less time
 
 
 def bits(genome: Genome) -> np.ndarray:
@@ -50,7 +52,7 @@ def ones(genome: Genome) -> float:
 def test_the_same_rng_gives_the_same_proposals() -> None:
     layout = LAYOUTS["pairs"]
     runs = [
-        drive(Evolution(layout), lambda g: float(np.hypot(*g.values[:2])), 60) for _ in range(2)
+        drive(Evolution(layout), lambda g: float(np.hypot(*g.values[:2])), 40) for _ in range(2)
     ]
     assert [p.genome for p in runs[0]] == [p.genome for p in runs[1]]
     assert [p.operator for p in runs[0]] == [p.operator for p in runs[1]]
@@ -130,8 +132,8 @@ def test_held_values_are_kept_and_exhaust_only_their_part() -> None:
 
 
 def test_a_deterministic_objective_is_hardly_ever_run_again() -> None:
-    evolution = Evolution(Layout((), MaskBlock(4, 8)))
-    proposals = drive(evolution, ones, 120)
+    evolution = Evolution(Layout((), MaskBlock(4, 8)), settings=FEWER)
+    proposals = drive(evolution, ones, 80)
     assert 2 <= sum(p.replicate for p in proposals) <= 3
     assert evolution.noise == (0.0,)
     assert evolution.reliability == 1.0
@@ -139,7 +141,7 @@ def test_a_deterministic_objective_is_hardly_ever_run_again() -> None:
 
 def test_a_noisy_one_is_run_again_and_the_noise_is_found() -> None:
     rng = np.random.default_rng(5)
-    evolution = Evolution(Layout((), MaskBlock(4, 8)))
+    evolution = Evolution(Layout((), MaskBlock(4, 8)), settings=FEWER)
     proposals = drive(evolution, lambda g: ones(g) + 2 * rng.normal(), 200)
     assert 0.05 <= np.mean([p.replicate for p in proposals]) <= 0.15
     assert evolution.noise[0] == pytest.approx(2.0, rel=0.4)
@@ -180,7 +182,7 @@ def test_warm_runs_are_ranked_among_themselves_only() -> None:
 
 def test_several_objectives() -> None:
     layout = Layout((Real(0.0, 1.0), Real(0.0, 1.0)))
-    evolution, rng = Evolution(layout, objectives=2), np.random.default_rng(0)
+    evolution, rng = Evolution(layout, objectives=2, settings=FEWER), np.random.default_rng(0)
     for number in range(150):
         proposal = evolution.ask(rng)
         x, y = proposal.genome.values
@@ -199,7 +201,7 @@ def test_several_objectives() -> None:
 
 def test_constraints_keep_the_incumbent_feasible() -> None:
     layout, rng = Layout((Real(0.0, 1.0), Real(0.0, 1.0))), np.random.default_rng(0)
-    evolution = Evolution(layout)
+    evolution = Evolution(layout, settings=FEWER)
     for number in range(120):
         proposal = evolution.ask(rng)
         x, y = proposal.genome.values
@@ -212,7 +214,7 @@ def test_constraints_keep_the_incumbent_feasible() -> None:
 
 def test_directed_children_are_asked_for_and_counted() -> None:
     layout, rng = LAYOUTS["masks alone"], np.random.default_rng(0)
-    evolution = Evolution(layout, settings=Settings(directed=0.5))
+    evolution = Evolution(layout, settings=replace(FEWER, directed=0.5))
     for number in range(80):
         proposal = evolution.ask(rng)
         evolution.tell(

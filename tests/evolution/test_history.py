@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfopt.evolution.genome import Genome, Layout
-from nfopt.evolution.history import FAILED, History
+from nfopt.evolution.history import FAILED, LATEST, History
 from nfopt.evolution.records import Record
 from nfopt.evolution.variables import Integer
 
@@ -73,6 +73,16 @@ def test_failed_counts_as_worst() -> None:
     view = history.view()
     assert view.violation.tolist() == [0, 0, 0, FAILED, FAILED]
     assert view.raw[:3, 0].tolist() == [3.5, 2.0, 6.0]
+
+
+def test_the_share_of_runs_that_were_run_again_is_of_the_latest_only() -> None:
+    history = History(1)
+    for number in range(LATEST):
+        history.tell(run(number, number, 1.0))
+    assert history.again == 0.0
+    history.tell(run(LATEST, 3))
+    history.tell(run(LATEST, 3, 1.0))
+    assert history.again == 1 / LATEST
 
 
 def test_violations_are_averaged() -> None:
