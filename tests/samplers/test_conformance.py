@@ -19,11 +19,6 @@ from optuna.testing.pytest_samplers import (
 
 from nfopt.samplers import EvolutionSampler
 
-MAKERS: dict[str, Callable[[], BaseSampler]] = {
-    "default": lambda: EvolutionSampler(seed=0),
-    "classic": lambda: EvolutionSampler(seed=0, preset="classic"),
-}
-
 
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
@@ -33,12 +28,4 @@ def _quiet() -> None:
 class TestDefault(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
-        return MAKERS["default"]
-
-
-class TestClassic(RelativeSamplerTestCase):
-    """What is drawn one by one does not depend on the preset."""
-
-    @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return MAKERS["classic"]
+        return lambda: EvolutionSampler(seed=0)

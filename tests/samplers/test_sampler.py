@@ -211,11 +211,13 @@ def test_pruned_and_failed_trials_do_not_lead() -> None:
 
 
 def test_an_interrupted_trial_says_nothing_of_its_genome() -> None:
+    space = masks_only(3, 3)
+
     def study_with(attributes: dict[str, Any]) -> optuna.Study:
-        study = optuna.create_study(sampler=EvolutionSampler(SPACE, seed=0))
+        study = optuna.create_study(sampler=EvolutionSampler(space, seed=0))
         for _ in range(30):
             trial = study.ask()
-            masks(trial)
+            ones(trial, space)
             if trial.number % 2:
                 for key, value in attributes.items():
                     trial.set_user_attr(key, value)
@@ -226,12 +228,12 @@ def test_an_interrupted_trial_says_nothing_of_its_genome() -> None:
 
     bad = study_with({})
     lost = study_with({"nfopt:again": True})
-    sampler = EvolutionSampler(SPACE, seed=0)
+    sampler = EvolutionSampler(space, seed=0)
     assert sampler.left(bad) != sampler.left(lost)
     tried = {tuple(t.params.values()) for t in lost.trials if t.state is TrialState.COMPLETE}
-    everything = EvolutionSampler(SPACE).left(optuna.create_study())
+    everything = EvolutionSampler(space).left(optuna.create_study())
     assert everything is not None
-    assert EvolutionSampler(SPACE).left(lost) == everything - len(tried)
+    assert EvolutionSampler(space).left(lost) == everything - len(tried)
 
 
 def test_several_objectives_spread_over_the_front() -> None:
