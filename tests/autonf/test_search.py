@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 from functools import cache
 from typing import Any
@@ -109,7 +110,8 @@ def test_grow_freezes_what_it_has_and_block_goes_on() -> None:
             if record.places == (1, 2) and not seen:
                 seen.extend(t.detach().clone() for t in nets[0].parameters([0]))
 
-        import nfopt.autonf.search as module
+        # the package's function of the same name hides the module
+        module = importlib.import_module("nfopt.autonf.search")
 
         class Kept(module.Supernet):
             def __init__(self, *args: Any, nets=nets, **named: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from nfopt.autonf import History, RacePlan, Settings
@@ -99,8 +101,8 @@ def test_what_can_t_be_trained_fails_the_trial(source: Source) -> None:
     broken = TrainSpec(steps=8, batch_size=64, learning_rate=1.0, clip=0.0, optimiser="adam")
     goal = AutoNFObjective(data, SETUP, settings=SEARCH, train=broken)
     study = optuna.create_study()
-    patched = goal._rows.val.fill_(math.nan)
-    assert patched.isnan().all()
+    # not in place: the rows are shared with every other test
+    goal._rows = dataclasses.replace(goal._rows, val=torch.full_like(goal._rows.val, math.nan))
     study.optimize(goal, n_trials=1)
     assert study.trials[0].state is TrialState.FAIL
     assert study.trials[0].user_attrs[names.REASON] == "no candidate could be trained"
