@@ -77,21 +77,21 @@ def trial(problem: Problem, noise: float, name: str, seed: int, budget: int) -> 
     return found
 
 
-def table(rows: list[dict]) -> str:
-    """Mean regret and its standard error over seeds at 200 and 600 evaluations."""
+def table(rows: list[dict], at: tuple[int, int]) -> str:
+    """Mean regret, with its standard error and the number of seeds, after so many evaluations."""
     lines = []
     for noise in NOISES:
         names = [p for p in PROBLEMS if any(r["problem"] == p for r in rows)]
-        head = [f"{p}, {n}" for p in names for n in (200, 600)]
+        head = [f"{p}, {n}" for p in names for n in at]
         lines += [f"\nnoise {noise:.2f} of the spread\n", "| | " + " | ".join(head) + " |"]
         lines.append("|---" * (len(head) + 1) + "|")
         for name in (*SETTINGS, *BASELINES):
             cells = []
-            for problem, at in product(names, ("200", "600")):
+            for problem, n in product(names, map(str, at)):
                 of = [
-                    r[at]
+                    r[n]
                     for r in rows
-                    if (r["problem"], r["noise"], r["name"]) == (problem, noise, name) and at in r
+                    if (r["problem"], r["noise"], r["name"]) == (problem, noise, name) and n in r
                 ]
                 error = np.std(of, ddof=1) / np.sqrt(len(of)) if len(of) > 1 else np.nan
                 cells.append(f"{np.mean(of):.3f} ({error:.3f}, {len(of)})" if of else "")
@@ -123,7 +123,7 @@ def main() -> None:
             rows.append(row)
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-    print(table(rows))
+    print(table(rows, (50, 100) if options.quick else (200, 600)))
 
 
 if __name__ == "__main__":
