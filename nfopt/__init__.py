@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
+    "AutoNFObjective": "nfopt.study",
     "EvolutionSampler": "nfopt.samplers",
     "Flow": "nfopt.model",
     "FlowSpec": "nfopt.spec",

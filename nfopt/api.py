@@ -55,6 +55,7 @@ def search(
     encoding: str | None = None,
     objectives: Sequence[str] | None = None,
     initial: Sequence[Flows] | Flows = (),
+    warm_start: str | None = None,
     members: int | None = None,
     columns: Any = None,
     context: Any = None,
@@ -98,6 +99,7 @@ def search(
         encoding: "bits" or "packed"; None: packed for evolution, else bits up to 64 of them.
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
+        warm_start: "autonf": a short differentiable search proposes first trials of a new study.
         members: Flows to keep at most, as a mixture where that is better on validation data; 1
             keeps a single flow; None: 5.
         columns: The features, by name or position; None: all that have no other part.
@@ -124,9 +126,6 @@ def search(
         on_event: Called with each of `nfopt.study.events`.
         on_warning: Called with each warning about the data, instead of `warnings.warn`.
         should_stop: Asked about five times a second; True ends the call like Ctrl-C.
-
-    Returns:
-        The flow, its scores, and the study.
 
     Raises:
         DataError: If the data can't be used.
@@ -172,6 +171,7 @@ def search(
             sampler=sampler,
             objectives=objectives,
             initial=[(flow, own or train) for flow, own in flows],
+            warm_start=warm_start,
             members=MEMBERS if members is None else members,
             seed=seed,
             device=device,

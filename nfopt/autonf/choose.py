@@ -136,7 +136,7 @@ def choose(
     features, found = data.x.shape[1], None
     context = 0 if data.context is None else data.context.shape[1]
     options = check_searched(options, features, settings)
-    units = prices.relative(options, [1.0] * len(options) if costs is None else costs)
+    units = prices.relative(options, costs)
     if method == "gradient":
         found = search(
             options,

@@ -75,16 +75,18 @@ class Target(Price):
         self.multiplier = self.rate(expected)
 
 
-def relative(options: Sequence[Option], costs: Sequence[float]) -> tuple[float, ...]:
+def relative(options: Sequence[Option], costs: Sequence[float] | None) -> tuple[float, ...]:
     """Divide costs by that of the cheapest option that does something.
 
     Args:
         options: Of every layer.
-        costs: One an option, in any unit.
+        costs: One an option, in any unit; None: all that do something cost the same.
 
     Raises:
         ValueError: If one is negative or not finite, or there are not as many as options.
     """
+    if costs is None:
+        return tuple(0.0 if option.idle else 1.0 for option in options)
     if len(costs) != len(options):
         raise ValueError(f"`costs` must be one an option: {len(costs)} for {len(options)} options.")
     for option, cost in zip(options, costs, strict=True):

@@ -98,7 +98,7 @@ def search(
         NfoptError: If no likelihood is finite.
     """
     options = check_searched(options, data.x.shape[1], settings)
-    relative = prices.relative(options, [1.0] * len(options) if costs is None else costs)
+    relative = prices.relative(options, costs)
     began = clock()
     runs = []
     for number in range(settings.restarts):

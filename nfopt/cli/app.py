@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 import nfopt
-from nfopt.cli import dashboard, ending, failures, models, report, serve, status, train, worker
+from nfopt.cli import (
+    autonf,
+    dashboard,
+    ending,
+    failures,
+    models,
+    report,
+    serve,
+    status,
+    train,
+    worker,
+)
 
 app = typer.Typer(
     name="nfopt",
@@ -34,6 +45,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (worker.worker, "nfopt worker data --storage postgresql+psycopg://HOST/NAME"),
     (train.fit, "nfopt fit data.csv --minutes 3 --members 5"),
     (train.retrain, "nfopt retrain data --trial 7 --out better"),
+    (autonf.autonf, "nfopt autonf data.csv --minutes 10 --cost inverse --price 0.02"),
     (models.score, "nfopt score nfopt-runs/data new.csv --out scores.csv"),
     (models.sample, "nfopt sample nfopt-runs/data --rows 1000 --out new.parquet"),
     (status.status, "nfopt status data"),

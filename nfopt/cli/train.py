@@ -12,7 +12,7 @@ from nfopt.cli import results
 from nfopt.cli.failures import resumable, warn
 from nfopt.cli.output import check_folder
 from nfopt.cli.progress import showing
-from nfopt.cli.reading import data_options, whole, words
+from nfopt.cli.reading import data_options, one_of, whole, words
 
 if TYPE_CHECKING:
     from nfopt.study.events import Event, OnEvent
@@ -54,6 +54,15 @@ def search(
     encoding: o.Encoding = None,
     objectives: o.Objectives = None,
     initial: o.Initial = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of("warm-start", "autonf"),
+            metavar="autonf",
+            help="Begin a new study with what a short differentiable search proposes.",
+            rich_help_panel=o.SEARCH,
+        ),
+    ] = None,
     members: Annotated[
         int | None,
         typer.Option(
@@ -110,6 +119,7 @@ def search(
                 encoding=encoding,
                 objectives=None if objectives is None else words(objectives, "objectives"),
                 initial=[str(path) for path in initial or ()],
+                warm_start=warm_start,
                 members=members,
                 device=device,
                 threads=threads,

@@ -6,6 +6,7 @@ load_study(name, storage)                                 with the sampler that 
 """
 
 from nfopt.study.arguments import Budget, check_device
+from nfopt.study.autonf import AutoNFObjective
 from nfopt.study.deliver import run_fit, run_retrain
 from nfopt.study.objective import Objective
 from nfopt.study.results import FitResult, SearchResult
@@ -18,6 +19,7 @@ from nfopt.study.workers import Worked, run_worker
 
 __all__ = [
     "DEFAULT_STORAGE",
+    "AutoNFObjective",
     "Budget",
     "FitResult",
     "Objective",

@@ -18,6 +18,8 @@ from nfopt.study import attributes as names
 from nfopt.study import costs, plan
 from nfopt.study.arguments import RUNS, Budget, check_members, check_name
 from nfopt.study.artifacts import artifact_store, place_of
+from nfopt.study.autonf_start import SHARE as WARM_SHARE
+from nfopt.study.autonf_start import check_warm_start, warm_flows
 from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
 from nfopt.study.engines import ENGINES, share_out
@@ -61,6 +63,7 @@ def run_search(
     objectives: Sequence[str] | None = None,
     recipes: Sequence[Recipe] | None = None,
     initial: Sequence[Recipe] = (),
+    warm_start: str | None = None,
     members: int = plan.MEMBERS,
     seed: int = 0,
     device: str = "cpu",
@@ -90,6 +93,7 @@ def run_search(
         objectives: "nll" and maybe "parameters", "inverse_cost".
         recipes: First trials, the best first; None: those of `nfopt.recipes`.
         initial: More first trials.
+        warm_start: "autonf": yet more, from a short differentiable search, in a new study.
         members: Flows to keep at most, mixed where that is better on validation data.
         seed: Of everything random in a new study.
         device: Where to train.
@@ -113,6 +117,7 @@ def run_search(
     """
     began = clock() if began is None else began
     check_members(members)
+    check_warm_start(warm_start)
     name = check_name(study or source.name, out)
     home = RUNS / name if out is None else Path(out)
     devices, each = share_out(workers, device, threads, engine)
@@ -163,6 +168,17 @@ def run_search(
             tell(Notice(f"the best known recipe, {what}, is outside `space` and is not tried"))
         first = first_of(opened.space, first)
         times, length = _plan(opened, first[0], small, budget, members, lambda: clock() - began)
+        if warm_start is not None and not opened.resumed:
+            first[1:1] = warm_flows(
+                small,
+                opened.space,
+                first[0],
+                seed=opened.seed,
+                seconds=None if budget.seconds is None else WARM_SHARE * budget.seconds,
+                on_event=tell,
+                should_stop=stop,
+            )
+            stop.check()
         ends = None if times is None else times.search - (clock() - began)
         lasting = describe_run(storage, artifacts, lease, source, home, first[0], tell)
         for attribute, value in lasting.items():

@@ -77,6 +77,7 @@ def test_a_target_raises_its_price_until_it_is_met() -> None:
 
 def test_costs_are_relative_to_the_cheapest_that_does_something() -> None:
     assert relative(OPTIONS, [4.0, 2.0, 0.0]) == (2.0, 1.0, 0.0)
+    assert relative(OPTIONS, None) == (1.0, 1.0, 0.0)
     assert cost_of((0, -1, 1, 2), (2.0, 1.0, 0.0)) == 3
     assert cheap_text(OPTIONS, (1, 1, 0, 2), (2.0, 1.0, 0.0)) is None
     assert "3 of 3 layers are radial" in str(cheap_text(OPTIONS, (1, 1, 1, 2), (2.0, 1.0, 0.0)))

@@ -1,0 +1,202 @@
+"""``nfopt autonf``: the differentiable search over layer types."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from nfopt.cli import options as o
+from nfopt.cli import results
+from nfopt.cli.failures import resumable, say, warn
+from nfopt.cli.output import check_folder
+from nfopt.cli.progress import showing
+from nfopt.cli.reading import data_options, one_of, whole, words, wrong
+
+COSTS = (
+    "train",
+    "log_prob",
+    "inverse",
+    "train_multiply_adds",
+    "inverse_multiply_adds",
+    "parameters",
+)
+PANEL = "Differentiable search"
+
+
+def autonf(
+    data: o.DataArgument,
+    minutes: o.Minutes = None,
+    trials: Annotated[
+        int,
+        typer.Option(
+            parser=whole("trials", 1),
+            metavar="N",
+            help="Searches that the study shall have in all, each with settings of its own.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 1,
+    options: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="What each layer may be: planar, radial, affine-autoregressive, "
+            "spline-autoregressive, affine-coupling, spline-coupling, identity; or simple (the "
+            "first two) and types (the next four).",
+            rich_help_panel=PANEL,
+        ),
+    ] = "types,identity",
+    layers: Annotated[
+        int,
+        typer.Option(
+            parser=whole("layers", 1),
+            metavar="N",
+            help="Layers at most.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 6,
+    method: Annotated[
+        str,
+        typer.Option(
+            parser=one_of("method", "gradient", "halving"),
+            metavar="gradient|halving",
+            help="halving races random architectures instead.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "gradient",
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of("cost", *COSTS),
+            metavar="|".join(COSTS),
+            help="What counts as a layer's cost: seconds measured here, or counted. Without it: "
+            "nothing.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NATS,...",
+            help="Nats a row that a unit of cost is worth; the cheapest layer costs 1. Several "
+            "give a search each, and the front of NLL against cost.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    target_cost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Cost of the whole flow at most, instead of a price.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the study; the same name goes on with it. Without it: the data's name "
+            "with -autonf.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    storage: o.Storage = None,
+    initial: o.Initial = None,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+    columns: o.Columns = None,
+    context: o.Context = None,
+    bounds: o.Bounds = None,
+    log: o.Log = None,
+    weights: o.Weights = None,
+    split: o.Split = None,
+    no_header: o.NoHeader = False,
+    drop_rows: o.DropRows = False,
+    strict: o.Strict = False,
+) -> None:
+    """Search the types of a flow's layers by gradient, and save the best flow.
+
+    Every type of every layer has a weight, and the weights follow the gradient of the expected NLL.
+    The most likely flows race, each trained alone; the winner is retrained with a fresh seed and
+    scored once on test rows. Without --minutes it takes 10.
+    """
+    from_data = data_options(
+        columns=columns,
+        context=context,
+        bounds=bounds,
+        log=log,
+        weights=weights,
+        split=split,
+        no_header=no_header,
+        drop_rows=drop_rows,
+        strict=strict,
+    )
+    prices = [_number("price", text) for text in words(price, "price")] if price else []
+    target = None if target_cost is None else _number("target-cost", target_cost)
+    how = "Interrupted: finished searches are stored; the same command goes on with them."
+    with resumable(lambda: how):
+        check_folder(out)
+        import time
+
+        from nfopt.autonf import CostTable, default_place
+        from nfopt.study import check_device, read
+        from nfopt.study.arguments import check_flows, check_minutes
+        from nfopt.study.autonf import Setup
+        from nfopt.study.autonf_run import run_autonf
+        from nfopt.study.inputs import flows_of
+        from nfopt.study.workers import threads_of
+
+        began = time.monotonic()
+        check_minutes(minutes)
+        setup = Setup(
+            options=options,
+            places=layers,
+            method="halving" if method == "halving" else "gradient",
+            cost=cost,
+            price=prices[0] if len(prices) == 1 else tuple(prices) or None,
+            target_cost=target,
+            table=CostTable(default_place()),
+        )
+        flows = flows_of([str(path) for path in initial or ()])
+        found_device = check_device(device)
+        with showing() as show, threads_of(threads):
+            renamed = {"split_kind": from_data.pop("split")}
+            source = read(data, seed=seed, on_warning=warn, **renamed, **from_data)
+            check_flows([flow for flow, _ in flows], source.data, "initial")
+            result = run_autonf(
+                source,
+                setup,
+                minutes=minutes,
+                trials=trials,
+                study=study,
+                storage=storage,
+                initial=flows[0][0] if flows else None,
+                seed=seed,
+                device=found_device,
+                out=out,
+                on_event=show,
+                began=began,
+            )
+    if as_json:
+        results.print_json(result.to_dict())
+        return
+    results.show_retrain(result)
+    if len(result.front) > 1:
+        for point in result.front:
+            said = f"cost {point['cost']:.2f}: validation NLL {point['nll']:.4f} in the race"
+            say(f"front: {said} (search {point['number']})")
+
+
+def _number(option: str, text: str) -> float:
+    """Read a number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise wrong(option, f"must be a number of at least 0, got {text!r}")
+    return number
