@@ -5,9 +5,10 @@ them. Each run is written to results.jsonl when it ends; a second call goes on w
 stopped.
 
     python studies/search_vs_fit/run.py --data DIR            # DIR/*.npz with train, val, test
-    python studies/search_vs_fit/run.py                       # without: the named sets python
-    studies/search_vs_fit/run.py --quick               # half a minute each, to see that it works
-    python studies/search_vs_fit/run.py --data DIR --jobs 2   # two runs side by side, on two cores
+    python studies/search_vs_fit/run.py                       # without: the named sets
+    python studies/search_vs_fit/run.py --quick               # half a minute each
+    python studies/search_vs_fit/run.py --data DIR --jobs 2   # two runs side by side
+    python studies/search_vs_fit/run.py --data DIR --methods fit "fit --members 5" search
 """
 
 from __future__ import annotations
