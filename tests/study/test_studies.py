@@ -33,7 +33,7 @@ def test_what_a_study_knows_of_itself(search: Search, memory: BaseStorage) -> No
     assert known[names.SAMPLER] == "random"
     assert known[names.STUDY_SEED] == 3
     assert known[names.POPULATION] == {"size": 4, "share": 0.25}
-    assert known[names.BUDGET] == {"trials": 4, "minutes": None}
+    assert known[names.BUDGET] == {"trials": 4, "minutes": None, "until": None}
     assert known[names.VERSIONS]["nfopt"]
     assert known[names.SPACE]["kind"] == "coupling"
     study = load_study("small", memory)
@@ -96,7 +96,7 @@ def test_a_whole_space_is_compared_as_it_is(search: Search, memory: BaseStorage)
         ({"limits": LIMITS | {"depth": [1, 2]}}, r"another `space` \(depth\)"),
         ({"kind": "layers", "limits": {"depth": [1, 2], "maps": "affine"}}, "kind 'coupling'"),
         ({"objectives": ["nll", "parameters"]}, "objectives nll, not nll, parameters"),
-        ({"encoding": "packed", "kind": None, "limits": None}, "encoding 'bits', not 'packed'"),
+        ({"encoding": "bits", "kind": None, "limits": None}, "encoding 'packed', not 'bits'"),
     ],
 )
 def test_another_study_is_refused(search: Search, more: dict[str, object], words: str) -> None:
