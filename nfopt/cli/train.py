@@ -85,7 +85,7 @@ def search(
 ) -> None:
     """Find, retrain and save the best flow for a table.
 
-    With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. About
+    With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. Up to
     half of the time is the search, the rest retrains the best candidates with fresh seeds; the best
     of them, or a mixture of several, is chosen on validation rows and scored once on test rows.
     Without --out the flow is saved in nfopt-runs/STUDY. A search that was stopped goes on when the
