@@ -1,7 +1,7 @@
 """Who finds the better masks? Every contender on every table, by seeds; then table and plot.
 
     python studies/mask_table/compare.py              # what is missing in results.jsonl, then show
-    python studies/mask_table/compare.py --show       # tables and plot of what there is
+    python studies/mask_table/compare.py --show       # results.md and regret.png of what there is
     python studies/mask_table/compare.py --quick      # two seeds, 60 evaluations, nothing kept
     python studies/mask_table/compare.py --tune       # both encodings, on seeds of their own
 
@@ -201,7 +201,7 @@ def main() -> None:
         print("Stopped; what is done is written, and the same command goes on.", file=sys.stderr)
         sys.exit(130)
     current = [row for key, row in seen.items() if key.table in tables.names]
-    show(current, None if given.quick or given.tune else HERE / "regret.png")
+    show(current, None if given.quick or given.tune else path.parent)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 
 OURS = "evolution"
 DRAWS = 4000
+Curves = dict[tuple[str, str, str], dict[int, np.ndarray]]
+"""By table, setting and contender, and by evaluations: one regret a seed."""
 COLOURS = {
     "evolution": "#d62728",
     "evolution, no screening": "#ff9896",
@@ -25,10 +27,8 @@ COLOURS = {
 }
 
 
-def regrets(
-    rows: Sequence[dict[str, Any]], what: str
-) -> dict[tuple[str, str, str], dict[int, np.ndarray]]:
-    """By table, setting and contender, and by evaluations: one regret a seed.
+def regrets(rows: Sequence[dict[str, Any]], what: str) -> Curves:
+    """Regrets of the incumbent, `chosen` or `raced`.
 
     0 is the best that is known (by the landscape, or by any run), 1 a random balanced complement
     pair.
@@ -67,50 +67,77 @@ def difference(
     return float(a.mean() - b.mean()), float(low), float(high)
 
 
-def show(rows: Sequence[dict[str, Any]], picture: Path | None) -> None:
-    """Print a table for each setting, and draw the plot."""
+def show(rows: Sequence[dict[str, Any]], folder: Path | None) -> None:
+    """Print tables and what holds; with a folder write them to results.md, and draw the plot."""
     if not rows:
         print("No results yet.")
         return
-    rng = np.random.default_rng(0)
     found, own = regrets(rows, "raced"), regrets(rows, "chosen")
     tables = sorted({key[0] for key in found})
+    lines = []
     for setting in dict.fromkeys(key[1] for key in found):
-        names = [key[2] for key in found if key[1] == setting]
-        counts = sorted({n for key in found if key[1] == setting for n in found[key]})
-        counts = [n for n in counts if n in (200, 600)] or counts[-1:]
-        columns = [(table, count) for table in tables for count in counts]
-        print(f"\n{setting}: regret of the raced incumbent, mean and 95% interval over seeds")
-        print("(in brackets that of the incumbent as the sampler has it; * better than, or - worse")
-        print(f"than {OURS} by more than the interval of the difference)\n")
-        heads = [f"{table.split('-')[0]}, {count}" for table, count in columns]
-        print("| sampler | seeds | " + " | ".join(heads) + " |")
-        print("|---" * (len(columns) + 2) + "|")
-        for name in dict.fromkeys(names):
-            cells, seeds = [], set()
-            for table, count in columns:
-                values = found.get((table, setting, name), {}).get(count)
-                if values is None:
-                    cells.append("")
+        lines += [*written(found, own, tables, setting), ""]
+    lines += verdicts(found, tables)
+    print("\n".join(lines))
+    if folder is not None:
+        (folder / "results.md").write_text("\n".join(lines) + "\n")
+        draw(found, tables, folder / "regret.png")
+
+
+def looked_at(found: Curves, setting: str) -> list[int]:
+    """200 and 600 evaluations, or what there is."""
+    counts = sorted({n for key in found if key[1] == setting for n in found[key]})
+    return [n for n in counts if n in (200, 600)] or counts[-1:]
+
+
+def written(found: Curves, own: Curves, tables: Sequence[str], setting: str) -> list[str]:
+    """The table of a setting, in Markdown."""
+    rng = np.random.default_rng(0)
+    columns = [(table, count) for table in tables for count in looked_at(found, setting)]
+    heads = [f"{table.split('-')[0]}, {count}" for table, count in columns]
+    lines = [f"### {setting}", "", "| sampler | seeds | " + " | ".join(heads) + " |"]
+    lines.append("|---" * (len(columns) + 2) + "|")
+    for name in dict.fromkeys(key[2] for key in found if key[1] == setting):
+        cells, seeds = [], set()
+        for table, count in columns:
+            values = found.get((table, setting, name), {}).get(count)
+            if values is None:
+                cells.append("")
+                continue
+            seeds.add(len(values))
+            mean, low, high = interval(values, rng)
+            theirs = own[table, setting, name][count].mean()
+            cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}] ({theirs:.3f})")
+        told = "/".join(str(n) for n in sorted(seeds))
+        lines.append(f"| {name} | {told} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def verdicts(found: Curves, tables: Sequence[str]) -> list[str]:
+    """How the default stands against each other sampler, by the interval of the difference."""
+    rng = np.random.default_rng(0)
+    lines = [f"### `{OURS}` against each", ""]
+    for setting in dict.fromkeys(key[1] for key in found):
+        for table in tables:
+            ours = found.get((table, setting, OURS), {})
+            for count in looked_at(found, setting):
+                if count not in ours:
                     continue
-                seeds.add(len(values))
-                mean, low, high = interval(values, rng)
-                theirs = own[table, setting, name][count].mean()
-                mark = ""
-                ours = found.get((table, setting, OURS), {}).get(count)
-                if ours is not None and name != OURS:
-                    _, below, above = difference(values, ours, rng)
-                    mark = "*" if above < 0 else " -" if below > 0 else ""
-                cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]{mark} ({theirs:.3f})")
-            told = "/".join(str(n) for n in sorted(seeds))
-            print(f"| {name} | {told} | " + " | ".join(cells) + " |")
-    if picture is not None:
-        draw(found, tables, picture)
+                words: dict[str, list[str]] = {"better than": [], "undecided": [], "worse than": []}
+                for (of, also, name), curves in found.items():
+                    if (of, also) != (table, setting) or name == OURS or count not in curves:
+                        continue
+                    mean, low, high = difference(ours[count], curves[count], rng)
+                    verdict = (
+                        "better than" if high < 0 else "worse than" if low > 0 else "undecided"
+                    )
+                    words[verdict].append(f"{name} ({mean:+.3f} [{low:+.3f}, {high:+.3f}])")
+                told = "; ".join(f"{key} {', '.join(said)}" for key, said in words.items() if said)
+                lines.append(f"- {setting}, {table.split('-')[0]}, {count}: {told}.")
+    return lines
 
 
-def draw(
-    found: dict[tuple[str, str, str], dict[int, np.ndarray]], tables: Sequence[str], path: Path
-) -> None:
+def draw(found: Curves, tables: Sequence[str], path: Path) -> None:
     """Regret against evaluations, a panel for each table and setting."""
     import matplotlib
 
