@@ -78,15 +78,13 @@ class CostTable:
 
     Args:
         path: Of the JSON file, made when it is needed; None keeps nothing.
-        clock: Seconds; for tests.
+        clock: Seconds; None: see `clock_of`.
 
     Raises:
         NfoptError: If the file is no table of this version.
     """
 
-    def __init__(
-        self, path: File | None = None, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, path: File | None = None, clock: Callable[[], float] | None = None) -> None:
         self.path, self._clock = path, clock
         self.entries: dict[tuple[object, ...], Entry] = {}
         if path is not None and path.exists():
@@ -178,7 +176,7 @@ def measure(
     *,
     batch: int,
     device: torch.device | str = "cpu",
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> list[float]:
     """Measure flows side by side: the least time of several rounds, so that other work counts less.
 
@@ -187,11 +185,12 @@ def measure(
         specs: What to measure.
         batch: Rows at a time.
         device: Where.
-        clock: Seconds.
+        clock: Seconds; None: see `clock_of`.
 
     Returns:
         Seconds a row, one a flow.
     """
+    clock = clock or clock_of(torch.device(device))
     generator = torch.Generator().manual_seed(0)
     stacks = [build([spec], generator, device=device)[0] for spec in specs]
     features, context = specs[0].features, specs[0].context_features
@@ -206,6 +205,12 @@ def measure(
             if number >= WARM_UP:
                 best[k] = min(best[k], taken / batch)
     return best
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Choose a clock: processor time on one CPU thread, which other work does not lengthen."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
 
 
 def _once(direction: str, stack: Stack, x: torch.Tensor, context: torch.Tensor | None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from nfopt.autonf.costs import clock_of
 from nfopt.autonf.objective import MOST_PATHS, enumerate_paths
 from nfopt.autonf.options import NOTHING, Option, check_options
 from nfopt.autonf.rows import Minibatch
@@ -49,7 +49,7 @@ def is_exact(
     net: Supernet,
     settings: Settings,
     batch: Minibatch,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> bool:
     """Say whether a search evaluates all paths of a block, or draws some.
 
@@ -57,7 +57,7 @@ def is_exact(
         net: Shared weights; unchanged.
         settings: Checked; "auto" is settled by measuring a step of the first block.
         batch: Rows to measure on.
-        clock: Seconds.
+        clock: Seconds; None: see `clock_of`.
     """
     if settings.objective == "mixture" or settings.estimator == "exact":
         return True
@@ -71,9 +71,10 @@ def exact_steps(
     net: Supernet,
     block: range,
     batch: Minibatch,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> float:
     """Measure what a step over all paths costs, in steps of one path: the mean over the options."""
+    clock = clock or clock_of(net.device)
     count, places = len(net.options), range(net.places)
     every = enumerate_paths([range(count) if p in block else [NOTHING] for p in places])
     single = [[k if p in block else NOTHING for p in places] for k in range(count)]

@@ -12,7 +12,7 @@ from nfopt.cli import run
 
 from .house import furnish, snapshot
 
-WORDS = ("autonf", "data.csv", "--threads", "1", "--layers", "2", "--columns", "a,b,c")
+WORDS = ("autonf", "data.csv", "--threads", "1", "--layers", "2")
 
 
 @pytest.fixture
