@@ -1,0 +1,356 @@
+"""What is run: every job is a few plain arguments, and gives one row of results.
+
+one             planar against radial, 4 layers, under L_O and under L_U; the binarised flow, alone
+two             8 layers of four types, cost on training or on the inverse, in equal seconds: Grow,
+                Block, DARTS-style argmax, halving, random flows, 8 x one type
+oracle          all flows of 3 layers and 4 types, trained alone
+oracle-search   where the search and halving land among them
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from nfopt.autonf import (
+    CostTable,
+    Fixed,
+    RacePlan,
+    Settings,
+    choose,
+    options_of,
+    search,
+    spec_of,
+)
+from nfopt.autonf.price import cost_of, relative
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import Source
+from nfopt.study.costs import measure_step
+from nfopt.study.stacks import train_stack
+from nfopt.training import TrainData, mean_nll
+
+COSTS = Path(__file__).parent / "costs.json"  # measured on this machine; not for others
+PRICE = 0.02  # nats a row and unit of cost, of experiment two's table
+PRICES = (0.0, 0.005, 0.08)  # of its fronts, beside that one
+RATES = (1e-3, 3e-3, 8e-3)  # learning rates that a flow of one type is tuned over
+METHODS = ("grow", "block", "darts", "halving", "random", "autoregressive", "coupling")
+EMPHASES = ("train", "inverse")
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long everything is: as published, or to see that it works.
+
+    Attributes:
+        one: Iterations of experiment one.
+        one_seeds: Its seeds.
+        places: Layers of experiment two.
+        two: Steps of a full training in it.
+        two_seconds: Of one method on one table, the last training not counted.
+        two_seeds: Its seeds.
+        types: Options of the oracle.
+        oracle: Steps of its trainings.
+        oracle_places: Its layers.
+        oracle_seeds: Of each flow, and more of the best 16.
+        searches: Seeds of the searches that are compared with it.
+    """
+
+    one: int = 10_000
+    one_seeds: int = 5
+    places: int = 8
+    two: int = 2000
+    two_seconds: float = 80.0
+    two_seeds: int = 3
+    types: str = "types"
+    oracle: int = 500
+    oracle_places: int = 3
+    oracle_seeds: tuple[int, int] = (3, 6)
+    searches: int = 5
+
+
+FULL = Length()
+QUICK = Length(
+    one=60,
+    one_seeds=1,
+    places=2,
+    two=30,
+    two_seconds=2.0,
+    two_seeds=1,
+    types="affine-coupling,spline-coupling",
+    oracle=20,
+    oracle_places=2,
+    oracle_seeds=(1, 2),
+    searches=1,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to be: what makes it different from the others.
+
+    Attributes:
+        experiment: "one", "two", "oracle" or "oracle-search".
+        data: Name of the table.
+        what: Objective, method, or path.
+        emphasis: Which cost counts, or "".
+        price: Nats a row and unit of cost.
+        seed: Of everything random.
+    """
+
+    experiment: str
+    data: str
+    what: str
+    seed: int
+    emphasis: str = ""
+    price: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Name it."""
+        parts = (self.experiment, self.data, self.what, self.emphasis, self.price, self.seed)
+        return "/".join(str(part) for part in parts)
+
+
+# -------------------------------------------------------------------------------------------- jobs
+
+
+def jobs(
+    length: Length,
+    experiments: Sequence[str],
+    sets: dict[str, Sequence[str]],
+    best: Callable[[str, int, int], list[str]],
+) -> Iterator[Job]:
+    """List all jobs.
+
+    Args:
+        length: How long.
+        experiments: Which.
+        sets: Names of the tables of each.
+        best: Of a table, the number of its flows and their first seeds: those that get more seeds.
+    """
+    if "one" in experiments:
+        for name, seed, what in itertools.product(
+            sets["one"], range(length.one_seeds), ("mixture", "upper")
+        ):
+            yield Job("one", name, what, seed)
+    if "oracle" in experiments:
+        first, more = length.oracle_seeds
+        for name in sets["oracle"]:
+            for path, seed in itertools.product(_paths(length), range(first)):
+                yield Job("oracle", name, path, seed)
+            for what, seed in itertools.product(("gradient", "halving"), range(length.searches)):
+                yield Job("oracle-search", name, what, seed)
+        for name in sets["oracle"]:
+            for path, seed in itertools.product(
+                best(name, len(_paths(length)), first), range(first, more)
+            ):
+                yield Job("oracle", name, path, seed)
+    if "two" in experiments:
+        for name, emphasis, seed, what in itertools.product(
+            sets["two"], EMPHASES, range(length.two_seeds), METHODS
+        ):
+            yield Job("two", name, what, seed, emphasis, PRICE)
+        for name, emphasis, price in itertools.product(sets["two"], EMPHASES, PRICES):
+            yield Job("two", name, "grow", 0, emphasis, price)
+
+
+def _paths(length: Length) -> list[str]:
+    choices = range(len(options_of(length.types, 4)))
+    return ["".join(map(str, p)) for p in itertools.product(choices, repeat=length.oracle_places)]
+
+
+def execute(job: Job, source: Source, length: Length) -> dict[str, Any]:
+    """Run one job and return its row."""
+    began, cpu = time.monotonic(), time.process_time()
+    run = {"one": _one, "two": _two, "oracle": _oracle, "oracle-search": _oracle_search}
+    row = run[job.experiment](job, source, TrainData.of(source.data), length)
+    seconds = {"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu}
+    return {"key": job.key, **vars(job), **row, **seconds}
+
+
+def predicted(job: Job, source: Source, length: Length, known: dict[Any, float]) -> float:
+    """Say in seconds how long a job should take, from the measured step of its kind of flow."""
+    if job.experiment == "two":
+        # the winner, or three learning rates of one type, and the last training
+        return length.two_seconds + length.two * _step(source, "types", length.places, known)
+    if job.experiment == "one":
+        step = _step(source, "simple", 4, known)
+        # 30 evaluations of a layer instead of 4, again without a gradient, and the flow alone
+        return length.one * step * (30 / 4 * 4 / 3 + 1)
+    step = _step(source, length.types, length.oracle_places, known)
+    return length.oracle * step * (9.0 if job.experiment == "oracle-search" else 1.0)
+
+
+def _step(source: Source, types: str, places: int, known: dict[Any, float]) -> float:
+    """Seconds of a training step: the mean over flows of one type each."""
+    key = (source.name, types, places)
+    if key not in known:
+        features, data = source.data.features, TrainData.of(source.data)
+        options = options_of(types, features)
+        each = [
+            measure_step(
+                spec_of(options, (k,) * places, features),
+                TrainSpec(batch_size=256),
+                data,
+                1,
+                clock=time.process_time,
+            )
+            for k in range(len(options))
+        ]
+        known[key] = 1.3 * sum(alone for alone, _ in each) / len(each)  # optimiser, validation
+    return known[key]
+
+
+# ------------------------------------------------------------------------------------- experiments
+
+
+def _one(job: Job, source: Source, data: TrainData, length: Length) -> dict[str, Any]:
+    options = options_of("simple", source.data.features)
+    settings = Settings(
+        places=4,
+        block=4,
+        objective="mixture" if job.what == "mixture" else "upper",
+        estimator="exact",
+        steps=length.one,
+        learning_rate=2e-3,
+        logit_rate=2e-3,
+        batch_size=512,
+        warm_up=0.0,
+        temperature=1.0,
+        drop=0.0,
+    )
+    found = search(options, data, settings, seed=job.seed)
+    path = found.candidates[0]
+    train = TrainSpec(optimiser="adam", learning_rate=2e-3, batch_size=512, steps=length.one)
+    return {
+        "weights": [row[0] for row in found.weights],  # of planar
+        "history": found.history.brief(40),
+        "path": path,
+        **_alone(spec_of(options, path, source.data.features), train, source, data, job.seed),
+    }
+
+
+def _two(job: Job, source: Source, data: TrainData, length: Length) -> dict[str, Any]:
+    features = source.data.features
+    options = options_of("types", features)
+    batch = 256
+    cost = "train" if job.emphasis == "train" else "inverse"
+    costs = relative(options, CostTable(COSTS).costs(cost, options, features, batch=batch))
+    train = TrainSpec(learning_rate=3e-3, batch_size=batch, steps=length.two)
+    began = time.monotonic()
+    if job.what in ("autoregressive", "coupling"):
+        kind = 1 if job.what == "autoregressive" else 3
+        path = (kind,) * length.places
+        train = _tuned(spec_of(options, path, features), train, data, length, job.seed)
+    else:
+        settings = Settings(
+            places=length.places,
+            block=min(4, length.places),
+            passes=3 if job.what == "block" else 1,
+            estimator="sampled",
+            batch_size=batch,
+            steps=1_000_000,  # the seconds end it
+            candidates=1 if job.what == "darts" else 8,
+            warm_up=0.0 if job.what == "darts" else 0.4,
+            drop=0.0 if job.what == "darts" else 0.02,
+            temperature=1.0 if job.what == "darts" else 0.5,
+        )
+        plans = {
+            "darts": RacePlan(rungs=(0.25,), keep=(1,)),
+            "random": RacePlan(rungs=(1.0,), keep=(4,)),
+        }
+        choice = choose(
+            options,
+            data,
+            train,
+            settings,
+            method="halving" if job.what in ("halving", "random") else "gradient",
+            plan=plans.get(job.what),
+            costs=costs,
+            price=lambda: Fixed(job.price),
+            seed=job.seed,
+            seconds=length.two_seconds,
+        )
+        path = choice.path
+    searched = time.monotonic() - began
+    spec = spec_of(options, path, features)
+    return {
+        "path": path,
+        "cost": cost_of(path, costs),
+        "costs": costs,
+        "learning_rate": train.learning_rate,
+        "search_seconds": searched,
+        "parameters": spec.parameter_count(),
+        **_alone(spec, train, source, data, job.seed + 1000),
+    }
+
+
+def _tuned(
+    spec: FlowSpec, train: TrainSpec, data: TrainData, length: Length, seed: int
+) -> TrainSpec:
+    """Choose a learning rate on validation rows, in the seconds that the searches have."""
+    found = []
+    for rate in RATES:
+        tried = msgspec.structs.replace(train, learning_rate=rate)
+        _, (result,) = train_stack(
+            [spec],
+            [tried],
+            [seed],
+            data,
+            batches=seed,
+            steps=length.two,
+            seconds=length.two_seconds / len(RATES),
+        )
+        found.append((result.nll, tried))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _oracle(job: Job, source: Source, data: TrainData, length: Length) -> dict[str, Any]:
+    options = options_of(length.types, source.data.features)
+    spec = spec_of(options, tuple(map(int, job.what)), source.data.features)
+    return _alone(spec, _short(length), source, data, job.seed)
+
+
+def _oracle_search(job: Job, source: Source, data: TrainData, length: Length) -> dict[str, Any]:
+    options = options_of(length.types, source.data.features)
+    settings = Settings(
+        places=length.oracle_places,
+        block=length.oracle_places,
+        estimator="sampled",
+        steps=max(4, round(0.8 * length.oracle)),
+    )
+    method = "halving" if job.what == "halving" else "gradient"
+    choice = choose(options, data, _short(length), settings, method=method, seed=job.seed)
+    candidates = [
+        ("".join(map(str, choice.paths[r.position])), r.nll, r.share) for r in choice.raced
+    ]
+    return {"path": choice.path, "candidates": candidates[:16]}
+
+
+def _short(length: Length) -> TrainSpec:
+    return TrainSpec(learning_rate=3e-3, batch_size=256, steps=length.oracle)
+
+
+def _alone(
+    spec: FlowSpec, train: TrainSpec, source: Source, data: TrainData, seed: int
+) -> dict[str, Any]:
+    """Train a flow alone and score it on validation and, once, on test rows."""
+    stack, (result,) = train_stack(
+        [spec], [train], [seed], data, batches=seed, steps=train.steps, seconds=None
+    )
+    part = source.data.parts[2]
+    logdet = torch.from_numpy(part.logdet)
+    test, error = mean_nll(stack, torch.from_numpy(part.z), logdet=logdet)
+    return {
+        "validation_nll": result.nll,
+        "test_nll": float(test),
+        "test_nll_2se": float(error),
+        "training_seconds": result.seconds,
+    }

@@ -1,0 +1,149 @@
+"""Tables from the rows of results, in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from nfopt.autonf import front
+
+Rows = Sequence[dict[str, Any]]
+BEST = 16
+
+
+def print_tables(rows: Rows) -> None:
+    """Print what there is of each experiment."""
+    for title, table in (
+        ("Experiment 1: planar against radial", one(rows)),
+        ("Oracle: where the searches land", oracle(rows)),
+        ("Experiment 2: test NLL and cost in equal seconds", two(rows)),
+        ("Experiment 2: fronts of validation NLL against cost", fronts(rows)),
+    ):
+        if len(table) > 2:
+            print(f"\n### {title}\n\n" + "\n".join(table))
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and twice the standard error where there are several."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} ± {2 * statistics.stdev(values) / len(values) ** 0.5:.3f}"
+
+
+def one(rows: Rows) -> list[str]:
+    """Weights of planar at the end, how far inside they are, and the binarised flow."""
+    table = [
+        "| data | objective | seeds | planar's weights | least certain layer | argmax, test NLL |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (data, what), some in grouped(rows, "one", "data", "what"):
+        weights = "; ".join("/".join(f"{w:.2f}" for w in row["weights"]) for row in some)
+        least = min(max(w, 1 - w) for row in some for w in row["weights"])
+        test = spread([row["test_nll"] for row in some])
+        table.append(f"| {data} | {what} | {len(some)} | {weights} | {least:.3f} | {test} |")
+    return table
+
+
+def oracle(rows: Rows) -> list[str]:
+    """Rank and regret of each search among all flows, by mean validation NLL over seeds."""
+    table = [
+        "| data | flows | best to worst | seed sd | method | ranks | regrets | met | cost of all |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (data,), some in grouped(rows, "oracle", "data"):
+        means = oracle_means(some)
+        order = sorted(means, key=means.__getitem__)
+        spreads = [
+            statistics.stdev([r["validation_nll"] for r in each])
+            for _, each in grouped(some, "oracle", "what")
+            if len(each) > 1
+        ]
+        sd = statistics.median(spreads) if spreads else float("nan")
+        first = [row["cpu"] for row in some if row["seed"] == 0]
+        for (name, what), found in grouped(rows, "oracle-search", "data", "what"):
+            if name != data:
+                continue
+            chosen = ["".join(map(str, row["path"])) for row in found]
+            ranks = [order.index(path) + 1 for path in chosen if path in means]
+            regrets = [means[path] - means[order[0]] for path in chosen if path in means]
+            met = sum(r <= 3 or g < 2 * sd for r, g in zip(ranks, regrets, strict=True))
+            share = statistics.fmean(row["cpu"] for row in found) / sum(first)
+            table.append(
+                f"| {data} | {len(means)} | {means[order[0]]:.3f} to {means[order[-1]]:.3f} |"
+                f" {sd:.3f} | {what} | {', '.join(map(str, ranks))} |"
+                f" {', '.join(f'{g:.3f}' for g in regrets)} | {met} of {len(ranks)} | {share:.1%} |"
+            )
+    return table
+
+
+def two(rows: Rows) -> list[str]:
+    """Test NLL and relative cost by method, at the table's price."""
+    table = [
+        "| data | emphasis | method | seeds | test NLL | cost | parameters | search, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    prices = [row["price"] for row in rows if row["experiment"] == "two" and row["what"] == "block"]
+    for (data, emphasis, what), some in grouped(rows, "two", "data", "emphasis", "what"):
+        some = [row for row in some if row["price"] in prices]
+        if some:
+            cells = (
+                spread([row["test_nll"] for row in some]),
+                spread([row["cost"] for row in some]),
+                f"{statistics.fmean(row['parameters'] for row in some):,.0f}",
+                f"{statistics.fmean(row['search_seconds'] for row in some):.0f}",
+            )
+            table.append(f"| {data} | {emphasis} | {what} | {len(some)} | {' | '.join(cells)} |")
+    return table
+
+
+def fronts(rows: Rows) -> list[str]:
+    """What Grow finds at several prices, and which of it no other beats."""
+    table = [
+        "| data | emphasis | price | cost | validation NLL | on the front |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (data, emphasis, _), some in grouped(rows, "two", "data", "emphasis", "what"):
+        some = sorted(
+            (row for row in some if row["what"] == "grow" and row["seed"] == 0),
+            key=lambda row: row["price"],
+        )
+        kept = front([(row["cost"], row["validation_nll"]) for row in some])
+        for k, row in enumerate(some if len(some) > 1 else []):
+            table.append(
+                f"| {data} | {emphasis} | {row['price']:g} | {row['cost']:.2f} |"
+                f" {row['validation_nll']:.3f} | {'yes' if k in kept else ''} |"
+            )
+    return table
+
+
+def best_of_oracle(rows: Rows, data: str, flows: int, seeds: int) -> list[str]:
+    """The best flows of a table by their first seeds; none until all flows have had them."""
+    first = [
+        row
+        for row in rows
+        if row["experiment"] == "oracle" and row["data"] == data and row["seed"] < seeds
+    ]
+    if len(first) < flows * seeds:
+        return []
+    means = oracle_means(first)
+    return sorted(means, key=means.__getitem__)[:BEST]
+
+
+def oracle_means(rows: Rows) -> dict[str, float]:
+    """Mean validation NLL of each flow over its seeds."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        found[row["what"]].append(row["validation_nll"])
+    return {path: statistics.fmean(values) for path, values in found.items()}
+
+
+def grouped(rows: Rows, experiment: str, *keys: str) -> list[tuple[tuple[str, ...], Rows]]:
+    """Group an experiment's rows by some of their fields, in the order of their first."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["experiment"] == experiment:
+            found.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return list(found.items())
