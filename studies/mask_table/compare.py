@@ -43,12 +43,8 @@ SETTINGS: dict[str, tuple[type[Pool] | type[Emulator], bool, int]] = {
 }
 """Landscape, whether runs have noise, evaluations."""
 
-ENCODING = {
-    "evolution": "full",
-    "evolution, no screening": "full",
-    "classic": "full",
-}
-"""What was better in `--tune`; `full` for those not named."""
+ENCODING: dict[str, str] = {}
+"""By contender what was better in `--tune`; `full` for those not named."""
 
 GUESS = {"TPE": 90.0, "evolution": 30.0}
 """Seconds of CPU of a run of 600 evaluations, before one is measured; 8 for those not named."""

@@ -2,8 +2,8 @@
 
 All begin with the same masks (named designs and some random pairs), which count as evaluations, so
 that it is the search that is compared. Masks are repaired alike. An encoding is `full`, every
-letter a gene, or `pairs`, where every other layer is the complement of the one before; each
-contender is here in the encoding that was best for it in `compare.py --tune`.
+letter a gene, or `pairs`, where every other layer is the complement of the one before;
+`compare.py --tune` plays both on seeds of their own.
 """
 
 from __future__ import annotations
