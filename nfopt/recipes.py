@@ -28,6 +28,7 @@ BINS = 8
 BATCH = 256
 LEARNING_RATE = 2e-3
 EPOCHS = 75
+FEWEST_STEPS, MOST_STEPS = 500, 20_000
 ACTIVATION: Activation = "silu"
 
 
@@ -111,10 +112,11 @@ def couplings(
 def training(features: int, rows: int, *, device: str = "cpu") -> TrainSpec:
     """AdamW under a cosine that ends after `EPOCHS` passes; dropout where rows are few.
 
-    Longer is worse, not better: the cosine keeps its rate up until the rows are learnt by heart.
+    Longer is worse, not better: the cosine keeps its rate up until the rows are learnt by heart. On
+    tables of a few hundred rows fewer than `FEWEST_STEPS` are not enough to learn anything.
     """
     batch = BATCH if device == "cpu" else 4 * BATCH
-    steps = min(max(EPOCHS * rows // batch, 1500), 20_000)
+    steps = min(max(EPOCHS * rows // batch, FEWEST_STEPS), MOST_STEPS)
     return TrainSpec(
         learning_rate=LEARNING_RATE, batch_size=batch, steps=steps, dropout=_dropout(features, rows)
     )

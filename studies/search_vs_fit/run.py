@@ -85,7 +85,16 @@ def execute(run: Run, results: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
 
 
-KEPT = ("trials", "best", "validation_nll", "members_test_nll", "test_nll", "test_nll_2se", "parameters", "structure")
+KEPT = (
+    "trials",
+    "best",
+    "validation_nll",
+    "members_test_nll",
+    "test_nll",
+    "test_nll_2se",
+    "parameters",
+    "structure",
+)
 
 
 def table(results: Path, minutes: float) -> Iterator[str]:
