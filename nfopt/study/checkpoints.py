@@ -183,11 +183,9 @@ class Checkpoints:
         """Remove both slots of these tokens."""
         if self.store is None:
             return
-        try:
+        with suppress(Exception):  # left behind: a store that fails is said where it is written
             for token in tokens:
                 _remove(self.store, token)
-        except Exception:  # noqa: BLE001 - left behind: a store that fails is said elsewhere
-            pass
 
     def remove_slot(self, token: str, slot: int) -> None:
         """Remove one slot of a token."""

@@ -15,7 +15,7 @@ from types import TracebackType
 import torch
 
 from nfopt.study.events import Notice, OnEvent
-from nfopt.study.storage import Storage, mask_text
+from nfopt.study.storage import Storage, mask_text, worker_environment
 
 STOP_SECONDS = 8.0  # for a last checkpoint, before a worker is killed
 QUIET_SECONDS = 3.0  # that they have to end by themselves once the budget is met
@@ -96,8 +96,8 @@ class LocalWorkers:
     def __enter__(self) -> LocalWorkers:
         """Start them."""
         environment = dict(os.environ)
-        if isinstance(self._storage, str):
-            environment["NFOPT_STORAGE"] = self._storage
+        if self._devices:
+            environment |= worker_environment(self._storage)
         arguments = [f"--parent={os.getpid()}"]
         if self._threads is not None:
             arguments.append(f"--threads={self._threads}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -121,7 +122,7 @@ class Umda(Contender):
         return None, self.to_mask(self.rng.random(share.shape) < share.clip(margin, 1 - margin))
 
 
-class Generations(Contender):
+class Generations(Contender, ABC):
     """An optimiser of the `cmaes` package: asked any number of times, told by generations."""
 
     optimiser: Any
@@ -131,11 +132,13 @@ class Generations(Contender):
         self.batch: list[tuple[Any, float]] = []
         self.began = False
 
+    @abstractmethod
     def begin(self, genes: np.ndarray, seed: int) -> Any:
-        raise NotImplementedError
+        """Make the optimiser, around these genes."""
 
+    @abstractmethod
     def drawn(self) -> tuple[Any, np.ndarray]:
-        raise NotImplementedError
+        """Ask it: what it is to be told with, and the genes."""
 
     def propose(self) -> tuple[Any, np.ndarray]:
         if not self.began:  # around the best of the first
