@@ -62,7 +62,7 @@ class Choice:
         costs: Of the options, relative.
         price: Nats a row and unit of cost, as in the race.
         found: The search, or None for "halving".
-        seconds: Wall clock.
+        seconds: By the clock that was given.
         warnings: One line each.
     """
 
@@ -121,11 +121,12 @@ def choose(
         price: Of cost.
         initial: As in `search`.
         seed: Of everything random.
-        seconds: Wall clock at most, or None.
+        seconds: By `clock` at most, or None; trainings of the race count by it too.
         on_record: Told of the search's records.
         on_rung: Told of the race's rungs; True ends it.
         should_stop: Asked while it works; True ends it with what it has.
-        clock: Seconds.
+        clock: Seconds; `time.process_time` compares methods in equal processor seconds, also on a
+            machine with other work.
 
     Raises:
         ValueError: If an argument can't be used, in one line.

@@ -80,10 +80,10 @@ def race(
         keep: How many are trained at each rung, the best so far.
         penalties: Nats a row that each one's cost counts for, or None.
         seed: Of weights and batches; each rung has its own.
-        seconds: Wall clock at most, or None: shared among the trainings by their steps.
+        seconds: By `clock` at most, or None: shared among the trainings by their steps.
         on_rung: Told of a rung and all flows after it, the best first; True ends the race.
         should_stop: Asked while training; True ends the race with what it has.
-        clock: Seconds.
+        clock: Seconds; `time.process_time` where other work must not count.
 
     Returns:
         All flows: the longest trained first, and among equals the best.
@@ -161,6 +161,7 @@ def _train(
             seconds=share,
             rungs=(1.0,),
             should_stop=should_stop,
+            clock=clock,
         )
         if results[0].status == "interrupted":
             break

@@ -45,7 +45,7 @@ class Found:
         weights: Of the options at the end, n rows of m, of the first restart.
         costs: Of the options, relative.
         history: Of all restarts.
-        seconds: Wall clock.
+        seconds: By the clock that was given.
         stopped: Whether it was ended from outside.
         warnings: One line each.
     """
@@ -88,7 +88,7 @@ def search(
         costs: One an option, in any unit; None: they cost the same.
         price: Makes the price of cost, anew for each restart.
         initial: An architecture that the logits begin with; the others begin with equal weights.
-        seconds: Wall clock at most, or None. Each block gets an equal share of what is left.
+        seconds: By `clock` at most, or None. Each block gets an equal share of what is left.
         on_record: Told of each record of the history.
         should_stop: Asked after each step; True ends the search with what it has.
         clock: Seconds.

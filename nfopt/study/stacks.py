@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def train_stack(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     on_checkpoint: Callable[[Exception | None], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Stack, list[MemberResult]]:
     """Build a stack and fit it.
 
@@ -44,13 +46,14 @@ def train_stack(
         data: Rows, on the device to train on.
         batches: Seed of batches and dropout.
         steps: Optimiser steps, or None if seconds count.
-        seconds: Wall-clock seconds, or None; with `steps` too, whichever ends first.
+        seconds: By `clock`, or None; with `steps` too, whichever ends first.
         on_rung: As in `nfopt.training.train`; None trains without rungs.
         on_progress: As there.
         should_stop: As there.
         checkpoint: As there; and the two that follow.
         checkpoint_seconds: As there.
         on_checkpoint: As there.
+        clock: Seconds; `time.process_time` where other work must not count.
 
     Returns:
         The stack with each member's best weights, and how each ended. A lack of memory that even
@@ -77,6 +80,7 @@ def train_stack(
             checkpoint=checkpoint,
             checkpoint_seconds=checkpoint_seconds,
             on_checkpoint=on_checkpoint,
+            clock=clock,
         )
     except torch.OutOfMemoryError:
         return stack, [_failed(member, "out of memory") for member in range(len(stack))]

@@ -64,7 +64,7 @@ def train(
         data: Rows on the stack's device.
         generator: Seeds batches and dropout; any device. Weights are the stack's.
         steps: Optimiser steps; None: those of `specs`, or as many as fit if `seconds` is given.
-        seconds: Wall-clock budget, validation included. With `steps` too, whichever ends first. The
+        seconds: Budget by `clock`, validation included. With `steps` too, whichever ends first. The
             schedule reaches its end on time.
         rungs: Shares of the run at which all members are validated and `on_rung` is called.
         on_rung: Returns the members to prune; at the end of the run its answer is not used.
@@ -75,7 +75,7 @@ def train(
         checkpoint_seconds: Time between two checkpoints.
         on_checkpoint: Called after each checkpoint of an unfinished run with None, or with the
             error that kept it from being written; then no more are. Without this it is raised.
-        clock: Seconds; for tests.
+        clock: Seconds; `time.process_time` where other work on the machine must not count.
 
     Returns:
         One result a member, in the order of the stack.

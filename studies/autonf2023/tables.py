@@ -18,7 +18,7 @@ def print_tables(rows: Rows) -> None:
     for title, table in (
         ("Experiment 1: planar against radial", one(rows)),
         ("Oracle: where the searches land", oracle(rows)),
-        ("Experiment 2: test NLL and cost in equal seconds", two(rows)),
+        ("Experiment 2: test NLL and cost in equal processor seconds", two(rows)),
         ("Experiment 2: fronts of validation NLL against cost", fronts(rows)),
     ):
         if len(table) > 2:

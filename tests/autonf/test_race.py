@@ -77,6 +77,28 @@ def test_time_is_shared() -> None:
     assert sum(each.seconds for each in raced) < 3
 
 
+def test_seconds_are_those_of_the_clock_that_is_given() -> None:
+    """Processor time, say; trainings count by it too, not by the wall clock."""
+    ticks: list[float] = []
+
+    def clock() -> float:
+        ticks.append(1.0)
+        return float(len(ticks))
+
+    raced = race(
+        FLOWS[2:4],
+        TrainSpec(steps=100_000, batch_size=64),
+        make_data(),
+        rungs=(0.5, 1.0),
+        keep=(2, 1),
+        seconds=300.0,
+        clock=clock,
+    )
+    assert raced[0].share == 1.0
+    assert 250 < len(ticks) < 400
+    assert 200 < sum(each.seconds for each in raced) < 350
+
+
 @pytest.mark.parametrize(
     ("specs", "more", "said"),
     [
