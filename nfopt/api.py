@@ -3,7 +3,6 @@
 result = nfopt.search(X, minutes=10)      # X: array, DataFrame, path or named data set
 result.flow.log_prob(x)
 nfopt.fit(X, minutes=2, members=5).flow   # no search
-nfopt.load("nfopt-runs/magic")
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import optuna
 from nfopt.data import SplitKind
 from nfopt.model import Flow
 from nfopt.recipes import recipe
-from nfopt.report import publishing
+from nfopt.report import publishing, reported, watching
 from nfopt.study import (
     Budget,
     FitResult,
@@ -159,31 +158,35 @@ def search(
         )
         check_flows([flow for flow, _ in flows], source.data, "initial")
         train = _recipe(source, device)[1]
-        return run_search(
-            source,
-            budget,
-            study=study,
-            storage=storage,
-            kind=kind,
-            limits=limits,
-            space=whole,
-            encoding=encoding,
-            sampler=sampler,
-            objectives=objectives,
-            initial=[(flow, own or train) for flow, own in flows],
-            warm_start=warm_start,
-            members=MEMBERS if members is None else members,
-            seed=seed,
-            device=device,
-            workers=workers,
-            engine=engine,
-            threads=threads,
-            artifacts=artifacts,
-            lease=lease,
-            out=None if out is None else Path(out),
-            on_event=tell,
-            should_stop=should_stop,
-            began=began,
+        return reported(
+            run_search(
+                source,
+                budget,
+                study=study,
+                storage=storage,
+                kind=kind,
+                limits=limits,
+                space=whole,
+                encoding=encoding,
+                sampler=sampler,
+                objectives=objectives,
+                initial=[(flow, own or train) for flow, own in flows],
+                warm_start=warm_start,
+                members=MEMBERS if members is None else members,
+                seed=seed,
+                device=device,
+                workers=workers,
+                engine=engine,
+                threads=threads,
+                artifacts=artifacts,
+                lease=lease,
+                out=None if out is None else Path(out),
+                watch=watching(storage, pictures),
+                on_event=tell,
+                should_stop=should_stop,
+                began=began,
+            ),
+            tell,
         )
 
 
@@ -335,9 +338,6 @@ def retrain(
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
     """Read a flow that was saved: the folder, or one of its files."""
     return Flow.load(path, device=device)
-
-
-# --------------------------------------------------------------------------------------- arguments
 
 
 def _read(data: Any, **options: Any) -> Source:

@@ -21,6 +21,7 @@ from nfopt.errors import NfoptError, StudyError
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.study import SearchResult, deliver
 from nfopt.study import attributes as names
+from nfopt.study.events import Event, Notice
 from nfopt.study.stacks import train_stack
 
 Search = Callable[..., SearchResult]
@@ -72,6 +73,31 @@ def test_public_names() -> None:
     assert nfopt.fit is api.fit
     assert nfopt.load is api.load
     assert nfopt.load_study is api.load_study
+
+
+def test_a_page_lies_beside_the_flow(path: Path, search: Search) -> None:
+    result = search(path, trials=2, out="found")
+    page = Path("found", "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert result.study.study_name in page
+    assert sorted(one.name for one in Path("found").iterdir()) == [
+        "flow.json", "flow.safetensors", "report.html",
+    ]  # fmt: skip
+
+
+def test_a_page_that_fails_is_said_and_stops_nothing(
+    path: Path, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(study: optuna.Study) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nfopt.report.around.html_page", full)
+    said: list[Event] = []
+    result = search(path, trials=2, out="found", on_event=said.append)
+    assert result.out == Path("found")
+    page = Path("found", "report.html")
+    reason = "OSError: [Errno 28] No space left on device"
+    assert Notice(f"{page} can't be written ({reason})") in said
 
 
 def test_search_with_the_defaults_of_place_and_name(path: Path, tmp_path: Path) -> None:

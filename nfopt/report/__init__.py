@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from nfopt.report.publisher import Publisher, publishing
+from nfopt.report.around import publishing, reported, watching
+from nfopt.report.publisher import Publisher
 
-__all__ = ["Publisher", "publishing"]
+__all__ = ["Publisher", "publishing", "reported", "watching"]

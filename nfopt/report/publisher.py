@@ -15,14 +15,12 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.artifacts import upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import InMemoryStorage
 
 from nfopt.data import Prepared
 from nfopt.model import Flow
@@ -244,25 +242,6 @@ class Publisher:
             study, study_note(study.study_name, self._storage, known, rows, spec)
         )
         self._rounds.done(study)
-
-
-@contextmanager
-def publishing(tell: OnEvent, storage: object, pictures: bool | None) -> Iterator[OnEvent]:
-    """Give the callback of a search that draws, or the one it was given.
-
-    Args:
-        tell: Told of everything.
-        storage: Of the search.
-        pictures: Whether to draw; None: unless the storage is in memory, where no dashboard looks.
-    """
-    if pictures is None:
-        pictures = not isinstance(storage, InMemoryStorage)
-    if not pictures:
-        yield tell
-        return
-    publisher = Publisher()
-    yield publisher.through(tell)
-    publisher.finish()
 
 
 def figures_of(

@@ -6,6 +6,7 @@ A callback takes one `Event`; unknown kinds should be ignored, more may come.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,8 @@ class Done:
 
 Event = Notice | Started | Training | RungReached | GroupTrained | BatchTold | Finalists | Done
 OnEvent = Callable[[Event], None]
+Watch = Callable[[OnEvent, object], AbstractContextManager[OnEvent]]
+"""Gives, for a callback and the storage, the callback of a worker that does more, such as draw."""
 
 
 def ignore(event: Event) -> None:

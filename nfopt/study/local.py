@@ -14,12 +14,13 @@ from types import TracebackType
 
 import torch
 
-from nfopt.study.events import Notice, OnEvent
+from nfopt.study.events import Notice, OnEvent, Watch
 from nfopt.study.storage import Storage, mask_text, worker_environment
 
 STOP_SECONDS = 8.0  # for a last checkpoint, before a worker is killed
 QUIET_SECONDS = 3.0  # that they have to end by themselves once the budget is met
 SAID = ("Error:", "Warning:")
+PICTURES = "NFOPT_PICTURES"  # of the environment: whether nfopt worker draws
 
 
 def cores() -> int:
@@ -70,6 +71,7 @@ class LocalWorkers:
         threads: CPU threads of each.
         on_event: Told in one line of a worker that fails.
         stopping: Asked a few times a second: then they are stopped at once, side by side.
+        watch: Not called here, as the workers are `nfopt worker`: they draw unless it is None.
         command: That a worker is started with; for tests.
     """
 
@@ -81,6 +83,7 @@ class LocalWorkers:
         threads: int | None,
         on_event: OnEvent,
         stopping: Callable[[], bool],
+        watch: Watch | None = None,
         command: Sequence[str] = (sys.executable, "-m", "nfopt", "worker"),
     ) -> None:
         if devices and storage is not None and not isinstance(storage, str):
@@ -90,6 +93,7 @@ class LocalWorkers:
         self._study, self._storage, self._command = study, storage, command
         self._devices, self._threads = devices, threads
         self._on_event, self._stopping = on_event, stopping
+        self._draw = watch is not None
         self._processes: list[subprocess.Popen[str]] = []
         self._over, self._lock = threading.Event(), threading.Lock()
 
@@ -98,6 +102,7 @@ class LocalWorkers:
         environment = dict(os.environ)
         if self._devices:
             environment |= worker_environment(self._storage)
+            environment[PICTURES] = "1" if self._draw else "0"
         arguments = [f"--parent={os.getpid()}"]
         if self._threads is not None:
             arguments.append(f"--threads={self._threads}")

@@ -15,12 +15,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
 from nfopt.errors import StudyError
-from nfopt.study.events import Notice, OnEvent
+from nfopt.study.events import Notice, OnEvent, Watch, ignore
 from nfopt.study.storage import Storage, mask_text, worker_environment
 
 RETRIES = 20  # of a task whose process died
@@ -28,7 +28,9 @@ STOP_SECONDS = 8.0  # for a last checkpoint, before a task is killed
 QUIET_SECONDS = 3.0  # that tasks have to end by themselves once the budget is met
 
 
-def work(study: str, storage: str, device: str, threads: int | None) -> int:
+def work(
+    study: str, storage: str, device: str, threads: int | None, watch: Watch | None = None
+) -> int:
     """Be a worker, inside a task of Ray.
 
     Args:
@@ -36,13 +38,15 @@ def work(study: str, storage: str, device: str, threads: int | None) -> int:
         storage: URL.
         device: "cpu" or "cuda".
         threads: CPU threads.
+        watch: What it does besides, such as draw.
 
     Returns:
         Trials that it told.
     """
     from nfopt.study.workers import run_worker
 
-    return run_worker(study, storage, device=device, threads=threads).own
+    with nullcontext(ignore) if watch is None else watch(ignore, storage) as tell:
+        return run_worker(study, storage, device=device, threads=threads, on_event=tell).own
 
 
 class RayWorkers:
@@ -55,6 +59,7 @@ class RayWorkers:
         threads: CPUs of each.
         on_event: Told in one line of a worker that fails.
         stopping: Asked a few times a second: then the tasks are stopped.
+        watch: What the workers do besides, a function that Ray can take by its name.
 
     Raises:
         StudyError: If Ray is not installed, no cluster answers, or the storage is this process's.
@@ -68,10 +73,11 @@ class RayWorkers:
         threads: int | None,
         on_event: OnEvent,
         stopping: Callable[[], bool],
+        watch: Watch | None = None,
     ) -> None:
         self._url = next(iter(worker_environment(storage).values()))
         self._study, self._devices, self._threads = study, devices, threads
-        self._on_event, self._stopping = on_event, stopping
+        self._on_event, self._stopping, self._watched = on_event, stopping, watch
         self._over = threading.Event()
         self._tasks: list[Any] = []
         self._ours = False  # we have started Ray, and end it
@@ -97,7 +103,8 @@ class RayWorkers:
             # with CUDA, Ray shows a task only the GPU that it is given
             kind = device.partition(":")[0]
             task = ray.remote(**options)(work)
-            self._tasks.append(task.remote(self._study, self._url, kind, self._threads))
+            given = (self._study, self._url, kind, self._threads, self._watched)
+            self._tasks.append(task.remote(*given))
         if self._tasks:
             threading.Thread(target=self._watch, daemon=True).start()
         return self

@@ -23,7 +23,7 @@ from nfopt.study.autonf_start import check_warm_start, warm_flows
 from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
 from nfopt.study.engines import ENGINES, share_out
-from nfopt.study.events import Notice, OnEvent, Started, ignore
+from nfopt.study.events import Notice, OnEvent, Started, Watch, ignore
 from nfopt.study.finish import Retraining, choose_finalists, first_round
 from nfopt.study.first import Recipe, check_initial, first_of, holds
 from nfopt.study.kept import keep
@@ -73,6 +73,7 @@ def run_search(
     artifacts: str | os.PathLike[str] | None = None,
     lease: float | None = None,
     out: str | Path | None = None,
+    watch: Watch | None = None,
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] | None = None,
     began: float | None = None,
@@ -105,6 +106,7 @@ def run_search(
         lease: Seconds without a sign of life after which a worker's trials are taken over; None:
             the study's, 60 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
+        watch: What the other workers do besides, such as draw; None: nothing.
         on_event: Told of everything.
         should_stop: Asked about five times a second.
         began: Clock time at which the call began; None: now.
@@ -222,7 +224,7 @@ def run_search(
             began=began,
             clock=clock,
         )
-        others = ENGINES[engine](name, storage, devices[1:], each, tell, stop)
+        others = ENGINES[engine](name, storage, devices[1:], each, tell, stop, watch)
         with others, threads_of(each if workers > 1 else None):
             search.run()
             others.finish()

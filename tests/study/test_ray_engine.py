@@ -14,10 +14,11 @@ import pytest
 from optuna.trial import TrialState
 
 from nfopt.errors import StudyError
-from nfopt.study import SearchResult, attributes, load_study
+from nfopt.report import watching
+from nfopt.study import SearchResult, Worked, attributes, load_study
 from nfopt.study.engines import share_out
-from nfopt.study.events import BatchTold, Event
-from nfopt.study.ray_engine import RayWorkers
+from nfopt.study.events import BatchTold, Event, ignore
+from nfopt.study.ray_engine import RayWorkers, work
 
 
 @pytest.mark.parametrize(("workers", "error"), [(0, "`workers` must be"), (2.5, "`workers`")])
@@ -40,6 +41,29 @@ def test_a_storage_in_memory_or_no_ray_is_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(StudyError, match=r"pip install 'nfopt\[ray\]'"):
         RayWorkers("s", "sqlite:///s.db", ["cpu"], 1, print, lambda: False)
+
+
+def test_a_task_draws_where_the_search_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def run_worker(study: str, storage: str, **more: Any) -> Worked:
+        given.append(more["on_event"])
+        return Worked(study, 3, 2, 0.1)
+
+    monkeypatch.setattr("nfopt.study.workers.run_worker", run_worker)
+    draws = watching("sqlite:///s.db", True)
+    assert watching("sqlite:///s.db", None) is draws
+    assert watching("sqlite:///s.db", False) is None
+    assert work("s", "sqlite:///s.db", "cpu", 1) == 2
+    assert work("s", "sqlite:///s.db", "cpu", 1, draws) == 2
+    assert given[0] is ignore
+    assert given[1] is not ignore
+    assert found_by_name(draws) is draws  # Ray hands it to its tasks
+
+
+def found_by_name(function: Any) -> Any:
+    """Find a function again by its module and name."""
+    return getattr(sys.modules[function.__module__], function.__qualname__)
 
 
 @pytest.mark.slow

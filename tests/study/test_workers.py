@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -17,9 +18,10 @@ import pytest
 from optuna.trial import TrialState
 
 from nfopt.errors import StudyError
+from nfopt.report import watching
 from nfopt.study import SearchResult, Source, load_study, local, run_worker
 from nfopt.study import attributes as names
-from nfopt.study.events import Event, Notice, Started
+from nfopt.study.events import Event, Notice, Started, Watch
 from nfopt.study.local import LocalWorkers, share_out
 from nfopt.study.workers import budget_of, check_versions
 
@@ -138,17 +140,32 @@ def test_several_workers_need_a_url(search: Search) -> None:
 def test_a_worker_that_fails_is_said_and_all_are_ended(events: list[Event]) -> None:
     script = "import sys, time; print('Error: no such file', file=sys.stderr); sys.exit(2)"
     command = [sys.executable, "-c", script]
-    with LocalWorkers("s", "x", ["cpu"], 1, events.append, lambda: False, command):
+    with LocalWorkers("s", "x", ["cpu"], 1, events.append, lambda: False, None, command):
         until = time.monotonic() + 20
         while not events and time.monotonic() < until:
             time.sleep(0.05)
     assert events == [Notice("worker 1 has ended, the search goes on: no such file")]
     sleeper = [sys.executable, "-c", "import time; time.sleep(100)"]
     began = time.monotonic()
-    with LocalWorkers("s", "x", ["cpu"] * 2, 1, events.append, lambda: False, sleeper) as workers:
+    stay: tuple[Any, ...] = (lambda: False, None, sleeper)
+    with LocalWorkers("s", "x", ["cpu"] * 2, 1, events.append, *stay) as workers:
         processes = workers._processes
     assert [process.returncode for process in processes] == [-signal.SIGTERM] * 2
     assert time.monotonic() - began < local.STOP_SECONDS
+
+
+@pytest.mark.parametrize(("watch", "said"), [(None, "0"), (watching("x", True), "1")])
+def test_processes_draw_where_the_search_does(
+    watch: Watch | None, said: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NFOPT_PICTURES", "1")
+    script = "import os, sys; print('Warning:', os.environ['NFOPT_PICTURES'], file=sys.stderr)"
+    command = [sys.executable, "-c", script]
+    with LocalWorkers("s", "x", ["cpu"], 1, events.append, lambda: False, watch, command):
+        until = time.monotonic() + 20
+        while not events and time.monotonic() < until:
+            time.sleep(0.05)
+    assert events == [Notice(f"worker 1: {said}")]
 
 
 @pytest.mark.slow
