@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nfopt.autonf import objective
+from nfopt.autonf.keeper import Step
 from nfopt.autonf.options import NOTHING, Path
 from nfopt.autonf.price import Price
 from nfopt.autonf.rows import Minibatch, Rows
 from nfopt.autonf.settings import Settings
 from nfopt.autonf.supernet import Supernet
-from nfopt.autonf.updates import AdamUpdate, Logits, NaturalUpdate
+from nfopt.autonf.updates import AdamUpdate, Logits, NaturalUpdate, load_moments, moments
 from nfopt.errors import NfoptError
 from nfopt.training.schedule import cosine
 
@@ -102,6 +103,7 @@ class BlockSearch:
         )
         self._bad = 0
         self._seen: tuple[float | None, float | None] = (None, None)
+        self._done, self._share, self._elapsed = 0, 0.0, 0.0
 
     def run(
         self,
@@ -115,7 +117,7 @@ class BlockSearch:
         Args:
             steps: Of the weights.
             seconds: Or None.
-            on_step: Told after each step; True ends the search.
+            on_step: Told after each step, when it can be kept; True ends the search.
             clock: Seconds.
 
         Returns:
@@ -124,8 +126,11 @@ class BlockSearch:
         Raises:
             NfoptError: If the loss stays not finite.
         """
-        began, share = clock(), 0.0
-        for step in range(steps):
+        began = clock() - self._elapsed
+        if self._share >= 1.0:  # it was kept at its end
+            return self._done
+        for step in range(self._done, steps):
+            share = self._share
             searching = share >= self.settings.warm_up
             if searching:
                 through = (share - self.settings.warm_up) / (1 - self.settings.warm_up)
@@ -136,6 +141,7 @@ class BlockSearch:
                 share = min(1.0, max(share, (clock() - began) / max(seconds, 1e-9)))
             if searching:
                 self._now_and_then(before, share)
+            self._done, self._share, self._elapsed = step + 1, share, clock() - began
             expected = self._expected()
             phase = "search" if searching else "warm-up"
             state = State(phase, share, *self._seen, expected, self.price.rate(expected))
@@ -143,6 +149,33 @@ class BlockSearch:
             if stop or share >= 1.0:
                 return step + 1
         return steps
+
+    def kept(self, allowed: float | None) -> Step:
+        """Return the plain data of where it is, for a checkpoint."""
+        return Step(
+            done=self._done,
+            share=self._share,
+            elapsed=self._elapsed,
+            allowed=allowed,
+            bad=self._bad,
+            seen=self._seen,
+            update=self._update.numbers(),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the moments of weights and logits."""
+        weights = {} if self._adam is None else moments(self._adam, self._trained)
+        return {f"adam.{name}": value for name, value in weights.items()} | {
+            f"update.{name}": value for name, value in self._update.tensors().items()
+        }
+
+    def load(self, step: Step, tensors: Mapping[str, Tensor]) -> None:
+        """Go on where another one was; weights and logits are the caller's."""
+        self._done, self._share, self._elapsed = step.done, step.share, step.elapsed
+        self._bad, self._seen = step.bad, step.seen
+        self._update.load(step.update, below("update.", tensors))
+        if self._adam is not None:
+            load_moments(self._adam, self._trained, below("adam.", tensors))
 
     def _now_and_then(self, before: float, share: float) -> None:
         if self.settings.drop and _ticks(before, share, DROPS):
@@ -259,6 +292,15 @@ class BlockSearch:
         else:
             value = objective.reinforce(log_w, nll)
         self._update.step(value + rate * cost)
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the tensors whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _ticks(before: float, share: float, times: int) -> bool:

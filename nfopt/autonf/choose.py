@@ -12,22 +12,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import msgspec
 import torch
 
 from nfopt.autonf import price as prices
 from nfopt.autonf.candidates import random_paths
 from nfopt.autonf.estimator import check_searched
-from nfopt.autonf.options import Option, Path, layers_of, spec_of
+from nfopt.autonf.keeper import SECONDS, Keeper, OnCheckpoint
+from nfopt.autonf.options import Option, layers_of, spec_of
+from nfopt.autonf.options import Path as Layers
 from nfopt.autonf.price import Fixed, Price, cheap_text, cost_of
 from nfopt.autonf.race import Raced, race
-from nfopt.autonf.search import Found, OnRecord, search
+from nfopt.autonf.restart import OnRecord
+from nfopt.autonf.search import Found, search
 from nfopt.autonf.settings import Settings
 from nfopt.errors import NfoptError
 from nfopt.layers import Plain, check_choice
 from nfopt.spec import TrainSpec
 from nfopt.training import TrainData
+from nfopt.training.checkpoint import identity
 
 Method = Literal["gradient", "halving"]
 
@@ -67,7 +73,7 @@ class Choice:
     """
 
     raced: tuple[Raced, ...]
-    paths: tuple[Path, ...]
+    paths: tuple[Layers, ...]
     costs: tuple[float, ...]
     price: float
     found: Found | None
@@ -80,7 +86,7 @@ class Choice:
         return self.raced[0]
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Layers:
         """The winner's path."""
         return self.paths[self.best.position]
 
@@ -100,13 +106,16 @@ def choose(
     plan: RacePlan | None = None,
     costs: Sequence[float] | None = None,
     price: Callable[[], Price] = Fixed,
-    initial: Path | None = None,
+    initial: Layers | None = None,
     seed: int = 0,
     seconds: float | None = None,
     on_record: OnRecord | None = None,
     on_rung: Callable[[float, Sequence[Raced]], bool] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = SECONDS,
+    on_checkpoint: OnCheckpoint | None = None,
 ) -> Choice:
     """Find an architecture.
 
@@ -127,17 +136,40 @@ def choose(
         should_stop: Asked while it works; True ends it with what it has.
         clock: Seconds; `time.process_time` compares methods in equal processor seconds, also on a
             machine with other work.
+        checkpoint: File to write, and to go on from if it exists, with the seconds that it was
+            given; the caller removes it when the choice is safe.
+        checkpoint_seconds: Time between two checkpoints.
+        on_checkpoint: Called after each one with None, or with the error that kept it from being
+            written; then no more are. Without this it is raised.
 
     Raises:
         ValueError: If an argument can't be used, in one line.
+        CheckpointError: If the checkpoint can't be read or is another choice's.
         NfoptError: If no likelihood is finite, or no candidate has a layer.
     """
     check_choice("method", method, Method)
-    began, plan = clock(), plan or RACES[method]
-    features, found = data.x.shape[1], None
+    plan, features, found = plan or RACES[method], data.x.shape[1], None
     context = 0 if data.context is None else data.context.shape[1]
     options = check_searched(options, features, settings)
     units = prices.relative(options, costs)
+    began, keeper = clock(), None
+    if checkpoint is not None:
+        keeper = Keeper(
+            checkpoint,
+            identity(
+                repr((method, units, initial, seed, features, context, len(data.x), len(data.val))),
+                repr(vars(price())),
+                *(msgspec.json.encode(each).decode() for each in (train, settings, plan)),
+                *(spec_of(options, (k,), features, context).to_json() for k in range(len(options))),
+            ),
+            seconds=checkpoint_seconds,
+            on_checkpoint=on_checkpoint,
+        )
+        began -= keeper.kept.elapsed
+        keeper.timed(lambda: clock() - began)
+        if keeper.restored:
+            seconds = keeper.kept.seconds
+        keeper.kept.seconds = seconds
     if method == "gradient":
         found = search(
             options,
@@ -151,6 +183,7 @@ def choose(
             on_record=on_record,
             should_stop=should_stop,
             clock=clock,
+            keeper=keeper,
         )
         paths = list(found.candidates)
         nats = found.history.records[-1].price if found.history.records else 0.0
@@ -173,7 +206,11 @@ def choose(
         on_rung=on_rung,
         should_stop=should_stop,
         clock=clock,
+        # a search that was stopped is gone on with, not its race
+        keeper=None if found is not None and found.stopped else keeper,
     )
+    if keeper is not None:
+        keeper.end_training()
     text = cheap_text(options, paths[raced[0].position], units)
     return Choice(
         raced=tuple(raced),

@@ -25,6 +25,14 @@ class Price(ABC):
         """Take note of the expected cost, now and then."""
         return None
 
+    def state(self) -> float:
+        """Return what it has learnt, for a checkpoint."""
+        return 0.0
+
+    def load(self, state: float) -> None:
+        """Go on where another one was."""
+        return None
+
 
 class Fixed(Price):
     """A price that stays: lambda in `L + lambda * cost`.
@@ -73,6 +81,14 @@ class Target(Price):
     def update(self, expected: float) -> None:
         """Move the multiplier."""
         self.multiplier = self.rate(expected)
+
+    def state(self) -> float:
+        """Return the multiplier."""
+        return self.multiplier
+
+    def load(self, state: float) -> None:
+        """Take a multiplier."""
+        self.multiplier = state
 
 
 def relative(options: Sequence[Option], costs: Sequence[float] | None) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import torch
 
+from nfopt.autonf.keeper import Keeper, Lap, Runner
 from nfopt.flows import build
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData, mean_nll, train
@@ -55,6 +56,28 @@ class Raced:
         """What is compared: NLL and penalty."""
         return self.nll + self.penalty
 
+    def runner(self) -> Runner:
+        """Write it down for a checkpoint."""
+        return Runner(
+            position=self.position,
+            nll=_finite(self.nll),
+            nll_2se=_finite(self.nll_2se),
+            share=self.share,
+            seconds=self.seconds,
+            nlls=tuple(_finite(nll) for nll in self.nlls),
+        )
+
+    def ran(self, runner: Runner) -> Raced:
+        """Put on it what a checkpoint says that it has run."""
+        return replace(
+            self,
+            nll=math.inf if runner.nll is None else runner.nll,
+            nll_2se=math.nan if runner.nll_2se is None else runner.nll_2se,
+            share=runner.share,
+            seconds=runner.seconds,
+            nlls=tuple(math.inf if nll is None else nll for nll in runner.nlls),
+        )
+
 
 def race(
     specs: Sequence[FlowSpec],
@@ -69,6 +92,7 @@ def race(
     on_rung: Callable[[float, Sequence[Raced]], bool] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    keeper: Keeper | None = None,
 ) -> list[Raced]:
     """Train architectures alone for longer and longer, fewer and fewer of them.
 
@@ -84,6 +108,7 @@ def race(
         on_rung: Told of a rung and all flows after it, the best first; True ends the race.
         should_stop: Asked while training; True ends the race with what it has.
         clock: Seconds; `time.process_time` where other work must not count.
+        keeper: Of checkpoints; what it has is gone on with.
 
     Returns:
         All flows: the longest trained first, and among equals the best.
@@ -100,12 +125,26 @@ def race(
     given = [0.0] * len(specs) if penalties is None else list(penalties)
     field = [Raced(k, spec, penalty=given[k]) for k, spec in enumerate(specs)]
     began, left = clock(), [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]
+    lap = None if keeper is None else keeper.kept.race
+    if lap is not None:
+        began -= lap.elapsed
+        by_position = {each.position: each for each in field}
+        field = [by_position[runner.position].ran(runner) for runner in lap.field]
     for number, (rung, count) in enumerate(zip(rungs, keep, strict=True)):
+        if lap is not None and number < lap.rung:
+            continue
         time_left = None
-        if seconds is not None:
+        if lap is not None:
+            time_left = lap.left
+        elif seconds is not None:
             time_left = (seconds - (clock() - began)) * left[number] / sum(left[number:])
         chosen = [each for each in field[:count] if number == 0 or math.isfinite(each.loss)]
-        trained = _train(chosen, rung, trains, data, (seed, number), time_left, should_stop, clock)
+        now = lap or Lap(number, 0.0, [each.runner() for each in field], [])
+        keeping = None if keeper is None else _Keeping(keeper, now, began, clock)
+        lap = None
+        trained = _train(
+            chosen, rung, trains, data, (seed, number), time_left, should_stop, clock, keeping
+        )
         field = sorted(
             [*trained, *[each for each in field if each not in chosen]],
             key=lambda each: (-each.share, each.loss, each.position),
@@ -117,6 +156,25 @@ def race(
     return field
 
 
+@dataclass
+class _Keeping:
+    """Writes down where a race is."""
+
+    keeper: Keeper
+    lap: Lap
+    began: float
+    clock: Callable[[], float]
+    ends: float | None = None  # of this rung, by the clock
+
+    def save(self, error: Exception | None = None) -> None:
+        """Write a checkpoint, with the file of the training that is under way."""
+        now = self.clock()
+        self.lap.elapsed = now - self.began
+        self.lap.left = None if self.ends is None else self.ends - now
+        self.keeper.kept.race = self.lap
+        self.keeper.save_training(error)
+
+
 def _train(
     chosen: Sequence[Raced],
     rung: float,
@@ -126,6 +184,7 @@ def _train(
     seconds: float | None,
     should_stop: Callable[[], bool] | None,
     clock: Callable[[], float],
+    keeping: _Keeping | None = None,
 ) -> list[Raced]:
     """Train some flows for a share of the full steps, those of one shape together."""
     steps = max(1, round(rung * trains.steps))
@@ -136,11 +195,17 @@ def _train(
     ends = None if seconds is None else clock() + seconds
     waiting = len(chosen)
     done = {each.position: each for each in chosen}  # as they were, until they are trained
+    before = {} if keeping is None else {each.position: each for each in keeping.lap.done}
+    if keeping is not None:
+        keeping.ends = ends
     for group in groups.values():
         share = None
         if ends is not None:
             share = max(1e-3, (ends - clock()) * len(group) / waiting)
         waiting -= len(group)
+        if all(each.position in before for each in group):
+            done |= {each.position: each.ran(before[each.position]) for each in group}
+            continue
         own = [_seed(*path, each.position) for each in group]
         generators = [torch.Generator().manual_seed(seed) for seed in own]
         (stack,) = build([each.spec for each in group], generators, device=data.x.device)
@@ -152,6 +217,11 @@ def _train(
                 each, float(scored[0]), float(scored[1]), rung, clock() - began
             )
             continue
+        file = None if keeping is None else keeping.keeper.training
+        if keeping is not None and file is not None:
+            if file.exists():
+                share = keeping.lap.allowed  # of what it was asked when it was kept
+            keeping.lap.allowed = share
         results = train(
             stack,
             spec,
@@ -162,6 +232,9 @@ def _train(
             rungs=(1.0,),
             should_stop=should_stop,
             clock=clock,
+            checkpoint=file,
+            checkpoint_seconds=math.inf if keeping is None else keeping.keeper.seconds,
+            on_checkpoint=None if keeping is None else keeping.save,
         )
         if results[0].status == "interrupted":
             break
@@ -169,7 +242,16 @@ def _train(
             good = result.status == "complete" and result.round_trip <= MAX_ROUND_TRIP
             nll = result.nll if good else math.inf
             done[each.position] = _after(each, nll, result.nll_2se, rung, result.seconds)
+        if keeping is not None:
+            keeping.keeper.end_training()
+            keeping.lap.done += [done[each.position].runner() for each in group]
+            if keeping.keeper.due():
+                keeping.save()
     return list(done.values())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _after(each: Raced, nll: float, nll_2se: float, rung: float, seconds: float) -> Raced:

@@ -40,6 +40,19 @@ class Rows:
         self._data, self.index = data, index.to(data.x.device)
         self._batches = Batches(len(index), size, seed, data.x.device)
 
+    @property
+    def position(self) -> int:
+        """Rows that this epoch has had."""
+        return self._batches.position
+
+    def state(self) -> Tensor:
+        """Return the generator's state at the start of this epoch."""
+        return self._batches.state()
+
+    def load(self, state: Tensor, position: int) -> None:
+        """Go on where another stream of the same rows was."""
+        self._batches.load_state(state, position)
+
     def take(self) -> Minibatch:
         """Return the next batch."""
         rows = self.index[self._batches.take()]

@@ -6,6 +6,7 @@ Both hold the same two things: logits (n, m), and which options each layer still
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -65,6 +66,18 @@ class AdamUpdate:
             self.logits.values.grad = gradient
             self._adam.step()
 
+    def numbers(self) -> dict[str, float]:
+        """Return what a checkpoint keeps of it, beside its tensors."""
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its moments."""
+        return moments(self._adam, [self.logits.values])
+
+    def load(self, numbers: Mapping[str, float], tensors: Mapping[str, Tensor]) -> None:
+        """Go on where another one was."""
+        load_moments(self._adam, [self.logits.values], tensors)
+
 
 class NaturalUpdate:
     """Natural gradient of the expected value over the layers' categorical weights.
@@ -117,6 +130,19 @@ class NaturalUpdate:
             live, temperature * weights.clamp_min(FLOOR * FLOOR).log(), self.logits.values[rows]
         )
 
+    def numbers(self) -> dict[str, float]:
+        """Return what a checkpoint keeps of it, beside its tensors."""
+        return {"length": self.length, "power": self._power}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the gathered signal."""
+        return {"signal": self._signal} if len(self._signal) else {}
+
+    def load(self, numbers: Mapping[str, float], tensors: Mapping[str, Tensor]) -> None:
+        """Go on where another one was."""
+        self.length, self._power = numbers["length"], numbers["power"]
+        self._signal = tensors.get("signal", torch.zeros(0))
+
     def _adapt(self, unit: Tensor, size: int) -> None:
         """Compare the gathered signal with what pure noise would gather."""
         if not len(self._signal):
@@ -127,3 +153,23 @@ class NaturalUpdate:
         self._power = (1 - beta) ** 2 * self._power + gain
         ratio = float(self._signal.square().sum()) / self.threshold - self._power
         self.length = min(1.0, self.length * math.exp(beta * ratio))
+
+
+def moments(adam: torch.optim.Adam, leaves: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Collect Adam's state of some leaves, by their places; nothing before its first step."""
+    return {
+        f"{place}.{name}": value
+        for place, leaf in enumerate(leaves)
+        for name, value in adam.state.get(leaf, {}).items()
+    }
+
+
+def load_moments(
+    adam: torch.optim.Adam, leaves: Sequence[Tensor], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put what `moments` collected into a fresh Adam of the same leaves."""
+    for name, value in tensors.items():
+        place, _, what = name.partition(".")
+        leaf = leaves[int(place)]
+        # Adam counts its steps on the CPU
+        adam.state[leaf][what] = value.clone() if what == "step" else value.to(leaf.device)

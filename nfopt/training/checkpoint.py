@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 import torch
@@ -57,6 +58,21 @@ class RunState(msgspec.Struct, forbid_unknown_fields=True):
     version: int = VERSION
 
 
+class Versioned(Protocol):
+    """What the plain data of any run says of itself."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of what the run was asked to do."""
+
+    @property
+    def version(self) -> int:
+        """Of the layout."""
+
+
+State = TypeVar("State", bound=Versioned)
+
+
 def identity(*parts: str) -> str:
     """Digest what makes two runs the same."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -98,7 +114,7 @@ def restore(part: Population, state: PartState, tensors: dict[str, Tensor]) -> N
     part.checked, part.check_seconds = state.checked, state.check_seconds
 
 
-def save(path: Path, state: RunState, tensors: Mapping[str, Tensor]) -> None:
+def save(path: Path, state: Versioned, tensors: Mapping[str, Tensor]) -> None:
     """Write a checkpoint beside `path` and put it in its place in one step.
 
     A crash leaves the old checkpoint or the new one, never a part of either.
@@ -115,19 +131,20 @@ def save(path: Path, state: RunState, tensors: Mapping[str, Tensor]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: Path, identity: str) -> tuple[RunState, dict[str, Tensor]]:
+def load(path: Path, identity: str, kind: type[State]) -> tuple[State, dict[str, Tensor]]:
     """Read a checkpoint.
 
     Args:
         path: Of the file.
         identity: Of the run that wants to go on.
+        kind: Of its plain data, of this version.
 
     Raises:
         CheckpointError: If the file is no checkpoint, or one of another run or version.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            state = msgspec.json.decode((file.metadata() or {}).get("nfopt", ""), type=RunState)
+            state = msgspec.json.decode((file.metadata() or {}).get("nfopt", ""), type=kind)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, msgspec.MsgspecError, OSError) as error:
         raise CheckpointError(

@@ -293,7 +293,7 @@ class Run:
         self._saved = self.elapsed()
 
     def _restore(self, path: Path) -> None:
-        state, tensors = checkpoint.load(path, self._identity())
+        state, tensors = checkpoint.load(path, self._identity(), RunState)
         self.records, self._before = state.records, state.elapsed
         device = self.stack.theta.device
         self.best = tensors["best"].to(device)
