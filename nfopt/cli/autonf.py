@@ -107,6 +107,7 @@ def autonf(
     seed: o.Seed = 0,
     device: o.Device = None,
     threads: o.Threads = None,
+    artifacts: o.Artifacts = None,
     as_json: o.Json = False,
     columns: o.Columns = None,
     context: o.Context = None,
@@ -137,7 +138,7 @@ def autonf(
     )
     prices = [_number("price", text) for text in words(price, "price")] if price else []
     target = None if target_cost is None else _number("target-cost", target_cost)
-    how = "Interrupted: finished searches are stored; the same command goes on with them."
+    how = "Interrupted: the search is kept; the same command goes on with it."
     with resumable(lambda: how):
         check_folder(out)
         import time
@@ -145,8 +146,8 @@ def autonf(
         from nfopt.autonf import CostTable, default_place
         from nfopt.study import check_device, read
         from nfopt.study.arguments import check_flows, check_minutes
-        from nfopt.study.autonf import Setup
         from nfopt.study.autonf_run import run_autonf
+        from nfopt.study.autonf_setup import Setup
         from nfopt.study.inputs import flows_of
         from nfopt.study.workers import threads_of
 
@@ -177,6 +178,7 @@ def autonf(
                 initial=flows[0][0] if flows else None,
                 seed=seed,
                 device=found_device,
+                artifacts=artifacts,
                 out=out,
                 on_event=show,
                 began=began,

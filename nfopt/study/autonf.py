@@ -10,9 +10,10 @@ likelihood is in the history, and never a value.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,28 +23,30 @@ from nfopt.autonf import (
     Choice,
     CostTable,
     Fixed,
-    Method,
-    Option,
     Price,
     Raced,
-    RacePlan,
     Record,
     Settings,
     Target,
     choose,
-    options_of,
     path_of,
 )
 from nfopt.autonf.estimator import check_searched
 from nfopt.autonf.objective import MOST_PATHS
 from nfopt.autonf.price import cost_of
 from nfopt.data import Prepared
+from nfopt.errors import StudyError
 from nfopt.model.disk import versions
-from nfopt.recipes import WIDTH, training
+from nfopt.recipes import training
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import attributes as names
 from nfopt.study import costs as counted
-from nfopt.study import seeds
+from nfopt.study import queue, seeds
+from nfopt.study.autonf_keeping import Keeping
+from nfopt.study.autonf_setup import Setup
+from nfopt.study.batch import reap
+from nfopt.study.events import OnEvent, ignore
+from nfopt.study.leases import Observer, lease_seconds
 from nfopt.study.rows import search_rows
 from nfopt.study.source import Source, read
 from nfopt.study.studies import check_objectives
@@ -53,58 +56,9 @@ CANDIDATES = "nfopt:candidates"  # of a trial: the race, the best first; spec, N
 WARNINGS = "nfopt:warnings"  # of a trial: one line each
 KEPT = 8  # candidates in the attribute
 
-OPTIONS = "types,identity"
 PRICE = 0.02  # that a study tries first, nats a row and unit of cost
-PLACES = 6
 MOST_BLOCK = 4  # layers of a block, that a trial may choose
 RANGES = {"learning_rate": (5e-4, 1e-2), "logit_rate": (3e-3, 0.1), "price": (1e-3, 0.3)}
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all trials of an objective share.
-
-    Attributes:
-        options: What each layer may be: names (see `nfopt.autonf.options_of`) or options.
-        places: Layers at most.
-        width: Of the conditioners, where options are named.
-        method: "gradient", or "halving": random architectures, whose race is the rival.
-        cost: What counts as a layer's cost, one of `nfopt.autonf.COSTS`; None: nothing.
-        price: Nats a row and unit of cost (the cheapest option costs 1). Several: one of them a
-            trial; None: each trial's own.
-        target_cost: Of the whole flow, in those units, instead of a price.
-        race: How candidates race; None: as the method does.
-        table: Measured costs; None measures anew and keeps nothing.
-    """
-
-    options: str | Sequence[str] | Sequence[Option] = OPTIONS
-    places: int = PLACES
-    width: int = WIDTH
-    method: Method = "gradient"
-    cost: str | None = None
-    price: float | tuple[float, ...] | None = None
-    target_cost: float | None = None
-    race: RacePlan | None = None
-    table: CostTable | None = None
-
-    def __post_init__(self) -> None:
-        priced = self.price is not None or self.target_cost is not None
-        if self.cost is None and priced:
-            raise ValueError("`cost` must be given with `price` or `target_cost`.")
-        if self.price is not None and self.target_cost is not None:
-            raise ValueError("`price` and `target_cost` must not both be given.")
-        for nats in self.price if isinstance(self.price, tuple) else (self.price or 0.0,):
-            Fixed(nats)
-        if self.target_cost is not None:
-            Target(self.target_cost)
-
-    def options_for(self, features: int) -> tuple[Option, ...]:
-        """Make the options for D features."""
-        given = [self.options] if isinstance(self.options, str) else list(self.options)
-        if any(isinstance(each, Option) for each in given):
-            return tuple(each for each in given if isinstance(each, Option))
-        words = ",".join(str(each) for each in given)
-        return options_of(words, features, width=self.width)
 
 
 class AutoNFObjective:
@@ -113,6 +67,11 @@ class AutoNFObjective:
     A trial suggests `block`, `passes`, `estimator`, `update`, `learning_rate`, `logit_rate` and,
     where cost counts and neither price nor target is given, `price`. It is reported at the rungs
     of its race, as percent of a full training, and may be pruned there by the study's pruner.
+
+    A trial keeps itself in the study's store of artifacts, or in `artifacts`, every 30 seconds, and
+    once more where `should_stop` ends it. What was killed or interrupted comes back with
+    `goal.requeue(study)`, or by Optuna's own `RetryHeartbeatStaleTrialCallback`, and goes
+    on from there, bit for bit on the same machine.
 
     Args:
         data: Whatever `nfopt.search` takes, or a `Prepared`.
@@ -127,7 +86,9 @@ class AutoNFObjective:
         seed: Of everything random, with the trial's number.
         on_record: Told of each record of a search.
         on_rung: Told of each rung of a race.
+        on_event: Told of checkpoints that can't be written or used.
         should_stop: Asked while a trial works; True raises KeyboardInterrupt.
+        artifacts: Folder or s3://BUCKET for checkpoints; None: the study's, if it has one.
 
     Raises:
         DataError: If the data can't be used.
@@ -148,7 +109,9 @@ class AutoNFObjective:
         seed: int = 0,
         on_record: Callable[[Record], None] | None = None,
         on_rung: Callable[[float, Sequence[Raced]], None] | None = None,
+        on_event: OnEvent = ignore,
         should_stop: Callable[[], bool] | None = None,
+        artifacts: str | os.PathLike[str] | None = None,
     ) -> None:
         prepared = _prepared(data, seed)
         if minutes is not None and not minutes > 0:
@@ -170,7 +133,9 @@ class AutoNFObjective:
         if initial is not None:
             self.initial = path_of(self.options, initial, self.setup.places)
         self.minutes, self.device, self.seed = minutes, device, seed
+        self.artifacts = artifacts
         self._told, self._ranked, self._stop = on_record, on_rung, should_stop
+        self._on_event = on_event
         self._rows = search_rows(prepared, seed, device, lambda event: None)
         self._costs: tuple[float, ...] | None = None
 
@@ -196,10 +161,38 @@ class AutoNFObjective:
 
         Raises:
             optuna.TrialPruned: If the study's pruner says so at a rung.
-            KeyboardInterrupt: If `should_stop` says so.
+            KeyboardInterrupt: If `should_stop` says so; the trial may then be queued again.
         """
         trial.set_user_attr(names.WORKER, msgspec.to_builtins(names.Worker.here()))
         trial.set_user_attr(names.VERSIONS, versions())
+        # what comes back keeps its seed
+        seed = trial.user_attrs.get(names.SEED)
+        if seed is None:
+            seed = seeds.derive(self.seed, seeds.WEIGHTS, trial.number)
+            trial.set_user_attr(names.SEED, seed)
+        with Keeping(trial, self.train, int(seed), self.artifacts, self._on_event) as keeping:
+            try:
+                return self._search(trial, int(seed), keeping)
+            except KeyboardInterrupt:
+                trial.set_user_attr(names.REASON, "interrupted")
+                keeping.interrupted()
+                raise
+
+    def requeue(self, study: optuna.Study) -> int:
+        """Queue again what a killed process or Ctrl-C left undone; its searches go on.
+
+        Args:
+            study: That the trials are of.
+
+        Returns:
+            How many trials wait now because of it.
+        """
+        before = len(queue.trials_of(study))
+        reap(study, Observer(lease_seconds(study)))
+        queue.pay(study)
+        return len(queue.trials_of(study)) - before
+
+    def _search(self, trial: optuna.Trial, seed: int, keeping: Keeping) -> float | list[float]:
         settings, price = self._suggest(trial)
         pruned, several = False, len(self.objectives) > 1
 
@@ -211,30 +204,44 @@ class AutoNFObjective:
                 return False
             if field[0].nll < float("inf"):
                 trial.report(field[0].nll, round(100 * rung))
+                keeping.rungs[round(100 * rung)] = field[0].nll
             pruned = rung < 1.0 and trial.should_prune()
             return pruned
 
-        began = time.monotonic()
-        choice = choose(
-            self.options,
-            self._rows,
-            self.train,
-            settings,
-            method=self.setup.method,
-            plan=self.setup.race,
-            costs=self.costs(),
-            price=price,
-            initial=self.initial,
-            seed=seeds.derive(self.seed, seeds.WEIGHTS, trial.number),
-            seconds=None if self.minutes is None else 60.0 * self.minutes,
-            on_record=self._told,
-            on_rung=on_rung,
-            should_stop=self._stop,
-        )
+        for step, value in keeping.rungs.items():
+            trial.report(value, step)
+        began, costs = time.monotonic(), self.costs()
+
+        def work(path: Path | None) -> Choice:
+            return choose(
+                self.options,
+                self._rows,
+                self.train,
+                settings,
+                method=self.setup.method,
+                plan=self.setup.race,
+                costs=costs,
+                price=price,
+                initial=self.initial,
+                seed=seed,
+                seconds=None if self.minutes is None else 60.0 * self.minutes,
+                on_record=self._told,
+                on_rung=on_rung,
+                should_stop=lambda: keeping.lost or (self._stop is not None and self._stop()),
+                checkpoint=path,
+                checkpoint_seconds=keeping.seconds,
+                on_checkpoint=keeping.saved,
+            )
+
+        choice = keeping.run(work)
+        if keeping.lost:
+            raise StudyError(
+                f"Trial {trial.number} was taken over by another process, as nothing was heard of"
+                " this one."
+            )
         if self._stop is not None and self._stop():
-            trial.set_user_attr(names.REASON, "interrupted")
             raise KeyboardInterrupt("stopped")
-        names.write(trial, self._facts(choice, trial.number, time.monotonic() - began))
+        names.write(trial, self._facts(choice, time.monotonic() - began))
         if pruned:
             trial.set_user_attr(names.REASON, f"pruned at {choice.best.share:.0%} of a training")
             raise optuna.TrialPruned
@@ -291,7 +298,7 @@ class AutoNFObjective:
             nats = prices or 0.0
         return settings, lambda: Fixed(nats)
 
-    def _facts(self, choice: Choice, number: int, seconds: float) -> Mapping[str, Any]:
+    def _facts(self, choice: Choice, seconds: float) -> Mapping[str, Any]:
         best = choice.best
         raced = [each for each in choice.raced if each.share > 0][:KEPT]
         found = {
@@ -300,7 +307,6 @@ class AutoNFObjective:
             names.PARAMETERS: best.spec.parameter_count(),
             names.COST_TRAIN: counted.train_cost(best.spec),
             names.COST_INVERSE: counted.inverse_cost(best.spec),
-            names.SEED: seeds.derive(self.seed, seeds.WEIGHTS, number),
             names.SECONDS: seconds,
             names.FIDELITY: best.share,
             names.NLL_2SE: names.finite(best.nll_2se),

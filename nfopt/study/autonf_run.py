@@ -6,6 +6,7 @@ prices are several trials, and the result tells which of them are worth having (
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ from nfopt.errors import StudyError
 from nfopt.model.disk import versions
 from nfopt.spec import FlowSpec
 from nfopt.study import attributes as names
-from nfopt.study import costs, plan, seeds
+from nfopt.study import costs, plan, queue, seeds
 from nfopt.study.arguments import RUNS, Budget, check_name
-from nfopt.study.autonf import CANDIDATES, WARNINGS, AutoNFObjective, Setup
+from nfopt.study.artifacts import artifact_store, place_of
+from nfopt.study.autonf import CANDIDATES, WARNINGS, AutoNFObjective
+from nfopt.study.autonf_setup import Setup
+from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, Training, ignore
 from nfopt.study.finish import Finalist, Retraining
@@ -67,6 +71,7 @@ def run_autonf(
     initial: FlowSpec | None = None,
     seed: int = 0,
     device: str = "cpu",
+    artifacts: str | os.PathLike[str] | None = None,
     out: str | Path | None = None,
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] | None = None,
@@ -86,6 +91,8 @@ def run_autonf(
         initial: An architecture that the logits begin with.
         seed: Of everything random in a new study.
         device: Where to train.
+        artifacts: Folder or s3://BUCKET for checkpoints; None: where the study has them, and for a
+            new one beside the storage's file, or in nfopt-runs/artifacts.
         out: Folder for the flow; None: nfopt-runs/STUDY.
         on_event: Told of everything.
         should_stop: Asked while it works.
@@ -105,6 +112,8 @@ def run_autonf(
         minutes=plan.DEFAULT_MINUTES if minutes is None else minutes,
     )
     name = check_name(study or f"{source.name}-autonf", out)
+    if artifacts is not None:
+        artifact_store(artifacts)  # refuses what is no place, before anything is made
     data, said = source.data, list(source.data.warnings)
 
     def tell(event: Any) -> None:
@@ -123,9 +132,16 @@ def run_autonf(
             seed=seed,
             on_record=watch.record,
             on_rung=watch.rung,
+            on_event=tell,
             should_stop=stop,
         )
         opened, resumed = _open(name, storage, source, goal, seed)
+        place = place_of(artifacts, storage)
+        if place is not None and (artifacts is not None or not resumed):
+            opened.set_user_attr(names.ARTIFACTS, place)
+        again = goal.requeue(opened)
+        if again:
+            tell(Notice(f"{again} interrupted searches are gone on with"))
         total = budget.seconds or 0.0
         times = plan.times(total, clock() - began)
         tell(_started(opened, storage, budget, resumed))
@@ -137,7 +153,12 @@ def run_autonf(
                 swept = [{"price": nats} for nats in prices]
                 for more in swept or [{}]:
                     opened.enqueue_trial(goal.defaults() | more)
-            opened.optimize(goal, n_trials=left)
+            try:
+                opened.optimize(goal, n_trials=left)
+            except KeyboardInterrupt:
+                queue.pay(opened)
+                raise
+        sweep(opened)
         best = _best(opened)
         for text in _texts(best):
             tell(Notice(text))

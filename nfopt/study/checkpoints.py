@@ -104,12 +104,19 @@ class Checkpoints:
         lease: Says which trial leads the population.
         on_event: Told in one line what went wrong.
         seconds: Between two checkpoints.
+        what: Is kept, in a word.
     """
 
     def __init__(
-        self, study: optuna.Study, lease: Lease, on_event: OnEvent, seconds: float = SECONDS
+        self,
+        study: optuna.Study,
+        lease: Lease,
+        on_event: OnEvent,
+        seconds: float = SECONDS,
+        *,
+        what: str = "population",
     ) -> None:
-        self.seconds = seconds
+        self.seconds, self._what = seconds, what
         self.store: ArtifactStore | None = artifacts.store_of(study)
         self._study, self._lease, self._on_event = study, lease, on_event
         self._folder = tempfile.TemporaryDirectory(prefix="nfopt-", ignore_cleanup_errors=True)
@@ -174,8 +181,8 @@ class Checkpoints:
             reason = f"broken ({reason})"
         self._on_event(
             Notice(
-                f"the checkpoint of trial {number} can't be used and is set aside, its population"
-                f" begins anew: {reason}"
+                f"the checkpoint of trial {number} can't be used and is set aside, its"
+                f" {self._what} begins anew: {reason}"
             )
         )
 
