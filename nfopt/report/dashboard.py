@@ -12,9 +12,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import setup_testing_defaults
 
 from optuna.storages import BaseStorage, get_storage
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.errors import NfoptError
+from nfopt.report.answers import Answers, of_a_trial
+from nfopt.study import attributes as names
+from nfopt.study.batch import MAX_ROUND_TRIP
 from nfopt.study.patient_storage import PatientStorage
 
 if TYPE_CHECKING:
@@ -25,10 +29,14 @@ CURVES = 40  # of the best trials, and of the latest ones, that keep their inter
 
 
 class LightStorage(PatientStorage):
-    """What the dashboard reads: of many trials, only some with their intermediate values.
+    """What the dashboard reads, in its words and without what it is slow with.
 
-    It draws a line for each trial that has them, on the first page of a study, for seconds where
-    there are a thousand. Every trial's picture of its learning curve stays.
+    - Of many trials only some have their intermediate values: it draws a line for each of them on
+      the first page of a study, for seconds where there are a thousand. Every trial's picture of
+      its learning curve stays.
+    - A study has no notes of trials, as it would look for each among all attributes; `Answers` puts
+      them in.
+    - A trial's constraints are where it looks for them, which is not where Optuna 5 writes them.
 
     Args:
         storage: The whole.
@@ -45,7 +53,32 @@ class LightStorage(PatientStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
-        return lightened(super().get_all_trials(study_id, deepcopy, states))
+        trials = super().get_all_trials(study_id, deepcopy, states)
+        return [constrained(trial) for trial in lightened(trials)]
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """See `BaseStorage`."""
+        found = []
+        for study in map(copy, super().get_all_studies()):
+            attributes = study.system_attrs
+            study.system_attrs = {k: v for k, v in attributes.items() if not of_a_trial(k)}
+            found.append(study)
+        return found
+
+
+def constrained(trial: FrozenTrial) -> FrozenTrial:
+    """Put a trial's constraints where the dashboard reads them; above 0, it is infeasible.
+
+    A flow that does not invert has one of its own: by how much its error is too great.
+    """
+    values = list(trial.constraints.values())
+    error = trial.user_attrs.get(names.ROUND_TRIP)
+    if isinstance(error, int | float) and error > MAX_ROUND_TRIP:
+        values.append(float(error) - MAX_ROUND_TRIP)
+    if values:
+        trial = copy(trial)
+        trial._system_attrs = trial.system_attrs | {"constraints": values}
+    return trial
 
 
 def lightened(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -96,7 +129,8 @@ class Dashboard:
             raise ValueError(f"`port` must be from 0 to 65535, got {port}.")
         from optuna_dashboard import wsgi
 
-        self._app = wsgi(LightStorage(storage), artifact_store=store)
+        light = LightStorage(storage)
+        self._app = Answers(wsgi(light, artifact_store=store), light)
         page = "" if study is None else f"/studies/{study}"
         self._page = f"/api{page or '/studies'}"
         self._server = _bound(self._app, host, port)

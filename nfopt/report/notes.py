@@ -49,7 +49,9 @@ def trial_note(trial: FrozenTrial, columns: Sequence[str]) -> str | None:
     fidelity = "" if share is None else f", {share:.0%} of {train.steps:,} steps"
     why = f": {escape(str(known[names.REASON]))}" if names.REASON in known else ""
     lines.append(f"- {trial.state.name.lower()}{fidelity}{why}")
-    lines.append(f"- parameters: {spec.parameter_count():,}; base: {escape(spec.base.kind)}")
+    count = known.get(names.PARAMETERS)
+    count = count if isinstance(count, int) else spec.parameter_count()
+    lines.append(f"- parameters: {count:,}; base: {escape(spec.base.kind)}")
     lines.append(
         f"- training: {train.optimiser}, {escape(train.schedule)}, learning rate"
         f" {train.learning_rate:.2g}, batch {train.batch_size:,}, weight decay"

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nfopt.report import attachments
+
 from .toys import published
 
 pytestmark = pytest.mark.browser
@@ -44,7 +46,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("study")
     nlls = np.random.default_rng(0).gamma(2.0, size=TRIALS).reshape(5, 4).tolist()
     storage = f"sqlite:///{folder}/nfopt.db"
-    published(folder / "artifacts", nlls, storage)
+    with pytest.MonkeyPatch.context() as patch:  # the notes of most trials are not stored
+        patch.setattr(attachments, "MOST_NOTES", 5)
+        patch.setattr("nfopt.report.publisher.NOTED", 0)
+        published(folder / "artifacts", nlls, storage)
     words = ("-m", "nfopt", "dashboard", "toy", "--storage", storage, "--port", "0")
     process = subprocess.Popen(
         [sys.executable, *words], stderr=subprocess.PIPE, text=True, cwd=folder
