@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from nfopt.autonf import objective
+from nfopt.autonf.adam import Adam
 from nfopt.autonf.keeper import Step
 from nfopt.autonf.options import NOTHING, Path
 from nfopt.autonf.price import Price
 from nfopt.autonf.rows import Minibatch, Rows
 from nfopt.autonf.settings import Settings
 from nfopt.autonf.supernet import Supernet
-from nfopt.autonf.updates import AdamUpdate, Logits, NaturalUpdate, load_moments, moments
+from nfopt.autonf.updates import AdamUpdate, Logits, NaturalUpdate
 from nfopt.errors import NfoptError
 from nfopt.training.schedule import cosine
 
@@ -94,8 +95,7 @@ class BlockSearch:
         for theta in net.parameters(outside) if freeze else []:
             theta.requires_grad_(False)
         self._trained = [theta for theta in net.parameters() if theta.requires_grad]
-        # a search of options that do nothing has no weights
-        self._adam = torch.optim.Adam(self._trained) if self._trained else None
+        self._adam = Adam(self._trained, settings.learning_rate)
         self._update = (
             NaturalUpdate(logits, places)
             if settings.update == "natural"
@@ -164,7 +164,7 @@ class BlockSearch:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the moments of weights and logits."""
-        weights = {} if self._adam is None else moments(self._adam, self._trained)
+        weights = self._adam.tensors()
         return {f"adam.{name}": value for name, value in weights.items()} | {
             f"update.{name}": value for name, value in self._update.tensors().items()
         }
@@ -174,8 +174,7 @@ class BlockSearch:
         self._done, self._share, self._elapsed = step.done, step.share, step.elapsed
         self._bad, self._seen = step.bad, step.seen
         self._update.load(step.update, below("update.", tensors))
-        if self._adam is not None:
-            load_moments(self._adam, self._trained, below("adam.", tensors))
+        self._adam.load(below("adam.", tensors))
 
     def _now_and_then(self, before: float, share: float) -> None:
         if self.settings.drop and _ticks(before, share, DROPS):
@@ -247,7 +246,7 @@ class BlockSearch:
 
     def _learn(self, loss: Tensor, factor: float) -> None:
         self._bad = 0
-        if self._adam is None or not loss.requires_grad:
+        if not loss.requires_grad:  # a search of options that do nothing has no weights
             return
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -257,7 +256,7 @@ class BlockSearch:
                 theta.grad.nan_to_num_(0.0, 0.0, 0.0)
         if self.settings.clip:
             torch.nn.utils.clip_grad_norm_(self._trained, self.settings.clip)
-        self._adam.param_groups[0]["lr"] = self.settings.learning_rate * factor
+        self._adam.rate = self.settings.learning_rate * factor
         self._adam.step()
 
     def _move(self, paths: Tensor, log_p: Tensor, batch: Minibatch) -> None:

@@ -121,6 +121,7 @@ class Lap(msgspec.Struct):
 
     Attributes:
         rung: Which one.
+        keep: How many are trained at each rung.
         elapsed: Seconds of the race so far.
         field: All flows, as they were before this rung, in their order.
         done: Those that this rung has trained.
@@ -129,6 +130,7 @@ class Lap(msgspec.Struct):
     """
 
     rung: int
+    keep: list[int]
     elapsed: float
     field: list[Runner]
     done: list[Runner]

@@ -21,10 +21,12 @@ import torch
 
 from nfopt.autonf.keeper import Keeper, Lap, Runner
 from nfopt.flows import build
+from nfopt.flows.work import train_cost
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData, mean_nll, train
 
 MAX_ROUND_TRIP = 1e-2
+WHOLE_STEP = 1.4  # of a measured one: optimiser, validation
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def race(
         keep: How many are trained at each rung, the best so far.
         penalties: Nats a row that each one's cost counts for, or None.
         seed: Of weights and batches; each rung has its own.
-        seconds: By `clock` at most, or None: shared among the trainings by their steps.
+        seconds: By `clock` at most, or None: shared among the trainings by their steps; where they
+            are short, fewer flows race.
         on_rung: Told of a rung and all flows after it, the best first; True ends the race.
         should_stop: Asked while training; True ends the race with what it has.
         clock: Seconds; `time.process_time` where other work must not count.
@@ -122,10 +125,15 @@ def race(
         raise ValueError(f"`keep` must be one number a rung: {tuple(keep)} for {tuple(rungs)}.")
     if list(rungs) != sorted(set(rungs)) or not 0 < rungs[0] <= rungs[-1] <= 1:
         raise ValueError(f"`rungs` must rise and be above 0 and at most 1, got {tuple(rungs)}.")
+    lap = None if keeper is None else keeper.kept.race
+    began = clock()
+    if lap is not None:
+        keep = lap.keep
+    elif seconds is not None:
+        keep = affordable(specs, trains, data, rungs, keep, seconds, clock)
     given = [0.0] * len(specs) if penalties is None else list(penalties)
     field = [Raced(k, spec, penalty=given[k]) for k, spec in enumerate(specs)]
-    began, left = clock(), [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]
-    lap = None if keeper is None else keeper.kept.race
+    left = [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]
     if lap is not None:
         began -= lap.elapsed
         by_position = {each.position: each for each in field}
@@ -138,8 +146,10 @@ def race(
             time_left = lap.left
         elif seconds is not None:
             time_left = (seconds - (clock() - began)) * left[number] / sum(left[number:])
-        chosen = [each for each in field[:count] if number == 0 or math.isfinite(each.loss)]
-        now = lap or Lap(number, 0.0, [each.runner() for each in field], [])
+        chosen = [each for each in field[:count] if not each.share or math.isfinite(each.loss)]
+        if not chosen:
+            continue
+        now = lap or Lap(number, list(keep), 0.0, [each.runner() for each in field], [])
         keeping = None if keeper is None else _Keeping(keeper, now, began, clock)
         lap = None
         trained = _train(
@@ -154,6 +164,56 @@ def race(
         if on_rung is not None and on_rung(rung, field):
             break
     return field
+
+
+def affordable(
+    specs: Sequence[FlowSpec],
+    trains: TrainSpec,
+    data: TrainData,
+    rungs: Sequence[float],
+    keep: Sequence[int],
+    seconds: float,
+    clock: Callable[[], float],
+) -> list[int]:
+    """Say how many flows to train at each rung, from a measured step of the dearest one.
+
+    Where not all can be trained as long as they should, both give way: the number of flows and the
+    length of a training each by the square root of what is lacking. A flow that races alone is
+    trained once, at the last rung.
+    """
+    wanted = [min(count, len(specs)) for count in keep]
+    step, check = _measured(max(specs, key=train_cost), trains, data, clock)
+    each = [rung * trains.steps * step + check for rung in rungs]
+    needed = sum(count * cost for count, cost in zip(wanted, each, strict=True))
+    if needed <= seconds:
+        return wanted
+    share = math.sqrt(max(seconds, 0.0) / needed)
+    # what a training takes beside its steps can't be shortened
+    fitting = max(seconds, 0.0) / (2 * check * len(wanted)) if check > 0 else math.inf
+    found = [max(1, int(min(share * count, fitting))) for count in wanted]
+    return [0] * (len(found) - 1) + [1] if found[0] == 1 else found
+
+
+def _measured(
+    spec: FlowSpec, trains: TrainSpec, data: TrainData, clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Measure a training step, and what a training takes beside: validation, twice."""
+    (stack,) = build([spec], torch.Generator().manual_seed(0), device=data.x.device)
+    if stack.theta.shape[1] == 0:
+        return 0.0, 0.0
+    rows = slice(0, trains.batch_size)
+    taken = []
+    for _ in range(2):  # the first one warms up
+        began = clock()
+        context = None if data.context is None else data.context[rows]
+        stack.log_prob(data.x[rows], context).mean().neg().backward()  # type: ignore[no-untyped-call]
+        float(mean_nll(stack, data.val, data.val_context)[0])
+        middle = clock()
+        stack.log_prob(data.x[rows], context).mean().neg().backward()  # type: ignore[no-untyped-call]
+        if stack.theta.is_cuda:
+            torch.cuda.synchronize(stack.theta.device)
+        taken.append((WHOLE_STEP * (clock() - middle), 2 * (middle - began)))
+    return taken[-1]
 
 
 @dataclass

@@ -6,10 +6,12 @@ Both hold the same two things: logits (n, m), and which options each layer still
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from nfopt.autonf.adam import Adam
 
 FLOOR = 1e-3  # of a weight under the natural gradient, so that no option is lost by chance
 
@@ -57,7 +59,7 @@ class AdamUpdate:
 
     def __init__(self, logits: Logits, rate: float) -> None:
         self.logits = logits
-        self._adam = torch.optim.Adam([logits.values], lr=rate, betas=(0.5, 0.999))
+        self._adam = Adam([logits.values], rate, betas=(0.5, 0.999))
 
     def step(self, loss: Tensor) -> None:
         """Follow the gradient of a loss by the logits."""
@@ -72,11 +74,11 @@ class AdamUpdate:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return its moments."""
-        return moments(self._adam, [self.logits.values])
+        return self._adam.tensors()
 
     def load(self, numbers: Mapping[str, float], tensors: Mapping[str, Tensor]) -> None:
         """Go on where another one was."""
-        load_moments(self._adam, [self.logits.values], tensors)
+        self._adam.load(tensors)
 
 
 class NaturalUpdate:
@@ -153,23 +155,3 @@ class NaturalUpdate:
         self._power = (1 - beta) ** 2 * self._power + gain
         ratio = float(self._signal.square().sum()) / self.threshold - self._power
         self.length = min(1.0, self.length * math.exp(beta * ratio))
-
-
-def moments(adam: torch.optim.Adam, leaves: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Collect Adam's state of some leaves, by their places; nothing before its first step."""
-    return {
-        f"{place}.{name}": value
-        for place, leaf in enumerate(leaves)
-        for name, value in adam.state.get(leaf, {}).items()
-    }
-
-
-def load_moments(
-    adam: torch.optim.Adam, leaves: Sequence[Tensor], tensors: Mapping[str, Tensor]
-) -> None:
-    """Put what `moments` collected into a fresh Adam of the same leaves."""
-    for name, value in tensors.items():
-        place, _, what = name.partition(".")
-        leaf = leaves[int(place)]
-        # Adam counts its steps on the CPU
-        adam.state[leaf][what] = value.clone() if what == "step" else value.to(leaf.device)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nfopt.autonf import Raced, Record, Settings, front
+from nfopt.autonf import Raced, Record, Settings, front, spec_of
 from nfopt.errors import StudyError
 from nfopt.model.disk import versions
 from nfopt.spec import FlowSpec
@@ -40,7 +41,8 @@ from nfopt.training import TrainData
 
 SETUP = "nfopt:autonf"  # of a study: what is searched, and what it costs
 STARTUP = 5  # random trials before the sampler learns
-SEARCH_SHARE = 0.55  # of the time; the rest retrains and scores the winner
+SEARCH_SHARE = 0.55  # of the time at most; the rest retrains and scores the winner
+LEAST_SHARE = 0.25  # of the time at least, where a full training takes longer than there is
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +150,8 @@ def run_autonf(
         goal.costs()  # measured once, before the time is shared
         left = (budget.trials or 1) - _counted(opened)
         if left > 0:
-            goal.minutes = max(1e-3, (SEARCH_SHARE * times.retrain - (clock() - began)) / left / 60)
+            seconds = _search_seconds(goal, lambda: times.retrain - (clock() - began))
+            goal.minutes = max(1e-3, seconds / left / 60)
             if not opened.get_trials(deepcopy=False):
                 swept = [{"price": nats} for nats in prices]
                 for more in swept or [{}]:
@@ -275,6 +278,25 @@ def _started(
         budget_seconds=budget.seconds,
         resumed=resumed,
     )
+
+
+def _search_seconds(goal: AutoNFObjective, left: Callable[[], float]) -> float:
+    """Divide the time: what a full training of the dearest flow takes is kept for the winner.
+
+    Args:
+        goal: Its options, training and rows.
+        left: Seconds until the retraining must be over.
+    """
+    # PyTorch imports its compiler with the first optimiser: seconds, not to be a training's
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    rows, features = TrainData.of(goal.data, goal.device), goal.data.features
+    paths = [(k,) * goal.setup.places for k in range(len(goal.options))]
+    flows = [spec_of(goal.options, path, features, goal.data.context_features) for path in paths]
+    dearest = max(flows, key=costs.train_cost)
+    step, _ = costs.measure_step(dearest, goal.train, rows, 1)
+    full = plan.WHOLE_STEP * goal.train.steps * step
+    seconds = max(1e-3, left())
+    return min(SEARCH_SHARE, max(LEAST_SHARE, 1.0 - full / seconds)) * seconds
 
 
 def _counted(study: optuna.Study) -> int:

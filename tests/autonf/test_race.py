@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nfopt.autonf.options import options_of, spec_of
-from nfopt.autonf.race import Raced, race
+from nfopt.autonf.race import Raced, affordable, race
 from nfopt.spec import FlowSpec, TrainSpec
 
 from .toys import make_data
@@ -97,6 +97,28 @@ def test_seconds_are_those_of_the_clock_that_is_given() -> None:
     assert raced[0].share == 1.0
     assert 250 < len(ticks) < 400
     assert 200 < sum(each.seconds for each in raced) < 350
+
+
+@pytest.mark.parametrize(
+    ("seconds", "keep"), [(1e6, [5, 2]), (100.0, [3, 1]), (5.0, [0, 1]), (-1.0, [0, 1])]
+)
+def test_fewer_race_where_time_is_short(seconds: float, keep: list[int]) -> None:
+    """A step is a second by this clock, and a validation another."""
+    ticks: list[int] = []
+
+    def clock() -> float:
+        ticks.append(1)
+        return float(len(ticks))
+
+    found = affordable(FLOWS, TRAIN, make_data(), (0.5, 1.0), (8, 2), seconds, clock)
+    assert found == keep
+
+
+def test_one_that_races_alone_is_trained_once_and_in_full() -> None:
+    raced = race(FLOWS[2:], TRAIN, make_data(), rungs=(0.5, 1.0), keep=(3, 2), seconds=1e-3)
+    assert [each.share for each in raced] == [1.0, 0.0, 0.0]
+    assert raced[0].position == 0  # the most likely comes first
+    assert len(raced[0].nlls) == 1
 
 
 @pytest.mark.parametrize(

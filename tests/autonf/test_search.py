@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from nfopt.autonf import restart
 from nfopt.autonf.estimator import exact_steps
 from nfopt.autonf.history import History
 from nfopt.autonf.options import options_of, spec_of
@@ -110,16 +110,13 @@ def test_grow_freezes_what_it_has_and_block_goes_on() -> None:
             if record.places == (1, 2) and not seen:
                 seen.extend(t.detach().clone() for t in nets[0].parameters([0]))
 
-        # the package's function of the same name hides the module
-        module = importlib.import_module("nfopt.autonf.search")
-
-        class Kept(module.Supernet):
+        class Kept(restart.Supernet):
             def __init__(self, *args: Any, nets=nets, **named: Any) -> None:
                 super().__init__(*args, **named)
                 nets.append(self)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "Supernet", Kept)
+            patch.setattr(restart, "Supernet", Kept)
             run(given=given, on_record=look)
         same = [torch.equal(a, b) for a, b in zip(seen, nets[0].parameters([0]), strict=True)]
         assert all(same) == frozen

@@ -38,7 +38,7 @@ def call(source: Source, folder: Path, setup: Setup = SETUP, **more: Any) -> Aut
         study="toy",
         storage=f"sqlite:///{folder}/toy.db",
         out=folder / "flow",
-        minutes=0.05,
+        minutes=0.2,
         settings=Settings(steps=6, batch_size=64),
         **more,
     )
