@@ -167,7 +167,7 @@ def test_ctrl_c_keeps_a_call_and_the_next_one_goes_on(source: Source, tmp_path: 
     def should_stop() -> bool:
         nonlocal asked
         asked += 1
-        return asked >= 6
+        return asked >= 4
 
     def call(**more: Any) -> Any:
         return run_autonf(
@@ -176,19 +176,18 @@ def test_ctrl_c_keeps_a_call_and_the_next_one_goes_on(source: Source, tmp_path: 
             study="toy",
             storage=f"sqlite:///{tmp_path}/toy.db",
             out=tmp_path / "flow",
-            minutes=0.05,
             settings=SEARCH,
             **more,
         )
 
     with pytest.raises(KeyboardInterrupt):
-        call(should_stop=should_stop)
+        call(should_stop=should_stop, minutes=10.0)
     study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path}/toy.db")
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[0].user_attrs[names.REASON] == "interrupted"
     assert len(list((tmp_path / "artifacts").iterdir())) >= 2
-    result = call(on_event=told.append)
+    result = call(on_event=told.append, minutes=0.05)
     assert result.number == 1
     assert result.trials == 1
     assert list((tmp_path / "artifacts").iterdir()) == []
