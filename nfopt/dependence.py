@@ -94,7 +94,7 @@ def mutual_information(values: NDArray[np.floating]) -> Strength:
     """
     rank = ranks(_sample(values))
     n, features = rank.shape
-    bins = int(np.clip(np.sqrt(n / 20), 4, 16 if features <= 64 else 8))
+    bins = bins_of(n, features)
     binned = np.minimum((rank + 0.5) / n * bins, bins - 1).astype(np.int64)
     inside = np.zeros((n, features, bins), dtype=np.float32)
     np.put_along_axis(inside, binned[:, :, None], 1.0, axis=2)
@@ -116,6 +116,11 @@ MEASURES: dict[str, Callable[[NDArray[np.floating]], Strength]] = {
     "partial_correlation": partial_correlation,
     "mutual_information": mutual_information,
 }
+
+
+def bins_of(rows: int, features: int) -> int:
+    """Say how many bins a feature `mutual_information` takes."""
+    return int(np.clip(np.sqrt(rows / 20), 4, 16 if features <= 64 else 8))
 
 
 def rank_features(strength: Strength, most: int | None = None) -> tuple[tuple[int, ...], ...]:

@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from nfopt import api
+from nfopt.samplers.leftover import LEFTOVER
 from nfopt.samplers.reading import ORIGIN
 from nfopt.space import KEYS, KINDS
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
@@ -18,6 +19,7 @@ from nfopt.study import attributes as names
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOMETIMES = {
+    LEFTOVER,
     ORIGIN,
     names.REASON,
     names.FIRST,

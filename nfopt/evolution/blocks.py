@@ -79,8 +79,10 @@ class Usage(NamedTuple):
         variables: One flag a variable; empty: all but those of layers beyond the depth.
         layers: One flag a row of the masks; empty: all within the depth.
         cover: Whether masks must cover every feature, as `MaskBlock.cover`.
+        edges: Whether any layer goes by the adjacency.
     """
 
     variables: tuple[bool, ...] = ()
     layers: tuple[bool, ...] = ()
     cover: bool = True
+    edges: bool = True

@@ -25,12 +25,16 @@ class Context:
         leftover: Dependence that the parent's flow left between the features in base space, shape
             (D, D), 0 or more: what directed mutation goes by.
         scale: Factor on the size of small steps.
+        masks: Whether all parents have masks in use.
+        edges: Whether all parents have edges in use.
     """
 
     held: frozenset[int] = frozenset()
     dependence: Floats | None = None
     leftover: Floats | None = None
     scale: float = 1.0
+    masks: bool = True
+    edges: bool = True
 
     @cached_property
     def left(self) -> Floats | None:

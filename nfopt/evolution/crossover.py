@@ -179,4 +179,7 @@ def _with_values(
         if masks is not None and b.masks is not None:
             blank = (codes(masks) == C).all(axis=1, keepdims=True)
             masks = from_codes(np.where(blank, codes(b.masks), codes(masks)))
-    return layout.grown(a, Genome(values, masks, like.order, like.parents), rng, ctx.held)
+    order, edges = like.order, like.parents
+    if not before.edges:
+        order, edges = b.order, b.parents
+    return layout.grown(a, Genome(values, masks, order, edges), rng, ctx.held)

@@ -23,10 +23,10 @@ from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.judge import Judge
 from nfopt.evolution.mating import CROWD, Child, Mating, Parent
 from nfopt.evolution.population import Population, best_of
-from nfopt.evolution.rates import Rates, credit
+from nfopt.evolution.rates import Rates, gained
 from nfopt.evolution.records import Incumbent, Proposal, Record
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.statistics import Statistics, statistics
+from nfopt.evolution.statistics import Statistics, improves, statistics
 
 __all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
 
@@ -169,7 +169,7 @@ class Evolution:
                 continue
             gain = 0.0
             if view.violation[item] == 0:
-                gain = _gain(view.means[item], view.means[known], population)
+                gain = gained(view.means[item], view.means[known], population)
             names = record.operator.split("+")
             for name in names:
                 self.rates.tell(name, gain, 1 / len(names))
@@ -333,6 +333,10 @@ class Evolution:
             ]
         return []
 
+    def improves(self, number: int, parents: Sequence[int]) -> bool | None:
+        """Whether the run `number` is better than those it was made from, by all known now."""
+        return improves(self._history, self._view(), number, parents)
+
     def statistics(self) -> Statistics:
         """What worked: operators, directed against blind mutation, screening, noise."""
         return statistics(self.rates, self._judge, self._history, self.noise)
@@ -340,10 +344,3 @@ class Evolution:
 
 def _has(genome: Genome, held: Mapping[int, Value]) -> bool:
     return all(genome.values[index] == value for index, value in held.items())
-
-
-def _gain(child: Floats, parents: Floats, population: Floats) -> float:
-    """The credit of a child; with several objectives 1 if no parent is as good in all of them."""
-    if len(child) == 1:
-        return credit(float(child[0]), float(parents.min()), population[:, 0])
-    return float(not (parents <= child).all(axis=1).any() and (child <= parents).any(axis=1).all())

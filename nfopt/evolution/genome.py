@@ -164,6 +164,7 @@ class Layout:
             usage.variables or tuple([layer < depth for layer in layer_of]),
             usage.layers or (True,) * depth + (False,) * (most - depth),
             usage.cover,
+            usage.edges,
         )
 
     @cached_property
@@ -219,7 +220,7 @@ class Layout:
         Values go to the nearest that there is; masks follow `nfopt.masks.repair` (each layer of
         genes alone, then all in use together, as a search space builds them); edges against the
         order, and the farthest beyond the budget, are dropped. What is not in use rests: values at
-        `rest`, masks all `C`.
+        `rest`, masks all `C`, an adjacency without edges.
 
         Args:
             genome: Any genome with as many values as the layout has variables.
@@ -240,7 +241,8 @@ class Layout:
                 masks = repair.masks(genome.masks, self.masks, usage.layers, cover=usage.cover)
         if self.edges is not None:
             budget = self.budget(values)
-            order, parents = repair.edges(genome.order, genome.parents, self.edges, budget)
+            kept = (genome.order, genome.parents) if usage.edges else (None, None)
+            order, parents = repair.edges(*kept, self.edges, budget)
         return Genome(values, masks, order, parents)
 
     def feasible(self, genome: Genome) -> bool:
@@ -301,7 +303,15 @@ class Layout:
         if self.masks is not None and child.masks is not None:
             rows = repair.filled(child.masks, self.masks, self.used(child.values).layers, rng)
             child = replace(child, masks=rows)
-        return self.repaired(child)
+        return self.repaired(self.linked(parent, child, rng))
+
+    def linked(self, parent: Genome, child: Genome, rng: np.random.Generator) -> Genome:
+        """Draw a child's edges, if they come into use and it has none yet; it is not repaired."""
+        new = self.used(child.values).edges and not self.used(parent.values).edges
+        if self.edges is None or not new or (child.parents is not None and child.parents.any()):
+            return child
+        order, parents = repair.drawn_edges(self.edges, self.budget(child.values), rng)
+        return replace(child, order=order, parents=parents)
 
     # ------------------------------------------------------------------------- draws and distances
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nfopt.evolution import posterior
 from nfopt.evolution.genome import Genome
+from nfopt.evolution.pairs import Pairs
 from nfopt.evolution.records import Record
 from nfopt.evolution.rungs import Rungs
 
@@ -91,7 +92,7 @@ class History:
         self.genomes: list[Genome] = []
         self.completed: list[list[int]] = []
         self.first: list[int] = []
-        self.leftover: dict[int, Floats] = {}
+        self.leftover: dict[int, Pairs] = {}
         self.finished = 0
         self.version = 0
         self._shrink = shrink

@@ -141,4 +141,5 @@ def _rebuilt(
     if rows is not None and layout.masks is not None:
         # A layer may have become a coupling, where the kinds of the layers did not move along.
         masks = filled(from_codes(rows), layout.masks, layout.used(tuple(values)).layers, rng)
-    return layout.repaired(Genome(tuple(values), masks, genome.order, genome.parents))
+    child = Genome(tuple(values), masks, genome.order, genome.parents)
+    return layout.repaired(layout.linked(genome, child, rng))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from nfopt.evolution import selection
 from nfopt.evolution.context import Context
 from nfopt.evolution.genome import Genome, Layout, Value
 from nfopt.evolution.operators import OPERATORS, applicable
+from nfopt.evolution.pairs import Pairs
 from nfopt.evolution.rates import Rates
 from nfopt.evolution.settings import Settings
 
 Floats = NDArray[np.float64]
 
-_Kind = tuple[frozenset[int], int, bool]
+_Kind = tuple[frozenset[int], int, bool, bool, bool]
 
 AGAIN = 0.25
 """How often a child gets one more mutation."""
@@ -40,7 +41,7 @@ class Parent:
     """A member: its genome, and what its flow left, if that is known."""
 
     genome: Genome
-    leftover: Floats | None = None
+    leftover: Pairs | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,11 @@ class Mating:
                 context = Context(frozenset(held), self._dependence)
                 changed = self._apply(names, tuple(pair), rng, context, directed=False)
         leftover = members[place[0]].leftover
-        directed = leftover is not None and rng.random() < self._settings.directed
-        context = Context(frozenset(held), self._dependence, leftover if directed else None)
+        left = None
+        if leftover is not None and len(leftover) and rng.random() < self._settings.directed:
+            left = leftover.matrix()
+        directed = left is not None
+        context = Context(frozenset(held), self._dependence, left)
         if changed is None:
             changed = self._apply(names, (genome,), rng, context, directed=directed)
         if changed is not None and rng.random() < AGAIN:
@@ -151,8 +155,12 @@ class Mating:
         directed: bool,
     ) -> Genome | None:
         """Draw one of the operators that apply, and write down its name."""
-        kind = (context.held, len(parents), directed and context.leftover is not None)
+        directed = directed and context.leftover is not None
+        masks = all(self._layout.gene_rows(parent.values) for parent in parents)
+        edges = all(self._layout.used(parent.values).edges for parent in parents)
+        kind = (context.held, len(parents), directed, masks, edges)
         if kind not in self._tables:
+            context = replace(context, masks=masks, edges=edges)
             among = applicable(self._layout, context, parents=kind[1], directed=kind[2])
             shares = np.cumsum(self.rates.probabilities(among)).tolist() if among else []
             self._tables[kind] = (among, shares)

@@ -88,11 +88,11 @@ def _categories(layout: Layout, context: Context) -> bool:
 
 
 def _masks(layout: Layout, context: Context) -> bool:
-    return layout.masks is not None
+    return layout.masks is not None and context.masks
 
 
 def _idle(layout: Layout, context: Context) -> bool:
-    return layout.masks is not None and layout.masks.idle
+    return layout.masks is not None and layout.masks.idle and context.masks
 
 
 def _layers(layout: Layout, context: Context) -> bool:
@@ -109,11 +109,11 @@ def _mask_depth(layout: Layout, context: Context) -> bool:
 
 
 def _edges(layout: Layout, context: Context) -> bool:
-    return layout.edges is not None and layout.edges.features > 1
+    return layout.edges is not None and layout.edges.features > 1 and context.edges
 
 
 def _orders(layout: Layout, context: Context) -> bool:
-    return layout.edges is not None and layout.edges.orders and layout.edges.features > 1
+    return _edges(layout, context) and layout.edges is not None and layout.edges.orders
 
 
 def _any(layout: Layout, context: Context) -> bool:
@@ -178,7 +178,7 @@ def applicable(
 
     Args:
         layout: What genomes look like.
-        context: What is held, and whether there is a leftover dependence.
+        context: What is held and in use, and whether there is a leftover dependence.
         parents: 1 for mutation, 2 for crossover.
         directed: Only directed ones, instead of only blind ones.
     """

@@ -109,3 +109,18 @@ def credit(child: float, parent: float, population: NDArray[np.float64]) -> floa
     ahead = int(np.count_nonzero(population <= parent))
     beaten = int(np.count_nonzero((population > child) & (population <= parent)))
     return beaten / ahead if ahead else 1.0
+
+
+def gained(
+    child: NDArray[np.float64], parents: NDArray[np.float64], population: NDArray[np.float64]
+) -> float:
+    """The credit of a child; with several objectives 1 if no parent is as good in all of them.
+
+    Args:
+        child: Its values, to be minimised, shape (m,).
+        parents: Shape (p, m).
+        population: Of the members, shape (n, m).
+    """
+    if len(child) == 1:
+        return credit(float(child[0]), float(parents.min()), population[:, 0])
+    return float(not (parents <= child).all(axis=1).any() and (child <= parents).any(axis=1).all())

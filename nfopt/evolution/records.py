@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nfopt.evolution.genome import Genome
+from nfopt.evolution.pairs import Pairs
 
 State = Literal["complete", "pruned", "failed", "running"]
 
@@ -30,8 +28,7 @@ class Record:
         parents: Numbers of the records that it was made from.
         kin: Runs are ranked only among those of their kin: "" cold starts, "warm" runs that began
             from a parent's weights, whose values are not comparable.
-        leftover: Dependence between the features that the run left, shape (D, D), for directed
-            mutation.
+        leftover: Dependence between the features that the run left, for directed mutation.
     """
 
     number: int
@@ -43,7 +40,7 @@ class Record:
     operator: str = ""
     parents: tuple[int, ...] = ()
     kin: str = ""
-    leftover: NDArray[np.float64] | None = None
+    leftover: Pairs | None = None
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nfopt.evolution.history import History
+from nfopt.evolution.history import History, View
 from nfopt.evolution.judge import Judge
 from nfopt.evolution.operators import OPERATORS
-from nfopt.evolution.rates import Rates
+from nfopt.evolution.rates import Rates, gained
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,26 @@ def statistics(
         genomes=history.distinct,
         noise=noise,
     )
+
+
+def improves(history: History, view: View, number: int, parents: Sequence[int]) -> bool | None:
+    """Whether a child is better than its better parent.
+
+    Args:
+        history: What was told.
+        view: What is known of it.
+        number: Of the child's record.
+        parents: Numbers of its parents' records.
+
+    Returns:
+        None if nothing is known of the child or of its parents, or they are of different kins.
+    """
+    child, places = history.item_of(number), [history.item_of(parent) for parent in parents]
+    known = [p for p in places if p is not None and view.ranked[p]]
+    if child is None or not known or not view.ranked[child]:
+        return None
+    if (view.kin[known] != view.kin[child]).any():
+        return None
+    if child in known or view.violation[child] > 0:
+        return False
+    return gained(view.means[child], view.means[known], view.means[known]) > 0

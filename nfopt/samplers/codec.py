@@ -215,6 +215,7 @@ class Codec:
                 variables=tuple([name not in use.idle for name in self.names]),
                 layers=tuple([n in couplings for n in range(1, plan.depth + 1)]),
                 cover=use.cover,
+                edges=use.edges,
             )
 
         def usage(values: Values) -> Usage:

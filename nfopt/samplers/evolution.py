@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.samplers._base import _process_constraints_after_trial
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt.evolution.engine import Evolution
 from nfopt.evolution.exhaustive import MOST, size
 from nfopt.evolution.settings import Settings
 from nfopt.samplers.codec import Codec, external, variable_of
@@ -225,6 +226,13 @@ class EvolutionSampler(BaseSampler):
             yield
         finally:
             self._held = before
+
+    def told(self, study: Study) -> Evolution:
+        """Give the evolution as it stands after all trials of a study."""
+        with self._lock:
+            self._turn_to(study)
+            known = {} if self._known is None else self._known.distributions()
+            return self.state(study, self._common.distributions(study) | known).engine
 
     def left(self, study: Study) -> int | None:
         """Say how many points of the space no trial of a study has; None if they are many.

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.evolution.genome import Genome
 from nfopt.evolution.records import Record
+from nfopt.samplers.leftover import leftover_of
 
 ORIGIN = "nfopt:origin"
 """Trial attribute: `operator`, `parents` (trial numbers), `genome` (digest), maybe `replicate`."""
@@ -154,7 +155,16 @@ def record_of(trial: FrozenTrial, genome: Genome, directions: Sequence[StudyDire
         operator=origin.operator,
         parents=origin.parents,
         kin=str(trial.user_attrs.get(KIN, "")),
+        leftover=leftover_of(trial, _features(genome)) if trial.state.is_finished() else None,
     )
+
+
+def _features(genome: Genome) -> int:
+    """How many features a genome's masks or edges are of; 0 without either."""
+    for array in (genome.masks, genome.parents):
+        if array is not None:
+            return int(array.shape[1])
+    return 0
 
 
 def violation(trial: FrozenTrial) -> float:

@@ -16,11 +16,13 @@ class Use(NamedTuple):
         idle: Names of the parameters that it does not use; rows of bits are not among them.
         couplings: Numbers of the layers that are couplings, from 1: those whose masks are used.
         cover: Whether the masks must cover every feature, as no other layer transforms any.
+        edges: Whether any layer goes by the edges, where they are searched.
     """
 
     idle: frozenset[str]
     couplings: tuple[int, ...]
     cover: bool
+    edges: bool
 
 
 def structure(plan: Plan) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
     elif int(known.get("parents", 0)) >= plan.features - 1:
         idle.add("measure")  # all parents that the order allows: nothing is ranked
     cover = set(kinds.values()) <= {"coupling", "identity"}
-    return Use(frozenset(idle & plan.parameters.keys()), couplings, cover)
+    return Use(frozenset(idle & plan.parameters.keys()), couplings, cover, graphs)
 
 
 def _layers(count: int) -> range:

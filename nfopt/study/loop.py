@@ -29,6 +29,7 @@ from nfopt.study.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.study.checkpoints import Checkpoints
 from nfopt.study.events import BatchTold, Notice, OnEvent, ignore
 from nfopt.study.leases import BEATS, SECONDS, Lease, Observer, ours
+from nfopt.study.left import changes_by_it
 from nfopt.study.plan import Length
 from nfopt.study.queue import COUNTED
 from nfopt.study.samplers import StudySampler
@@ -121,6 +122,7 @@ class Search:
                 self.study, checkpoints, self.preprocessing, list(self.objectives).index("nll")
             ),
             on_event=self.on_event,
+            directs=changes_by_it(self.space),
             began=self.began,
             clock=self.clock,
         )

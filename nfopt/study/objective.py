@@ -14,6 +14,7 @@ from nfopt.study import attributes as names
 from nfopt.study import plan, seeds
 from nfopt.study.batch import Candidate, describe, facts, fault, report, values_of
 from nfopt.study.leases import Lease, lease_seconds
+from nfopt.study.left import changes_by_it, leftovers
 from nfopt.study.source import Source, read
 from nfopt.study.stacks import train_stack
 from nfopt.study.studies import check_objectives
@@ -94,7 +95,7 @@ class Objective:
             report(trial.study, candidate, rung.fraction, rung.bests[0])
             return {0} if not several and rung.fraction < 1.0 and trial.should_prune() else set()
 
-        (result,) = train_stack(
+        stack, (result,) = train_stack(
             [candidate.spec],
             [candidate.train],
             [candidate.seed],
@@ -104,8 +105,10 @@ class Objective:
             seconds=None,
             on_rung=on_rung,
             should_stop=lambda: lease.lost,
-        )[1]
+        )
         names.write(trial, facts(candidate, result))
+        if changes_by_it(self.space):
+            names.write(trial, leftovers(stack, [result], self._rows).get(result.member, {}))
         if result.status == "pruned":
             raise optuna.TrialPruned(result.reason)
         reason = fault(result)

@@ -37,6 +37,12 @@ def couplings(values: tuple[int | float, ...]) -> Usage:
     return Usage((*[True] * len(MIXED), *own), layers, all(kind == 0 for kind in kinds[:depth]))
 
 
+def either(values: tuple[int | float, ...]) -> Usage:
+    """As `couplings`; layers of kind 1 go by the edges."""
+    usage, kinds = couplings(values), values[len(MIXED) :: 2]
+    return usage._replace(edges=any(kind == 1 for kind in kinds[: int(values[0])]))
+
+
 LAYOUTS: dict[str, Layout] = {
     "values": Layout(MIXED),
     "one category": Layout((Category(2),)),
@@ -55,6 +61,13 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "kinds and single masks": Layout(
         (*MIXED, *PER_LAYER), MaskBlock(6, 7, depth=0), layer_of=LAYER_OF, usage=couplings
+    ),
+    "kinds, masks and edges": Layout(
+        (*MIXED, *PER_LAYER),
+        MaskBlock(6, 7, depth=0),
+        EdgeBlock(7),
+        layer_of=LAYER_OF,
+        usage=either,
     ),
     "orders": Layout(MIXED, edges=EdgeBlock(9, 4, orders=True)),
     "orders, budget a variable": Layout(MIXED, edges=EdgeBlock(9, orders=True, limit=0)),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nfopt.evolution.blocks import MaskBlock
 from nfopt.evolution.engine import Evolution, Proposal, Record, Settings
 from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.pairs import Pairs
 from nfopt.evolution.variables import Category, Integer, Real
 
 from .layouts import LAYOUTS, features, strengths
@@ -43,6 +44,10 @@ def drive(
         proposals.append(evolution.ask(rng))
         evolution.tell(told(number, proposals[-1], value(proposals[-1].genome)))
     return proposals
+
+
+def left_of(layout: Layout, rng: np.random.Generator) -> Pairs:
+    return Pairs.of(strengths(layout, rng))
 
 
 def ones(genome: Genome) -> float:
@@ -217,9 +222,7 @@ def test_directed_children_are_asked_for_and_counted() -> None:
     evolution = Evolution(layout, settings=replace(FEWER, directed=0.5))
     for number in range(80):
         proposal = evolution.ask(rng)
-        evolution.tell(
-            told(number, proposal, ones(proposal.genome), leftover=strengths(layout, rng))
-        )
+        evolution.tell(told(number, proposal, ones(proposal.genome), leftover=left_of(layout, rng)))
     statistics = evolution.statistics()
     assert statistics.directed.children > 5
     assert statistics.blind.children > 5
@@ -259,7 +262,7 @@ def test_any_order_of_tells_of_any_records_can_be_asked_on(
             operator="steps",
             parents=(number // 2, 99),
             kin="warm" if warm else "",
-            leftover=strengths(layout, rng) if features(layout) > 2 else None,
+            leftover=left_of(layout, rng) if features(layout) > 2 else None,
         )
         for number, (state, value, warm) in enumerate(rows)
     ]

@@ -111,6 +111,21 @@ def test_a_usage_puts_variables_to_rest() -> None:
     assert layout.repaired(Genome((1, 6))).values == (1, 6)
 
 
+def test_edges_that_no_layer_goes_by_rest_and_are_drawn_when_one_does() -> None:
+    layout, rng = LAYOUTS["kinds, masks and edges"], np.random.default_rng(0)
+    kinds = slice(len(MIXED), None, 2)
+    genomes = [layout.random(rng) for _ in range(60)]
+    without = [g for g in genomes if not any(g.values[kinds][: int(g.values[0])])]
+    assert 0 < len(without) < 60
+    assert not any(g.parents.any() for g in without if g.parents is not None)
+    one = without[0]
+    other = Genome(one.values, one.masks, one.order, rng.random((7, 7)) < 0.5)
+    assert layout.repaired(other) == one
+    grown = layout.with_values(one, {len(MIXED): 1}, rng)
+    assert grown.parents is not None
+    assert grown.parents.any()
+
+
 def test_layers_that_commute_have_one_order() -> None:
     block = MaskBlock(2, 4, idle=True, cover=False, commute=True)
     rows = masks_of("IITC", "TCII")

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfopt.evolution import Genome, Layout
+from nfopt.evolution import Genome, Layout, operators
 from nfopt.evolution.context import pick, power_law, several, weighted
+from nfopt.evolution.mating import Mating, Parent
 from nfopt.evolution.operators import OPERATORS, Context, applicable
+from nfopt.evolution.settings import Settings
 
 from .layouts import LAYOUTS, features, same, strengths
 
@@ -103,6 +105,27 @@ def test_only_what_a_genome_has_is_worked_on() -> None:
     for layout in LAYOUTS.values():
         names = applicable(layout, Context())
         assert not any(OPERATORS[name].plain or OPERATORS[name].directed for name in names)
+
+
+def test_what_rests_is_not_worked_on() -> None:
+    """No operator on edges is drawn for a parent whose layers do not go by them."""
+    layout, rng = LAYOUTS["kinds, masks and edges"], np.random.default_rng(0)
+    mating = Mating(layout, Settings(), None)
+    edges = {name for name, operator in OPERATORS.items() if operator.needs is operators._edges}
+    masks = {name for name, operator in OPERATORS.items() if operator.needs is operators._masks}
+    tried: list[tuple[set[str], bool, bool]] = []
+    for _ in range(200):
+        parent = layout.random(rng)
+        child = mating.child([Parent(parent)], rng, tournament=1, crossover=0.0, held={})
+        if child is not None:
+            found = layout.used(parent.values)
+            tried.append(({child.operators[0]}, found.edges, any(found.layers)))
+    assert {used for _, used, _ in tried} == {used for _, _, used in tried} == {True, False}
+    assert not any(names & edges for names, used, _ in tried if not used)
+    assert not any(names & masks for names, _, used in tried if not used)
+    assert any(names & edges for names, used, _ in tried if used)
+    assert not edges & {*applicable(layout, Context(edges=False))}
+    assert not masks & {*applicable(layout, Context(masks=False))}
 
 
 def test_the_table_is_keyed_by_name() -> None:

@@ -88,6 +88,22 @@ def test_what_a_flow_does_not_use_tells_no_genomes_apart(name: str) -> None:
     assert max(len(found) for found in flows.values()) == 1
 
 
+def test_edges_of_a_flow_without_autoregressive_layers_tell_no_genomes_apart() -> None:
+    space = space_of("full, idle and edges")
+    codec = codec_of(space)
+    params = drawn(space, 0)
+    kinds = {key: "coupling" for key in params if key.endswith(".kind")}
+    rows = [key for key in params if ".edges" in key]
+    assert rows
+    for kind, same in (("coupling", True), ("autoregressive", False)):
+        base = {**params, **kinds, "layer_1.kind": kind}
+        other = {**base, **dict.fromkeys(rows, 0)}
+        one, two = codec.encode(base), codec.encode(other)
+        assert (one == two) is same
+        assert one is not None
+        assert codec.encode(codec.decode(one)) == one
+
+
 def test_a_recipe_is_itself() -> None:
     """What the space gives for a flow is its genome's parameters, up to what rests."""
     space = masks_only(6, 4)

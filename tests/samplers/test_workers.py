@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
@@ -135,3 +137,30 @@ def test_few_rows_for_a_genome_of_512_bits(tmp_path: Path) -> None:
     before = rows()
     study.optimize(lambda trial: ones(trial, space), n_trials=5)
     assert (rows() - before) / 5 <= 25
+
+
+@pytest.mark.parametrize("holding", [False, True])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_16_that_are_asked_at_once_are_distinct_and_of_several_parents(
+    noise: float, holding: bool
+) -> None:
+    """What a population is: nothing is told between its asks."""
+    space = masks_only(12, 4, learning_rate=[1e-4, 1e-2], width=[4, 64])
+    rng = np.random.default_rng(0)
+    sampler = EvolutionSampler(space, seed=0, settings=Settings(reevaluate=0.0))
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda t: ones(t, space) + noise * rng.normal(), n_trials=60)
+    shape = {"width": study.trials[-1].params["width"]}
+    asked = []
+    with sampler.holding(shape) if holding else nullcontext():
+        for _ in range(16):
+            asked.append(study.ask())
+            space.suggest(asked[-1])
+    codec = Codec(space.distributions(), space)
+    genomes = [codec.encode(trial.params) for trial in asked]
+    assert len({genome.key for genome in genomes if genome is not None}) == 16
+    masks = {genome.masks.tobytes() for genome in genomes if genome and genome.masks is not None}
+    assert len(masks) >= 8, "they differ in more than a learning rate"
+    parents = Counter(Origin.of(t).parents[0] for t in study.trials[-16:] if Origin.of(t).parents)
+    assert len(parents) >= 3
+    assert max(parents.values()) <= 12
