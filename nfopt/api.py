@@ -55,6 +55,7 @@ def search(
     objectives: Sequence[str] | None = None,
     initial: Sequence[Flows] | Flows = (),
     warm_start: str | None = None,
+    warm_children: bool | None = None,
     members: int | None = None,
     columns: Any = None,
     context: Any = None,
@@ -88,8 +89,7 @@ def search(
     Args:
         data: A path (CSV, Parquet, NPY, NPZ), the name of a data set, a DataFrame, an array, ...
         minutes: Wall clock of the whole call. With neither this nor `trials`, 10.
-        trials: COMPLETE + PRUNED trials of the study at the end, over all its calls; repeatable
-            with the same seed. With both, whichever comes first.
+        trials: COMPLETE + PRUNED trials of the study at the end; with both, what comes first.
         study: Its name; None: the file's stem, or "data-" and eight digits for data in memory.
         storage: A URL, see docs/storages.md; None: NFOPT_STORAGE, else a file in nfopt-runs.
         space: What is searched: a kind ("coupling", "layers", "adjacency", "full"), a TOML file of
@@ -99,8 +99,8 @@ def search(
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
         warm_start: "autonf": a short differentiable search proposes first trials of a new study.
-        members: Flows to keep at most, as a mixture where that is better on validation data; 1
-            keeps a single flow; None: 5.
+        warm_children: Children begin from their parents' trained weights; None: the study's, no.
+        members: Flows to keep at most, as a mixture where that validates better; None: 5.
         columns: The features, by name or position; None: all that have no other part.
         context: Columns to condition on.
         header: The first line of a text file holds names.
@@ -116,8 +116,7 @@ def search(
         threads: CPU threads of all workers together; None: as torch has it, of several all cores.
         workers: Processes that search; with CUDA each needs a GPU of its own.
         engine: "local", or "ray": the others are tasks of a cluster, `threads` is of each.
-        artifacts: Folder or s3://BUCKET for checkpoints and the best trials' weights; None: the
-            study's, or `artifacts` beside the storage's file or in nfopt-runs.
+        artifacts: Folder or s3://BUCKET for checkpoints and weights; None: as in docs/workers.md.
         lease: Seconds of silence after which others take a worker's trials; None: the study's, 60.
         seed: Of everything random; None: the study's, 0 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
@@ -172,6 +171,7 @@ def search(
                 objectives=objectives,
                 initial=[(flow, own or train) for flow, own in flows],
                 warm_start=warm_start,
+                warm_children=warm_children,
                 members=MEMBERS if members is None else members,
                 seed=seed,
                 device=device,

@@ -12,7 +12,7 @@ import pytest
 
 from nfopt import api
 from nfopt.samplers.leftover import LEFTOVER
-from nfopt.samplers.reading import ORIGIN
+from nfopt.samplers.reading import KIN, ORIGIN
 from nfopt.space import KEYS, KINDS
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.study import attributes as names
@@ -27,8 +27,11 @@ SOMETIMES = {
     names.AGAIN,
     names.CHECKPOINT,
     names.WEIGHTS,
+    names.WARM_FROM,
+    KIN,
 }
-STORED_ELSEWHERE = {names.ARTIFACTS, names.LEASE_SECONDS, names.KEPT}  # not of a study in memory
+# not of a study in memory, or only if asked for
+STORED_ELSEWHERE = {names.ARTIFACTS, names.LEASE_SECONDS, names.KEPT, names.WARM_CHILDREN}
 NET = Conditioner(width=8, hidden_layers=1)
 TINY = (
     FlowSpec(features=2, layers=(Coupling(mask="CT", conditioner=NET),)),

@@ -64,6 +64,7 @@ OPTIONS = frozenset(
         "threads",
         "trial",
         "trials",
+        "warm_children",
         "warm_start",
         "weights",
         "workers",

@@ -23,10 +23,10 @@ from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.judge import Judge
 from nfopt.evolution.mating import CROWD, Child, Mating, Parent
 from nfopt.evolution.population import Population, best_of
-from nfopt.evolution.rates import Rates, gained
+from nfopt.evolution.rates import Rates
 from nfopt.evolution.records import Incumbent, Proposal, Record
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.statistics import Statistics, improves, statistics
+from nfopt.evolution.statistics import Statistics, gain_of, improves, statistics
 
 __all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
 
@@ -156,20 +156,14 @@ class Evolution:
         if not self._uncredited:
             return
         members = np.array(self._members, dtype=np.intp)
-        population = view.means[members]
         for item, record in self._uncredited:
             if record.operator in {FIRST, RANDOM, REPLICATE}:
                 continue
             places = [self._history.item_of(number) for number in record.parents]
-            known = [
-                place for place in places
-                if place is not None and view.ranked[place] and view.kin[place] == view.kin[item]
-            ]  # fmt: skip
+            known = [place for place in places if place is not None and view.ranked[place]]
             if not known:
                 continue
-            gain = 0.0
-            if view.violation[item] == 0:
-                gain = gained(view.means[item], view.means[known], population)
+            gain = gain_of(view, item, known, members) if view.violation[item] == 0 else 0.0
             names = record.operator.split("+")
             for name in names:
                 self.rates.tell(name, gain, 1 / len(names))
@@ -236,7 +230,8 @@ class Evolution:
         if not fitting:
             genome = self.layout.with_values(self.layout.random(rng), held, rng)
             return Proposal(genome, RANDOM)
-        known = [i for i in fitting if view.ranked[i] and view.violation[i] < FAILED] or fitting
+        known = [i for i in fitting if view.ranked[i] and view.violation[i] < FAILED]
+        known = [i for i in known if view.kin[i] == 0] or known or fitting
         best = best_of(view, np.array(known, dtype=np.intp), self._best_few)
         return self._replicate(self._least_run(best.tolist(), view))
 
@@ -256,6 +251,7 @@ class Evolution:
         few = [
             item for item in self._members[: self._best_few]
             if view.runs[item] > 0
+            and view.kin[item] == 0  # another run begins cold, and would say nothing of it
             and _has(history.genomes[item], held)
             and self._unsure(item, view)
         ]  # fmt: skip

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nfopt.evolution.history import History, View
+import numpy as np
+from numpy.typing import NDArray
+
+from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.judge import Judge
 from nfopt.evolution.operators import OPERATORS
 from nfopt.evolution.rates import Rates, gained
@@ -92,3 +95,29 @@ def improves(history: History, view: View, number: int, parents: Sequence[int]) 
     if child in known or view.violation[child] > 0:
         return False
     return gained(view.means[child], view.means[known], view.means[known]) > 0
+
+
+def gain_of(view: View, child: int, parents: Sequence[int], members: NDArray[np.intp]) -> float:
+    """The credit of a child, see `rates.credit`; across kins by the places among their like.
+
+    Args:
+        view: What is known.
+        child: An item that is feasible.
+        parents: Items; those of the child's kin count alone, if there are any.
+        members: Items of the population.
+    """
+    like = [parent for parent in parents if view.kin[parent] == view.kin[child]]
+    if like:
+        members = members[view.kin[members] == view.kin[child]]
+        return gained(view.means[child], view.means[like], view.means[members])
+    if view.means.shape[1] > 1:
+        return 0.0
+    best = min(_place(view, parent) for parent in parents)
+    return max(0.0, 1.0 - _place(view, child) / best)
+
+
+def _place(view: View, item: int) -> float:
+    """Where an item stands among those of its kin: the r-th of n at r / n."""
+    among = (view.kin == view.kin[item]) & view.ranked & (view.violation < FAILED)
+    values = view.means[among, 0]
+    return (np.count_nonzero(values < view.means[item, 0]) + 0.5) / max(len(values), 1)

@@ -141,10 +141,13 @@ class EvolutionSampler(BaseSampler):
                 text = told if isinstance(told, str) else json.dumps(told)
                 self._known = SearchSpace.from_json(text)
 
-    def _made(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> State:
+    def _made(
+        self, study: Study, distributions: Mapping[str, BaseDistribution], *, replay: bool = True
+    ) -> State:
         everything = {} if self._known is None else self._known.distributions()
         everything |= distributions
-        return State(study, everything, self._known, self._settings, self._initial)
+        given = (self._known, self._settings, self._initial)
+        return State(study, everything, *given, replay=replay)
 
     def state(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> State:
         """What is known of a study, up to date."""
@@ -228,11 +231,10 @@ class EvolutionSampler(BaseSampler):
             self._held = before
 
     def told(self, study: Study) -> Evolution:
-        """Give the evolution as it stands after all trials of a study."""
+        """Give an evolution that was told all trials of a study, and has asked nothing."""
         with self._lock:
             self._turn_to(study)
-            known = {} if self._known is None else self._known.distributions()
-            return self.state(study, self._common.distributions(study) | known).engine
+            return self._made(study, self._common.distributions(study), replay=False).engine
 
     def left(self, study: Study) -> int | None:
         """Say how many points of the space no trial of a study has; None if they are many.

@@ -55,6 +55,7 @@ class State:
         space: What they mean, if that is known.
         settings: Of the evolution.
         initial: First members; what waits in the study's queue counts as some, too.
+        replay: Whether what is asked next shall be what it would have been without a stop.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class State:
         space: SearchSpace | None,
         settings: Settings,
         initial: Sequence[members.Initial],
+        *,
+        replay: bool = True,
     ) -> None:
         self.codec = Codec(distributions, space)
         self.directions = study.directions
@@ -90,7 +93,10 @@ class State:
         self._by_digest: dict[str, set[int]] = {}
         self._every: dict[bytes, Genome] | None = None
         self._listed = False
-        self._replay(news)
+        if replay:
+            self._replay(news)
+        else:
+            self._take_in(news)
 
     def _enqueued(self, trial: FrozenTrial) -> Genome | None:
         fixed = trial.system_attrs.get("fixed_params")

@@ -22,6 +22,7 @@ from nfopt.study import attributes as names
 from nfopt.study import plan, seeds
 from nfopt.study.batch import fault
 from nfopt.study.events import OnEvent, Training, ignore
+from nfopt.study.kin import fairly
 from nfopt.study.mix import choose_members
 from nfopt.study.stacks import train_stack
 from nfopt.study.stop import Stop
@@ -80,6 +81,9 @@ def choose_finalists(
 ) -> list[Finalist]:
     """Choose the best trials by validation NLL, with distinct specs, and always the recipe.
 
+    Trials that began from trained weights are compared with their like alone, and take turns with
+    the others.
+
     Args:
         study: The study.
         recipe: The best recipe that the space has.
@@ -98,12 +102,9 @@ def choose_finalists(
         if trial.values and names.SPEC in trial.user_attrs and names.TRAIN in trial.user_attrs
     ]
 
-    def order(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
-        return (trial.state is not TrialState.COMPLETE, trial.values[place])
-
     chosen: dict[str, Finalist] = {}
     recipe_trial, key = None, names.first_key(*recipe)
-    for trial in sorted(trials, key=order):
+    for trial in fairly(trials, place):
         if trial.user_attrs.get(names.FIRST) == key:
             recipe_trial = trial.number
         # a pruned trial's value is of a lower rung: only where nothing better is known

@@ -35,7 +35,8 @@ from nfopt.study.queue import COUNTED
 from nfopt.study.samplers import StudySampler
 from nfopt.study.stop import Stop
 from nfopt.study.trainer import Trainer
-from nfopt.study.weights import BestWeights
+from nfopt.study.warm import WarmStarts
+from nfopt.study.weights import KEPT, PARENTS, BestWeights
 from nfopt.training import TrainData
 
 MOST_FAILURES = 3  # populations in a row without a single counted trial
@@ -108,6 +109,7 @@ class Search:
         self._observer = Observer(self.lease_seconds)
         self._lease = Lease(self.study, self.lease_seconds, self._observer)
         checkpoints = Checkpoints(self.study, self._lease, self.on_event, self.checkpoint_seconds)
+        warm = bool(names.attributes_of(self.study).get(names.WARM_CHILDREN))
         self._trainer = Trainer(
             study=self.study,
             data=self.data,
@@ -119,9 +121,14 @@ class Search:
             lease=self._lease,
             checkpoints=checkpoints,
             best=BestWeights(
-                self.study, checkpoints, self.preprocessing, list(self.objectives).index("nll")
+                self.study,
+                checkpoints,
+                self.preprocessing,
+                list(self.objectives).index("nll"),
+                PARENTS if warm else KEPT,
             ),
             on_event=self.on_event,
+            warm=WarmStarts(self.study, wanted=warm),
             directs=changes_by_it(self.space),
             began=self.began,
             clock=self.clock,

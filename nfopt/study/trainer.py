@@ -14,15 +14,17 @@ from optuna.trial import FrozenTrial
 from nfopt.flows import Stack
 from nfopt.study import attributes as names
 from nfopt.study import plan, queue, seeds
-from nfopt.study.batch import Candidate, fault, groups, report, tell
+from nfopt.study.batch import Candidate, fault, groups, release, report, tell
 from nfopt.study.checkpoints import Asked, Checkpoints, Restored, Saving
 from nfopt.study.events import GroupTrained, Member, Notice, OnEvent, RungReached, Training
+from nfopt.study.kin import kin_of
 from nfopt.study.leases import Lease
 from nfopt.study.left import leftovers
 from nfopt.study.plan import Length
 from nfopt.study.prune import to_prune
 from nfopt.study.stacks import train_stack
 from nfopt.study.stop import Stop
+from nfopt.study.warm import SHARE, WarmStarts
 from nfopt.study.weights import BestWeights
 from nfopt.training import CheckpointError, MemberResult, Progress, Rung, TrainData
 
@@ -44,6 +46,7 @@ class Trainer:
     checkpoints: Checkpoints
     best: BestWeights
     on_event: OnEvent
+    warm: WarmStarts
     directs: bool = False  # the evolution can make use of what a flow left
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
@@ -73,9 +76,14 @@ class Trainer:
                 self.checkpoints.set_aside(origin.number, ValueError(why))
             else:
                 left = [c for c in left if not any(c is member for member in members)]
+                self.warm.resume([member for member in members if member is not None])
                 trained += self._group(members, restored.asked, restored, left)
                 self.stop.check()
-        for group in groups(left):
+        self.warm.begin(left)
+        warm = [c for c in left if self.warm.is_warm(c)]
+        cold = [c for c in left if not self.warm.is_warm(c)]
+        asked = [candidate.number for candidate in left]
+        for group in sorted(groups(cold) + groups(warm), key=lambda g: asked.index(g[0].number)):
             left = [c for c in left if not any(c is member for member in group)]
             trained += self._group(group, self._asked(group), None, left)
             self.stop.check()
@@ -87,14 +95,18 @@ class Trainer:
             self.saving.end()
 
     def _asked(self, group: Sequence[Candidate]) -> Asked:
+        steps, seconds = self.length.steps_of(group[0].train.steps), self._seconds(len(group))
+        if self.warm.is_warm(group[0]):
+            steps = max(1, round(SHARE * steps))
+            seconds = None if seconds is None else SHARE * seconds
         return Asked(
             numbers=[c.number for c in group],
             specs=[c.spec for c in group],
             trains=[c.train for c in group],
             seeds=[c.seed for c in group],
             batches=seeds.derive(group[0].seed, seeds.BATCHES),
-            steps=self.length.steps_of(group[0].train.steps),
-            seconds=self._seconds(len(group)),
+            steps=steps,
+            seconds=seconds,
             device=self.data.x.device.type,
             rungs=[{} for _ in group],
         )
@@ -137,6 +149,7 @@ class Trainer:
             stack, results = self._run(members, saving)
         except CheckpointError as error:
             self.checkpoints.set_aside(known.numbers[0], error)
+            self._begin_again(members)
             saving.end(kept=True)
             self.saving = saving = self.checkpoints.begin(msgspec.structs.replace(known, step=0))
             stack, results = self._run(members, saving)
@@ -151,6 +164,14 @@ class Trainer:
         self.saving = None
         self.best.tidy()
         return taken
+
+    def _begin_again(self, members: Members) -> None:
+        """Find anew what members begin from; those whose parent's weights are gone leave."""
+        live = [member for member in members if member is not None and not member.told]
+        warm = [c for c in live if kin_of(self.study._storage.get_trial(c.trial._trial_id))]
+        self.warm.begin(warm)
+        gone = [candidate for candidate in warm if not self.warm.is_warm(candidate)]
+        release(self.study, gone, "what it began from is gone")
 
     def _run(self, members: Members, saving: Saving) -> tuple[Stack, list[MemberResult]]:
         asked = saving.asked
@@ -168,6 +189,7 @@ class Trainer:
             checkpoint=saving.path,
             checkpoint_seconds=self.checkpoints.seconds,
             on_checkpoint=saving.saved,
+            on_built=lambda stack: self.warm.apply(stack, members),
         )
 
     def _give_up(self, members: Members) -> None:
@@ -263,13 +285,16 @@ class Trainer:
         for member, candidate in own.items():
             asked.rungs[member] = dict(candidate.rungs)
         numbers = {candidate.number for candidate in own.values()}
+        trials = self.study.get_trials(deepcopy=False)
+        kins = {kin_of(trials[number]) for number in numbers}  # one, as they are trained alike
         history = [
             trial.intermediate_values[step]
-            for trial in self.study.get_trials(deepcopy=False)
+            for trial in trials
             # what was interrupted has its value in the trial that it came back as
             if step in trial.intermediate_values
             and trial.number not in numbers
             and not trial.user_attrs.get(names.AGAIN)
+            and kin_of(trial) in kins
         ]
         # the best recipe is what every other trial is compared with
         spare = [m for m, candidate in own.items() if self._leads(candidate)]

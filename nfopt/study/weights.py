@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import optuna
@@ -26,20 +28,26 @@ from nfopt.study import artifacts
 from nfopt.study import attributes as names
 from nfopt.study.batch import Candidate
 from nfopt.study.checkpoints import Checkpoints
+from nfopt.study.kin import kin_of
 from nfopt.training import MemberResult
 
 KEPT = 5  # trials
+PARENTS = 20  # cold trials, where children may begin from their weights
+MOST_BYTES = 1 << 28  # of them all; the best one is kept whatever its size
 
 
 class BestWeights:
     """Keeps the weights of the best trials, and removes those of trials that no longer are.
+
+    Trials that began from trained weights have their own ranking, and five are kept of them.
 
     Args:
         study: The study.
         checkpoints: Whose store is used for as long as it works.
         preprocessing: Of the data; None: nothing is kept.
         place: Of the NLL among the values.
-        count: Trials to keep.
+        count: Cold trials to keep.
+        most_bytes: Of all weights together; beyond it only the best trial's are kept.
     """
 
     def __init__(
@@ -49,9 +57,11 @@ class BestWeights:
         preprocessing: Preprocessing | None,
         place: int = 0,
         count: int = KEPT,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._study, self._checkpoints = study, checkpoints
         self._preprocessing, self._place, self._count = preprocessing, place, count
+        self._most_bytes = most_bytes
         self._removed: set[int] = set()
 
     def offer(self, candidate: Candidate, result: MemberResult, stack: Stack) -> None:
@@ -59,8 +69,9 @@ class BestWeights:
         store = self._checkpoints.store
         if store is None or self._preprocessing is None:
             return
-        best = self._best(self._study.get_trials(deepcopy=False))
-        if len(best) >= self._count and best[-1].values[self._place] <= result.nll:
+        own = (kin_of(self._study._storage.get_trial(candidate.trial._trial_id)), result.nll)
+        mine = _Ranked(*own, candidate.number, _bytes(candidate.spec.parameter_count()))
+        if mine not in self._best(self._study.get_trials(deepcopy=False), mine):
             return
         info = {
             "trial": candidate.number,
@@ -90,7 +101,7 @@ class BestWeights:
         if store is None:
             return
         trials = self._study.get_trials(deepcopy=False)
-        best = {trial.number for trial in self._best(trials)}
+        best = {ranked.number for ranked in self._best(trials)}
         for trial in trials:
             if (
                 names.WEIGHTS in trial.user_attrs
@@ -104,9 +115,39 @@ class BestWeights:
                     self._checkpoints.fail(error)
                     return
 
-    def _best(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
-        return sorted(complete, key=lambda t: (t.values[self._place], t.number))[: self._count]
+    def _best(self, trials: Sequence[FrozenTrial], *more: _Ranked) -> list[_Ranked]:
+        """Choose whose weights are kept: cold ones first, each kin the best first."""
+        ranked = [
+            _Ranked(kin_of(t), t.values[self._place], t.number, _size(t))
+            for t in trials
+            if t.state is TrialState.COMPLETE and t.values
+        ]
+        chosen: list[_Ranked] = []
+        total, counts = 0, Counter[str]()
+        for each in sorted([*ranked, *more]):
+            total += each.size
+            counts[each.kin] += 1
+            room = counts[each.kin] <= (KEPT if each.kin else self._count)
+            if room and (total <= self._most_bytes or not chosen):
+                chosen.append(each)
+            else:
+                total -= each.size
+        return chosen
+
+
+class _Ranked(NamedTuple):
+    kin: str
+    nll: float
+    number: int
+    size: int  # bytes
+
+
+def _bytes(parameters: int) -> int:
+    return 4 * parameters
+
+
+def _size(trial: FrozenTrial) -> int:
+    return _bytes(int(trial.user_attrs.get(names.PARAMETERS) or 0))
 
 
 def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:

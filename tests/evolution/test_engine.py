@@ -230,6 +230,34 @@ def test_directed_children_are_asked_for_and_counted() -> None:
     assert statistics.finished == 80
 
 
+def test_kins_are_never_compared_by_value() -> None:
+    """Warm runs, far lower, get credit by their places, and are not run again."""
+    layout, rng = LAYOUTS["masks alone"], np.random.default_rng(0)
+    evolution = Evolution(layout, settings=replace(FEWER, screening=False))
+    asked = []
+    for number in range(120):
+        proposal = evolution.ask(rng)
+        asked.append(proposal)
+        warm = number % 2 == 1 and bool(proposal.parents) and not proposal.replicate
+        noise = 2.0 * rng.normal()
+        value = ones(proposal.genome) + noise - 1_000.0 * warm
+        evolution.tell(told(number, proposal, value, kin="warm" if warm else ""))
+    again = [p.parents[0] for p in asked if p.replicate]
+    assert again
+    warm_numbers = {n for n, p in enumerate(asked) if n % 2 and p.parents and not p.replicate}
+    assert not warm_numbers & set(again)
+    incumbent = evolution.incumbent()
+    assert incumbent is not None
+    assert incumbent.mean > -100
+    tries = sum(evolution.rates.tries.values())
+    improved = sum(evolution.rates.improvements.values())
+    assert 0.02 < improved / tries < 0.6, "not all of the warm ones"
+    pairs = [(n, p) for n, p in enumerate(asked) if p.parents and not p.replicate]
+    mixed = [n for n, p in pairs if (n in warm_numbers) != (p.parents[0] in warm_numbers)]
+    assert mixed
+    assert all(evolution.improves(n, asked[n].parents) is None for n in mixed)
+
+
 def test_the_classic_preset_has_only_its_own_operators() -> None:
     evolution = Evolution(LAYOUTS["pairs"], settings=Settings.classic())
     proposals = drive(evolution, lambda g: float(g.values[4]), 100)

@@ -106,7 +106,9 @@ def unparted(space: SearchSpace, params: Mapping[str, Any]) -> np.ndarray:
     return np.triu(coverage + coverage.T == 0, 1)
 
 
-def searched(space: SearchSpace, *, left: bool, trials: int = 40) -> optuna.Study:
+def searched(
+    space: SearchSpace, *, left: bool, trials: int = 40, study: optuna.Study | None = None
+) -> optuna.Study:
     """An objective of a user's own: what a flow does not part, it leaves; two layers leave some."""
 
     def objective(trial: optuna.Trial) -> float:
@@ -117,7 +119,8 @@ def searched(space: SearchSpace, *, left: bool, trials: int = 40) -> optuna.Stud
         return float(bad.sum())
 
     settings = Settings(screening=False, directed=0.5)
-    study = optuna.create_study(sampler=EvolutionSampler(space, seed=0, settings=settings))
+    study = study or optuna.create_study()
+    study.sampler = EvolutionSampler(space, seed=0, settings=settings)
     study.optimize(objective, n_trials=trials)
     return study
 
@@ -159,10 +162,10 @@ def test_edges_are_directed_too() -> None:
 def test_a_study_that_is_taken_up_again_directs_in_the_same_way() -> None:
     space = masks_only(8, 2)
     whole = searched(space, left=True, trials=30)
-    sampler = EvolutionSampler(space, seed=9, settings=Settings(screening=False, directed=0.5))
-    engine = sampler.told(whole)
-    parents = [p.leftover for p in engine._parents()[0]]
-    assert any(left is not None and len(left) for left in parents)
+    assert {name for t in whole.trials[16:] for name in Origin.of(t).operator.split("+")} & DIRECTED
+    part = searched(space, left=True, trials=16)
+    again = searched(space, left=True, trials=14, study=part)
+    assert [t.params for t in again.trials] == [t.params for t in whole.trials]
 
 
 # --------------------------------------------------------------------------------- what it brought

@@ -338,6 +338,21 @@ def test_initial_flows_are_tried_first() -> None:
     assert space.build(other.trials[0].params) == space.build(best.params)
 
 
+def test_trials_of_another_study_are_tried_first_as_this_space_writes_them() -> None:
+    space = space_of("coupling", 5)
+    bits = space.encoded("bits")
+    other = study_of(EvolutionSampler(bits, seed=3), lambda t: len(bits.suggest(t)[0].layers), 4)
+    given = other.trials[1:3]
+    for trial in given:
+        flow, train = bits.build(trial.params)
+        trial.user_attrs |= {"nfopt:spec": flow.to_json(), "nfopt:train": train.to_json()}
+    sampler = EvolutionSampler(space, seed=0, initial=given)
+    study = study_of(sampler, lambda t: len(space.suggest(t)[0].layers), 3)
+    flows = [space.build(t.params)[0] for t in study.trials[:2]]
+    assert flows == [bits.build(t.params)[0] for t in given]
+    assert asked(study)[:2] == ["first", "first"]
+
+
 def _drawn(space: SearchSpace, seed: int) -> dict[str, Any]:
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
     return study.ask(space.distributions()).params

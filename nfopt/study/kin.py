@@ -1,0 +1,41 @@
+"""Which trials may be compared: those that began alike, cold or from trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt.samplers.reading import KIN
+
+__all__ = ["KIN", "WARM", "fairly", "kin_of"]
+
+WARM = "warm"
+"""What `nfopt:kin` says of a trial that began from its parent's weights."""
+
+
+def kin_of(trial: FrozenTrial) -> str:
+    """What a trial began from: "" for a cold start."""
+    return str(trial.user_attrs.get(KIN) or "")
+
+
+def fairly(trials: Sequence[FrozenTrial], place: int) -> list[FrozenTrial]:
+    """Sort trials that have values: complete ones first, and each by its place among its like.
+
+    The r-th of n of a kin stands at r / n, whatever the kin's values are.
+
+    Args:
+        trials: With values.
+        place: Of the NLL among them.
+    """
+    found: list[tuple[bool, float, int, FrozenTrial]] = []
+    for kin in sorted({kin_of(trial) for trial in trials}):
+        for state in (True, False):
+            mine = [
+                trial
+                for trial in trials
+                if kin_of(trial) == kin and (trial.state is TrialState.COMPLETE) is state
+            ]
+            mine.sort(key=lambda trial: (trial.values[place], trial.number))
+            found += [(not state, (k + 0.5) / len(mine), t.number, t) for k, t in enumerate(mine)]
+    return [trial for *_, trial in sorted(found, key=lambda each: each[:3])]
