@@ -4,6 +4,7 @@
 # Without RAY_ADDRESS, Ray starts on this machine. On a cluster (ray start --head; ray start
 # --address=HEAD:6379 elsewhere) every node needs nfopt and the data at the same path, and a storage
 # that it can reach. --threads is what each worker gets; with --device cuda each has one GPU.
+# Ray runs its workers with niceness 15; RAY_worker_niceness=0 where a machine does other work, too.
 set -euo pipefail
 
 : "${NFOPT_STORAGE:?a URL that all nodes reach, such as postgresql://USER:PASSWORD@HOST/NAME}"

@@ -11,6 +11,7 @@ workers to whoever looks at its dashboard, but not the arguments.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -89,7 +90,8 @@ class RayWorkers:
         if not ray.is_initialized():
             try:
                 # an address in RAY_ADDRESS is taken by itself; without one Ray starts here
-                ray.init(log_to_driver=False, include_dashboard=False, **self._resources())
+                quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+                ray.init(include_dashboard=False, **quiet, **self._resources())
             except (ConnectionError, RuntimeError, ValueError) as error:
                 where = os.environ.get("RAY_ADDRESS", "this machine")
                 raise StudyError(f"Ray does not start on {where}: {_line(error)}") from None
