@@ -44,6 +44,7 @@ def run(kind: str, folder: Path, seed: int) -> tuple[Outcome, int]:
                 restart=server.restart,
                 restarts=2,
                 seed=seed,
+                limit=1800.0,
             )
         finally:
             server.close()

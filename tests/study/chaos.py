@@ -63,6 +63,8 @@ class Outcome:
         rebuilt: Difference of the best trial's NLL and that of its flow from the artifacts.
         checkpoints: That are left in the store.
         crashes: Workers that ended by an error of their own; said: the last line of one.
+        missed: Restarts of the database that there was no time for.
+        given_up: Whether the limit of time ended it, and not the workers.
         seconds: Wall clock.
     """
 
@@ -81,6 +83,8 @@ class Outcome:
     checkpoints: int
     crashes: int
     said: str
+    missed: int
+    given_up: bool
     seconds: float
 
     def faults(self, trials: int) -> list[str]:
@@ -90,6 +94,9 @@ class Outcome:
             f"{self.running} running, {self.waiting} waiting": self.running + self.waiting > 0,
             f"{self.twice} did not come back once": self.twice > 0,
             f"{self.wasted:.0%} of the steps wasted": self.wasted > 0.25,
+            "results with steps that no worker took": self.wasted < 0.0,
+            "given up: the limit of time came first": self.given_up,
+            f"{self.missed} restarts missed": self.missed > 0,
             f"NLL of the rebuilt flow off by {self.rebuilt:.2g}": not self.rebuilt < 1e-3,
             f"{self.checkpoints} checkpoints left": self.checkpoints > 0,
             f"{self.crashes} workers crashed: {self.said}": self.crashes > 0,
@@ -159,7 +166,7 @@ def chaos(
     restart: Callable[[], Any] | None = None,
     restarts: int = 0,
     seed: int = 0,
-    limit: float = 420.0,
+    limit: float = 600.0,
 ) -> Outcome:
     """Run a study in which a random worker is killed every few seconds.
 
@@ -172,7 +179,7 @@ def chaos(
         restart: Restarts the storage's server.
         restarts: How often.
         seed: Of who is killed when.
-        limit: Seconds after which it is given up.
+        limit: Seconds after which it is given up, which is a fault.
     """
     began, rng = time.monotonic(), random.Random(seed)
     x = np.random.default_rng(0).normal(size=(300, 3))
@@ -195,7 +202,7 @@ def chaos(
     study.set_user_attr(names.POPULATION, {"size": 4, "share": 0.25})
     study.set_user_attr(names.BUDGET, {"trials": trials, "minutes": None, "until": None})
     nursery = Nursery(folder, url)
-    killed, restarted, next_kill = 0, 0, 0.0
+    killed, restarted, next_kill, given_up = 0, 0, 0.0, True
     sleeper, wakes, safe = 0, math.inf, 0.0  # a process, when it is continued, until when it is let
     try:
         for _ in range(workers):
@@ -205,6 +212,7 @@ def chaos(
             nursery.look()
             finished = len(study.get_trials(deepcopy=False, states=FINISHED))
             if finished >= trials and not nursery.alive:
+                given_up = False
                 break
             now = time.monotonic()
             running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -238,7 +246,14 @@ def chaos(
     finally:
         nursery.close()
     run_search(source, Budget(trials), **arguments)  # nothing is left to search: it delivers
-    return _outcome(study, source, folder, killed, restarted, bool(sleeper), began)
+    counted = {
+        "killed": killed,
+        "restarts": restarted,
+        "missed": restarts - restarted,
+        "stopped": bool(sleeper),
+        "given_up": given_up,
+    }
+    return _outcome(study, source, folder, counted, began)
 
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -248,9 +263,7 @@ def _outcome(
     study: optuna.Study,
     source: Any,
     folder: Path,
-    killed: int,
-    restarts: int,
-    stopped: bool,
+    counted: dict[str, Any],
     began: float,
 ) -> Outcome:
     trials = study.get_trials(deepcopy=False)
@@ -286,9 +299,7 @@ def _outcome(
         waiting=states[TrialState.WAITING],
         failed=states[TrialState.FAIL],
         twice=twice,
-        killed=killed,
-        restarts=restarts,
-        stopped=stopped,
+        **counted,
         expired=sum("its lease" in t.user_attrs.get(names.REASON, "") for t in trials),
         late=sum("taken over" in log for log in logs),
         wasted=1.0 - useful / max(1, sum(steps)),
