@@ -56,6 +56,25 @@ def autonf(
             rich_help_panel=PANEL,
         ),
     ] = 6,
+    block: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("block", 1),
+            metavar="N",
+            help="Layers that are searched at a time. Without it: each search's own choice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of("estimator", "exact", "sampled"),
+            metavar="exact|sampled",
+            help="All paths through a block, or a few drawn ones. Without it: each search's own"
+            " choice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -102,12 +121,21 @@ def autonf(
         ),
     ] = None,
     storage: o.Storage = None,
-    initial: o.Initial = None,
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY[/N]|SPEC.json",
+            help="Begin with the best trial of a study, also one of nfopt search, with its trial N,"
+            " or with a flow: a FlowSpec as JSON, or a saved flow's flow.json.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     out: o.Out = None,
     seed: o.Seed = 0,
     device: o.Device = None,
     threads: o.Threads = None,
     artifacts: o.Artifacts = None,
+    pictures: o.Pictures = True,
     as_json: o.Json = False,
     columns: o.Columns = None,
     context: o.Context = None,
@@ -144,11 +172,11 @@ def autonf(
         import time
 
         from nfopt.autonf import CostTable, default_place
+        from nfopt.report import publishing, reported
         from nfopt.study import check_device, read
-        from nfopt.study.arguments import check_flows, check_minutes
+        from nfopt.study.arguments import check_minutes
         from nfopt.study.autonf_run import run_autonf
         from nfopt.study.autonf_setup import Setup
-        from nfopt.study.inputs import flows_of
         from nfopt.study.workers import threads_of
 
         began = time.monotonic()
@@ -156,32 +184,39 @@ def autonf(
         setup = Setup(
             options=options,
             places=layers,
+            block=block,
+            estimator=None if estimator is None else "exact" if estimator == "exact" else "sampled",
             method="halving" if method == "halving" else "gradient",
             cost=cost,
             price=prices[0] if len(prices) == 1 else tuple(prices) or None,
             target_cost=target,
             table=CostTable(default_place()),
         )
-        flows = flows_of([str(path) for path in initial or ()])
         found_device = check_device(device)
-        with showing() as show, threads_of(threads):
+        with (
+            showing() as show,
+            threads_of(threads),
+            publishing(show, storage, pictures) as tell,
+        ):
             renamed = {"split_kind": from_data.pop("split")}
             source = read(data, seed=seed, on_warning=warn, **renamed, **from_data)
-            check_flows([flow for flow, _ in flows], source.data, "initial")
-            result = run_autonf(
-                source,
-                setup,
-                minutes=minutes,
-                trials=trials,
-                study=study,
-                storage=storage,
-                initial=flows[0][0] if flows else None,
-                seed=seed,
-                device=found_device,
-                artifacts=artifacts,
-                out=out,
-                on_event=show,
-                began=began,
+            result = reported(
+                run_autonf(
+                    source,
+                    setup,
+                    minutes=minutes,
+                    trials=trials,
+                    study=study,
+                    storage=storage,
+                    initial=initial,
+                    seed=seed,
+                    device=found_device,
+                    artifacts=artifacts,
+                    out=out,
+                    on_event=tell,
+                    began=began,
+                ),
+                tell,
             )
     if as_json:
         results.print_json(result.to_dict())

@@ -31,6 +31,8 @@ MISTAKE, BUG, INTERRUPTED, TERMINATED, NO_READER = 2, 1, 130, 143, 141
 OPTIONS = frozenset(
     {
         "artifacts",
+        "block",
+        "estimator",
         "bounds",
         "columns",
         "context",

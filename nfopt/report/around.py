@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from optuna.storages import InMemoryStorage
 
@@ -18,6 +19,8 @@ from nfopt.study.events import Notice, OnEvent, Watch
 from nfopt.study.results import SearchResult
 
 REPORT = "report.html"
+
+Result = TypeVar("Result", bound=SearchResult)
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def _draw(tell: OnEvent, storage: object) -> AbstractContextManager[OnEvent]:
     return publishing(tell, storage, True)  # a function of a module: Ray takes it by its name
 
 
-def reported(result: SearchResult, tell: OnEvent) -> SearchResult:
+def reported(result: Result, tell: OnEvent) -> Result:
     """Write the study's page beside the flow; a page is never worth a search.
 
     Args:

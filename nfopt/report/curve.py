@@ -50,7 +50,7 @@ def curve_png(
     seen = points[:, 1]
     if len(points) >= ENOUGH:
         seen = points[math.ceil(EARLY * len(points)) :, 1]
-    x, y = _Axis(0.0, points[-1, 0]), _Axis(float(seen.min()), float(seen.max()), pad=0.06)
+    x, y = Axis(0.0, points[-1, 0]), Axis(float(seen.min()), float(seen.max()), pad=0.06)
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM - TOP
     across = LEFT + width * x.share(points[:, 0])
     up = BOTTOM + height * y.share(points[:, 1])
@@ -101,7 +101,7 @@ def _marks(points: Array, rungs: Mapping[int, float]) -> list[tuple[int, int]]:
     return list(zip(rows, sorted(rungs), strict=True))
 
 
-class _Axis:
+class Axis:
     """A range and the round numbers in it."""
 
     def __init__(self, low: float, high: float, pad: float = 0.0) -> None:

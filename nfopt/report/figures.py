@@ -49,7 +49,7 @@ def best_by_seconds(rows: Sequence[Row]) -> Figure:
 
 
 def _best(rows: Sequence[Row], place: Callable[[Row], float], title: str, axis: str) -> Figure:
-    figure = _figure(title, axis, NLL)
+    figure = plain_figure(title, axis, NLL)
     steps, every = improvements(rows), _thin([row for row, _ in measured(rows)])
     _add(figure, every, [place(row) for row in every], "a trial", GREY, mode="markers", size=5)
     x = [place(row) for row in [*steps, *rows[-1:]]] if steps else []
@@ -59,13 +59,13 @@ def _best(rows: Sequence[Row], place: Callable[[Row], float], title: str, axis: 
         nlls = sorted(nll for _, nll in measured(rows))
         low, high = nlls[0], nlls[round(0.9 * (len(nlls) - 1))]
         room = max(high - low, 0.02 * abs(low), 1e-3)
-        figure.update_yaxes(range=[_round(low - 0.08 * room), _round(high + 0.15 * room)])
+        figure.update_yaxes(range=[rounded(low - 0.08 * room), rounded(high + 0.15 * room)])
     return figure
 
 
 def pareto(rows: Sequence[Row]) -> Figure:
     """Draw the NLL of every complete trial against its parameters, and the front of both."""
-    figure = _figure("NLL against parameters", "parameters", NLL)
+    figure = plain_figure("NLL against parameters", "parameters", NLL)
     figure.update_xaxes(type="log")
     every = _thin([row for row, _ in measured(rows) if row.parameters is not None])
     _add(figure, every, [row.parameters for row in every], "a trial", GREY, mode="markers", size=5)
@@ -124,7 +124,7 @@ def coverage(spec: FlowSpec, columns: Sequence[str], *, title: str) -> Figure:
         labels = [f"{edge + 1}" for edge in edges]
     elif len(counts) > NAMED:
         labels = [str(place) for place in range(1, len(counts) + 1)]
-    figure = _figure(title, "conditioned on", "mapped")
+    figure = plain_figure(title, "conditioned on", "mapped")
     figure.add_trace(
         go.Heatmap(
             z=counts.tolist(),
@@ -141,7 +141,8 @@ def coverage(spec: FlowSpec, columns: Sequence[str], *, title: str) -> Figure:
     return figure
 
 
-def _figure(title: str, x: str, y: str) -> Figure:
+def plain_figure(title: str, x: str, y: str) -> Figure:
+    """Make an empty figure with two named axes."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -173,8 +174,8 @@ def _add(
 
     figure.add_trace(
         go.Scatter(
-            x=[None if value is None else _round(value) for value in x],
-            y=[None if row.nll is None else _round(row.nll) for row in rows],
+            x=[None if value is None else rounded(value) for value in x],
+            y=[None if row.nll is None else rounded(row.nll) for row in rows],
             customdata=[row.number for row in rows],
             hovertemplate="trial %{customdata}: %{y}<extra></extra>",
             name=name,
@@ -193,5 +194,6 @@ def _thin(rows: Sequence[Row]) -> list[Row]:
     return [rows[k] for k in np.linspace(0, len(rows) - 1, POINTS).round().astype(int)]
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
+    """Keep the digits that a figure needs."""
     return float(f"{value:.{DIGITS}g}")

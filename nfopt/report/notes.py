@@ -185,7 +185,7 @@ def _commands(name: str, storage: str, known: Mapping[str, Any], best: Row | Non
     data = "DATA" if source is None else shlex.quote(_plain(str(source)))
     number = 0 if best is None else best.number
     return [
-        f"nfopt search {data} --study {study}{where}",
+        f"nfopt {'autonf' if names.AUTONF in known else 'search'} {data} --study {study}{where}",
         f"nfopt status {study}{where}",
         f"nfopt retrain {study} --trial {number}{where}",
     ]

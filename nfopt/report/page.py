@@ -63,7 +63,7 @@ def html_page(study: optuna.Study) -> str:
         parts.append(f'<p><img alt="masks" src="data:image/png;base64,{picture.decode()}"></p>')
     parts += _operators(study)
     library: bool = True
-    for figure in figures_of(rows, best, spec, columns).values():
+    for figure in figures_of(rows, best, spec, columns, trials).values():
         parts.append(figure.to_html(full_html=False, include_plotlyjs=library))
         library = False
     return "\n".join([*parts, "</html>"])

@@ -30,6 +30,7 @@ from nfopt.report.history import ENDED, Row, best_of, measured, rows_of
 from nfopt.report.masks import masks_png
 from nfopt.report.notes import study_note, trial_note
 from nfopt.report.samples import corner_of, member_flow
+from nfopt.report.searches import search_figures, search_png
 from nfopt.spec import FlowSpec
 from nfopt.study import attributes as names
 from nfopt.study.events import (
@@ -41,6 +42,7 @@ from nfopt.study.events import (
     Member,
     Notice,
     OnEvent,
+    SearchEnded,
     Started,
     ignore,
 )
@@ -48,6 +50,7 @@ from nfopt.study.events import (
 if TYPE_CHECKING:
     import optuna
     from optuna.artifacts._protocol import ArtifactStore
+    from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 
 PAUSE = 60.0  # seconds between two rounds of study attributes, over all workers
@@ -56,6 +59,7 @@ START = 2.0  # seconds that they may take in any case
 CORNERS = 0.02  # of the time so far, that pictures of samples may take
 NOTED = 20  # trials, the best ones, that have a note in any case
 MASKS, CURVE, SAMPLES = "masks.png", "learning_curve.png", "samples.png"
+SEARCH, HISTORY = "search.png", "history.json"  # of a differentiable search
 
 
 class Publisher:
@@ -113,6 +117,8 @@ class Publisher:
                 self._data = self._data or event.data
             case GroupTrained():
                 self._guarded(lambda: self._group(event))
+            case SearchEnded():
+                self._guarded(lambda: self._search(event))
             case BatchTold():
                 self._guarded(lambda: self._round(pause=True))
             case Finalists():
@@ -151,6 +157,15 @@ class Publisher:
                 self._attach(member.trial, CURVE, _curve(member))
             if member is best:
                 self._samples(member, event)
+
+    def _search(self, event: SearchEnded) -> None:
+        self._study = event.trial.study
+        self._new = True
+        title = f"Trial {event.trial.number}"
+        self._attach(event.trial, MASKS, masks_png(event.spec, self._columns(), title=title))
+        if event.history is not None:
+            self._attach(event.trial, SEARCH, search_png(event.history, title=title))
+            self._attach(event.trial, HISTORY, event.history.to_json().encode())
 
     def _masks(self, member: Member) -> bytes:
         return masks_png(member.spec, self._columns(), title=f"Trial {member.trial.number}")
@@ -233,7 +248,7 @@ class Publisher:
         spec = None
         if best is not None and (text := trials[best.number].user_attrs.get(names.SPEC)):
             spec = FlowSpec.from_json(text)
-        for name, figure in figures_of(rows, best, spec, columns).items():
+        for name, figure in figures_of(rows, best, spec, columns, trials).items():
             text = figure.to_json()
             if self._saved.get(name) != text:
                 attachments.save_figure(study, name, text)
@@ -245,7 +260,11 @@ class Publisher:
 
 
 def figures_of(
-    rows: Sequence[Row], best: Row | None, spec: FlowSpec | None, columns: Sequence[str]
+    rows: Sequence[Row],
+    best: Row | None,
+    spec: FlowSpec | None,
+    columns: Sequence[str],
+    trials: Sequence[FrozenTrial],
 ) -> dict[str, Figure]:
     """The figures of a study by the name that each is kept under."""
     found = {
@@ -256,7 +275,7 @@ def figures_of(
     if spec is not None and best is not None and spec.features > 1:
         title = f"Layers in which a column sees another: trial {best.number}"
         found["nfopt-4-coverage"] = figures.coverage(spec, columns, title=title)
-    return found
+    return found | search_figures(trials, None if best is None else best.number)
 
 
 def _objectives(study: optuna.Study) -> list[str]:

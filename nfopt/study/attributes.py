@@ -46,8 +46,11 @@ AGAIN = "nfopt:again"  # true: interrupted, no result; its parameters come back 
 CHECKPOINT = "nfopt:checkpoint"  # of a population's first trial: where the population is kept
 WEIGHTS = "nfopt:weights"  # where its weights are kept, while it is one of the best
 WARM_FROM = "nfopt:warm_from"  # number of the trial whose weights it began from
+AUTONF = "nfopt:autonf"  # of a differentiable search: its history, at most 20 records
+CANDIDATES = "nfopt:candidates"  # of it: its race, the best first; spec, NLL, share, cost
+WARNINGS = "nfopt:warnings"  # of it: one line each
 
-# of a study
+# of a study; of one of differentiable searches, `nfopt:autonf` says what they search and its cost
 SPACE = "nfopt:space"
 LIMITS = "nfopt:limits"  # kind and limits that the user gave; the space has more, from the recipes
 DATA = "nfopt:data"

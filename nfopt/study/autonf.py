@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +29,29 @@ from nfopt.autonf import (
     Settings,
     Target,
     choose,
-    path_of,
 )
 from nfopt.autonf.estimator import check_searched
 from nfopt.autonf.objective import MOST_PATHS
-from nfopt.autonf.price import cost_of
 from nfopt.data import Prepared
 from nfopt.errors import StudyError
 from nfopt.model.disk import versions
 from nfopt.recipes import training
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import TrainSpec
 from nfopt.study import attributes as names
-from nfopt.study import costs as counted
 from nfopt.study import queue, seeds
+from nfopt.study.autonf_facts import facts_of, values_of
+from nfopt.study.autonf_initial import Initial, initial_flow, initial_path
 from nfopt.study.autonf_keeping import Keeping
 from nfopt.study.autonf_setup import Setup
 from nfopt.study.batch import reap
-from nfopt.study.events import OnEvent, ignore
+from nfopt.study.events import OnEvent, SearchEnded, ignore
 from nfopt.study.leases import Observer, lease_seconds
 from nfopt.study.rows import search_rows
 from nfopt.study.source import Source, read
+from nfopt.study.storage import Storage
 from nfopt.study.studies import check_objectives
 
-HISTORY = "nfopt:autonf"  # of a trial: the search's history, at most 20 records
-CANDIDATES = "nfopt:candidates"  # of a trial: the race, the best first; spec, NLL, share, cost
-WARNINGS = "nfopt:warnings"  # of a trial: one line each
-KEPT = 8  # candidates in the attribute
+HISTORY, CANDIDATES, WARNINGS = names.AUTONF, names.CANDIDATES, names.WARNINGS
 
 PRICE = 0.02  # that a study tries first, nats a row and unit of cost
 MOST_BLOCK = 4  # layers of a block, that a trial may choose
@@ -79,14 +76,17 @@ class AutoNFObjective:
         settings: What is not suggested, and where the suggestions begin; None: the defaults, with
             half as many steps as a training has.
         train: How candidates are trained, at full length; None: the recipe's training.
-        initial: An architecture that the logits begin with, say a study's best.
+        initial: An architecture that the logits begin with: a flow, a study (its best trial), a
+            trial, a JSON file, or the name STUDY or STUDY/NUMBER.
+        storage: Of a study that `initial` names.
         objectives: One or more of "nll", "parameters", "inverse_cost"; a study minimises each.
         minutes: Wall clock of a trial at most; None: as long as its steps take.
         device: Where to train.
         seed: Of everything random, with the trial's number.
         on_record: Told of each record of a search.
         on_rung: Told of each rung of a race.
-        on_event: Told of checkpoints that can't be written or used.
+        on_event: Told of checkpoints that can't be written or used, and of each search's end, so
+            that it can be drawn.
         should_stop: Asked while a trial works; True raises KeyboardInterrupt.
         artifacts: Folder or s3://BUCKET for checkpoints; None: the study's, if it has one.
 
@@ -102,7 +102,8 @@ class AutoNFObjective:
         *,
         settings: Settings | None = None,
         train: TrainSpec | None = None,
-        initial: FlowSpec | None = None,
+        initial: Initial | None = None,
+        storage: Storage | None = None,
         objectives: Sequence[str] = ("nll",),
         minutes: float | None = None,
         device: str = "cpu",
@@ -123,15 +124,20 @@ class AutoNFObjective:
         if settings is None:
             steps = max(1, self.train.steps // 2)
             settings = Settings(steps=steps, batch_size=self.train.batch_size)
+        block = settings.block if self.setup.block is None else self.setup.block
         self.settings = msgspec.structs.replace(
-            settings, places=self.setup.places, block=min(settings.block, self.setup.places)
+            settings,
+            places=self.setup.places,
+            block=min(block, self.setup.places),
+            estimator=self.setup.estimator or settings.estimator,
         )
         self.options = check_searched(
             self.setup.options_for(prepared.features), prepared.features, self.settings
         )
         self.initial = None
         if initial is not None:
-            self.initial = path_of(self.options, initial, self.setup.places)
+            spec = initial_flow(initial, storage)
+            self.initial = initial_path(spec, self.options, self.setup.places, prepared)
         self.minutes, self.device, self.seed = minutes, device, seed
         self.artifacts = artifacts
         self._told, self._ranked, self._stop = on_record, on_rung, should_stop
@@ -144,9 +150,11 @@ class AutoNFObjective:
         settings = self.settings
         paths = len(self.options) ** settings.block
         names_ = ("passes", "update", "learning_rate", "logit_rate")
-        found: dict[str, Any] = {"block": min(settings.block, MOST_BLOCK)}
-        found |= {name: getattr(settings, name) for name in names_}
-        found["estimator"] = "exact" if paths <= MOST_PATHS // 4 else "sampled"
+        found: dict[str, Any] = {name: getattr(settings, name) for name in names_}
+        if self.setup.block is None:
+            found["block"] = min(settings.block, MOST_BLOCK)
+        if self.setup.estimator is None:
+            found["estimator"] = "exact" if paths <= MOST_PATHS // 4 else "sampled"
         if self._own_price():
             prices = self.setup.price
             found["price"] = prices[0] if isinstance(prices, tuple) else PRICE
@@ -241,14 +249,17 @@ class AutoNFObjective:
             )
         if self._stop is not None and self._stop():
             raise KeyboardInterrupt("stopped")
-        names.write(trial, self._facts(choice, time.monotonic() - began))
+        names.write(trial, facts_of(choice, self.train, time.monotonic() - began))
+        if isinstance(trial, optuna.Trial):  # a FixedTrial is of no study
+            history = None if choice.found is None else choice.found.history
+            self._on_event(SearchEnded(trial, choice.best.spec, history))
         if pruned:
             trial.set_user_attr(names.REASON, f"pruned at {choice.best.share:.0%} of a training")
             raise optuna.TrialPruned
         if not choice.best.nll < float("inf"):
             trial.set_user_attr(names.REASON, "no candidate could be trained")
             return [float("nan")] * len(self.objectives) if several else float("nan")
-        values = self._values(choice)
+        values = values_of(choice, self.objectives)
         return values if several else values[0]
 
     def costs(self) -> tuple[float, ...] | None:
@@ -274,10 +285,13 @@ class AutoNFObjective:
 
     def _suggest(self, trial: optuna.Trial) -> tuple[Settings, Callable[[], Price]]:
         given = self.settings
-        block = trial.suggest_int("block", 1, min(MOST_BLOCK, self.setup.places))
-        changes: dict[str, Any] = {"block": block}
+        block, changes = given.block, dict[str, Any]()
+        if self.setup.block is None:
+            block = trial.suggest_int("block", 1, min(MOST_BLOCK, self.setup.places))
+            changes["block"] = block
         changes["passes"] = trial.suggest_int("passes", 1, max(2, given.passes))
-        changes["estimator"] = trial.suggest_categorical("estimator", ["sampled", "exact"])
+        if self.setup.estimator is None:
+            changes["estimator"] = trial.suggest_categorical("estimator", ["sampled", "exact"])
         changes["update"] = trial.suggest_categorical("update", ["adam", "natural"])
         for name in ("learning_rate", "logit_rate"):
             changes[name] = trial.suggest_float(name, *RANGES[name], log=True)
@@ -297,44 +311,6 @@ class AutoNFObjective:
         else:
             nats = prices or 0.0
         return settings, lambda: Fixed(nats)
-
-    def _facts(self, choice: Choice, seconds: float) -> Mapping[str, Any]:
-        best = choice.best
-        raced = [each for each in choice.raced if each.share > 0][:KEPT]
-        found = {
-            names.SPEC: best.spec.to_json(),
-            names.TRAIN: self.train.to_json(),
-            names.PARAMETERS: best.spec.parameter_count(),
-            names.COST_TRAIN: counted.train_cost(best.spec),
-            names.COST_INVERSE: counted.inverse_cost(best.spec),
-            names.SECONDS: seconds,
-            names.FIDELITY: best.share,
-            names.NLL_2SE: names.finite(best.nll_2se),
-            CANDIDATES: [
-                {
-                    "spec": each.spec.to_json(),
-                    "nll": names.finite(each.nll),
-                    "share": each.share,
-                    "cost": cost_of(choice.paths[each.position], choice.costs),
-                }
-                for each in raced
-            ],
-        }
-        said = [*choice.warnings, *([] if choice.found is None else choice.found.warnings)]
-        if said:
-            found[WARNINGS] = list(dict.fromkeys(said))
-        if choice.found is not None:
-            found[HISTORY] = choice.found.history.brief()
-        return found
-
-    def _values(self, choice: Choice) -> list[float]:
-        spec = choice.best.spec
-        known = {
-            "nll": choice.best.nll,
-            "parameters": float(spec.parameter_count()),
-            "inverse_cost": counted.inverse_cost(spec),
-        }
-        return [known[name] for name in self.objectives]
 
 
 def _prepared(data: Any, seed: int) -> Prepared:

@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt.autonf import Raced, Record, Settings, front, spec_of
 from nfopt.errors import StudyError
 from nfopt.model.disk import versions
-from nfopt.spec import FlowSpec
 from nfopt.study import attributes as names
 from nfopt.study import costs, plan, queue, seeds
 from nfopt.study.arguments import RUNS, Budget, check_name
 from nfopt.study.artifacts import artifact_store, place_of
 from nfopt.study.autonf import CANDIDATES, WARNINGS, AutoNFObjective
+from nfopt.study.autonf_initial import Initial
 from nfopt.study.autonf_setup import Setup
 from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
@@ -39,7 +39,7 @@ from nfopt.study.stop import listening
 from nfopt.study.storage import Storage, clear_errors, mask_url, open_storage
 from nfopt.training import TrainData
 
-SETUP = "nfopt:autonf"  # of a study: what is searched, and what it costs
+SETUP = names.AUTONF
 STARTUP = 5  # random trials before the sampler learns
 SEARCH_SHARE = 0.55  # of the time at most; the rest retrains and scores the winner
 LEAST_SHARE = 0.25  # of the time at least, where a full training takes longer than there is
@@ -70,7 +70,7 @@ def run_autonf(
     study: str | None = None,
     storage: Storage | None = None,
     settings: Settings | None = None,
-    initial: FlowSpec | None = None,
+    initial: Initial | None = None,
     seed: int = 0,
     device: str = "cpu",
     artifacts: str | os.PathLike[str] | None = None,
@@ -90,7 +90,8 @@ def run_autonf(
         study: Name; None: the data's, with -autonf.
         storage: A URL, an open storage, or None for the default.
         settings: Of the search, where trials do not choose.
-        initial: An architecture that the logits begin with.
+        initial: An architecture that the logits begin with: a flow, a study (its best trial), a
+            trial, a JSON file, or the name STUDY or STUDY/NUMBER in the storage.
         seed: Of everything random in a new study.
         device: Where to train.
         artifacts: Folder or s3://BUCKET for checkpoints; None: where the study has them, and for a
@@ -130,6 +131,7 @@ def run_autonf(
             setup,
             settings=settings,
             initial=initial,
+            storage=storage,
             device=device,
             seed=seed,
             on_record=watch.record,

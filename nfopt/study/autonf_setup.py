@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from nfopt.autonf import CostTable, Fixed, Method, Option, RacePlan, Target, options_of
 from nfopt.recipes import WIDTH
@@ -25,6 +26,8 @@ class Setup:
         price: Nats a row and unit of cost (the cheapest option costs 1). Several: one of them a
             trial; None: each trial's own.
         target_cost: Of the whole flow, in those units, instead of a price.
+        block: Layers that are searched at a time; None: each trial's own choice.
+        estimator: "exact" or "sampled"; None: each trial's own choice.
         race: How candidates race; None: as the method does.
         table: Measured costs; None measures anew and keeps nothing.
     """
@@ -36,6 +39,8 @@ class Setup:
     cost: str | None = None
     price: float | tuple[float, ...] | None = None
     target_cost: float | None = None
+    block: int | None = None
+    estimator: Literal["exact", "sampled"] | None = None
     race: RacePlan | None = None
     table: CostTable | None = None
 

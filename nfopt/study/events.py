@@ -16,6 +16,7 @@ from nfopt.spec import FlowSpec, TrainSpec
 if TYPE_CHECKING:
     import optuna
 
+    from nfopt.autonf import History
     from nfopt.flows import Stack
     from nfopt.training import MemberResult
 
@@ -156,6 +157,21 @@ class BatchTold:
 
 
 @dataclass(frozen=True)
+class SearchEnded:
+    """A trial's differentiable search and its race are over; the trial is told right after this.
+
+    Attributes:
+        trial: It can still be written to.
+        spec: The winner's flow.
+        history: Of the search, all of it; None where nothing was searched by gradient.
+    """
+
+    trial: optuna.Trial
+    spec: FlowSpec
+    history: History | None
+
+
+@dataclass(frozen=True)
 class Finalists:
     """The search is over; these are retrained with fresh seeds.
 
@@ -191,7 +207,17 @@ class Done:
     out: str | None
 
 
-Event = Notice | Started | Training | RungReached | GroupTrained | BatchTold | Finalists | Done
+Event = (
+    Notice
+    | Started
+    | Training
+    | RungReached
+    | GroupTrained
+    | BatchTold
+    | SearchEnded
+    | Finalists
+    | Done
+)
 OnEvent = Callable[[Event], None]
 Watch = Callable[[OnEvent, object], AbstractContextManager[OnEvent]]
 """Gives, for a callback and the storage, the callback of a worker that does more, such as draw."""

@@ -121,6 +121,11 @@ def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
     known = stored_attributes(wanted.name, storage)
     if known is not None and names.SPACE in known:
         return _resume(wanted, storage, known)
+    if known is not None and names.AUTONF in known:
+        raise StudyError(
+            f"`study` {wanted.name!r} was made by nfopt autonf, not by nfopt search: choose another"
+            " name."
+        )
     if wanted.space is None:
         raise ValueError("`space` must be given for a new study.")
     objectives = check_objectives(wanted.objectives or ("nll",))
@@ -272,8 +277,10 @@ def load(name: str, storage: BaseStorage, *, sampler: str | None = None) -> optu
     """Load a study with the sampler that it was made with, or with another one."""
     study = optuna.load_study(study_name=name, storage=storage)
     known = study.user_attrs
+    if names.AUTONF in known:  # each trial a differentiable search; nobody asks it for flows
+        return study
     if names.SPACE not in known:
-        raise StudyError(f"`study` {name!r} was not made by nfopt search.")
+        raise StudyError(f"`study` {name!r} was not made by nfopt search or nfopt autonf.")
     space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
     chosen = sampler or known.get(names.SAMPLER, "random")
     if chosen not in SAMPLERS:
@@ -290,7 +297,7 @@ def load_study(name: str, storage: Storage | None = None) -> optuna.Study:
         storage: A URL, an open storage, or None for the default.
 
     Raises:
-        StudyError: If there is no such study, or it was not made by nfopt.
+        StudyError: If there is no such study, or it was not made by nfopt search or nfopt autonf.
     """
     missing = f"`study` {name!r} is not in `storage` {mask_url(storage)}"
     if not exists(storage):

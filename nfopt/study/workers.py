@@ -113,6 +113,11 @@ def run_worker(
 
     with threads_of(threads), clear_errors(storage, "failed"), listening(over) as stop:
         opened = load_study(study, storage)
+        if names.AUTONF in names.attributes_of(opened):
+            raise StudyError(
+                f"`study` {study!r} is of nfopt autonf, whose searches are not shared out: run the"
+                " same nfopt autonf again."
+            )
         _listen(opened, on_event, stop)
         known = names.attributes_of(opened)
         said = check_versions(known)

@@ -1,0 +1,272 @@
+"""Pictures of differentiable searches: weights, entropy, objectives and cost over the steps.
+
+A PNG for each trial, from its whole history, and plotly figures of the best one and of the front of
+NLL against cost, from what the study's storage has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt.autonf import History, Record, front
+from nfopt.report.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, Canvas, short, width_of
+from nfopt.report.curve import Axis
+from nfopt.report.figures import NLL, plain_figure, rounded
+from nfopt.study import attributes as names
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Array = NDArray[np.float64]
+
+WIDTH = 7.2  # inches
+LEFT, RIGHT, TOP, BOTTOM = 1.75, 0.3, 0.72, 0.5  # margins
+ROW, LEAST_ROW = 0.16, 0.035  # of an option of a layer: as it should be, and at least
+TALLEST = 7.0  # of all options together
+PANEL, APART = 0.95, 0.34  # of a course
+LABELS = 60  # options of layers whose names are written
+SHADE = np.array([0.0, 0.447, 0.698])  # blue
+
+
+def history_of(trial: FrozenTrial) -> History | None:
+    """Read the history of a trial's search; None if it has none."""
+    plain = trial.user_attrs.get(names.AUTONF)
+    if plain is None:
+        return None
+    try:
+        return msgspec.convert(plain, History)
+    except msgspec.ValidationError:
+        return None
+
+
+# ---------------------------------------------------------------------------------- the PNG
+
+
+def search_png(history: History, *, title: str) -> bytes:
+    """Draw a search: each layer's weights, the objectives, the entropy and the expected cost.
+
+    Args:
+        history: Of which the first restart is drawn.
+        title: Its first line.
+    """
+    records = first_of(history)
+    layers, options = _shape(records), len(history.options)
+    rows = layers * options
+    high = min(TALLEST, max(LEAST_ROW * rows, min(ROW * rows, TALLEST)))
+    courses = courses_of(records) if records else []
+    height = TOP + high + BOTTOM + len(courses) * (PANEL + APART)
+    canvas = Canvas(WIDTH, height)
+    canvas.words([title], 0.15, height - 0.2, size=10, across=0.0, bold=True)
+    said = "weight of each option of each layer over the steps, from white (0) to blue (1)"
+    canvas.words([said], 0.15, height - 0.42, size=8.5, across=0.0, colour=GREY)
+    if not records:
+        canvas.words(["no record"], WIDTH / 2, height / 2, colour=GREY)
+        return canvas.png()
+    steps = np.array([record.step for record in records], dtype=float)
+    bottom, wide = height - TOP - high, WIDTH - LEFT - RIGHT
+    canvas.cells(LEFT, bottom, wide, high, _shades(records, steps))
+    each = high / rows
+    for layer in range(layers):
+        level = bottom + high - layer * options * each
+        canvas.line([LEFT, LEFT + wide], [level, level], GREY, 0.8)
+        for k, name in enumerate(history.options) if rows <= LABELS else ():
+            at = level - (k + 0.5) * each
+            canvas.words([f"{layer + 1}  {short(name)}"], LEFT - 0.08, at, size=7.5, across=1.0)
+        if rows > LABELS:
+            at = level - options * each / 2
+            canvas.words([f"layer {layer + 1}"], LEFT - 0.08, at, size=7.5, across=1.0)
+    x = Axis(0.0, float(steps[-1]))
+    across = LEFT + wide * x.share(steps)
+    for name, lines in courses:
+        bottom -= PANEL + APART
+        _panel(canvas, name, lines, across, bottom, wide)
+    for value, text in x.ticks():
+        place = LEFT + wide * float(x.share(value))
+        canvas.words([text], place, bottom - 0.14, size=8, colour=GREY)
+    canvas.words(["step"], LEFT + wide / 2, bottom - 0.34, size=8.5, colour=GREY)
+    return canvas.png()
+
+
+def _shades(records: Sequence[Record], steps: Array) -> Array:
+    """Colours of all weights, an evenly spaced column a step: (layers * options, columns, 3)."""
+    table = np.array([np.ravel(record.weights) for record in records]).T
+    at = np.linspace(0.0, steps[-1], 160)
+    nearest = np.searchsorted(steps, at).clip(0, len(steps) - 1)
+    return np.asarray(1 - table[:, nearest, None] * (1 - SHADE))
+
+
+def _panel(
+    canvas: Canvas,
+    name: str,
+    lines: Sequence[tuple[str, str, Array]],
+    across: Array,
+    bottom: float,
+    wide: float,
+) -> None:
+    canvas.words([name], 0.15, bottom + PANEL + 0.12, size=8.5, across=0.0, colour=GREY)
+    every = np.concatenate([values[np.isfinite(values)] for _, _, values in lines])
+    y = Axis(float(every.min()), float(every.max()), pad=0.06)
+    for value, text in y.ticks(3):
+        level = bottom + PANEL * float(y.share(value))
+        canvas.line([LEFT, LEFT + wide], [level, level], PALE, 0.7)
+        canvas.words([text], LEFT - 0.1, level, size=8, across=1.0, colour=GREY)
+    place = LEFT + wide
+    for label, colour, values in reversed(lines):
+        there = np.isfinite(values)
+        canvas.line(across[there], bottom + PANEL * y.share(values[there]), colour, 1.6)
+        canvas.words([label], place, bottom + PANEL + 0.12, size=8, across=1.0, colour=colour)
+        place -= width_of(label, 8) + 0.2
+
+
+# ------------------------------------------------------------------------------ what is drawn
+
+
+def first_of(history: History) -> list[Record]:
+    """Take the records of the first restart."""
+    return [record for record in history.records if record.search == 0]
+
+
+def _shape(records: Sequence[Record]) -> int:
+    return len(records[0].weights) if records else 1
+
+
+def courses_of(records: Sequence[Record]) -> list[tuple[str, list[tuple[str, str, Array]]]]:
+    """Name the panels of a search over its steps, with their lines: label, colour, values."""
+
+    def values(of: Sequence[float | None]) -> Array:
+        return np.array([math.nan if value is None else value for value in of], dtype=float)
+
+    bounds = [
+        ("L_U", BLUE, values([record.upper_bound for record in records])),
+        ("L_O", ORANGE, values([record.mixture for record in records])),
+    ]
+    entropy = values([sum(record.entropy) / len(record.entropy) for record in records])
+    cost = values([record.expected_cost for record in records])
+    found = [
+        ("NLL of shared weights, nats a row: no result", bounds),
+        ("entropy of the weights, nats a layer", [("entropy", GREEN, entropy)]),
+        ("expected cost, in cheapest layers", [("cost", VERMILION, cost)]),
+    ]
+    seen = [(name, [line for line in lines if np.isfinite(line[2]).any()]) for name, lines in found]
+    return [(name, lines) for name, lines in seen if lines]
+
+
+# ------------------------------------------------------------------------------ plotly figures
+
+
+def search_figures(trials: Sequence[FrozenTrial], best: int | None) -> dict[str, Figure]:
+    """Make the figures of a study of differentiable searches, by the name that each is kept under.
+
+    Args:
+        trials: Of the study.
+        best: Number of the one whose search is drawn, or None.
+    """
+    found: dict[str, Figure] = {}
+    points = points_of(trials)
+    if points:
+        found["nfopt-5-nll-and-cost"] = nll_and_cost(points)
+    history = None if best is None else history_of(trials[best])
+    if history is not None and (records := first_of(history)):
+        found["nfopt-6-weights"] = weights(history, title=f"Weights of trial {best}'s search")
+        found["nfopt-7-course"] = course(records, title=f"Course of trial {best}'s search")
+    return found
+
+
+def points_of(trials: Sequence[FrozenTrial]) -> list[tuple[int, float, float, Any]]:
+    """Read number, cost, validation NLL and price of the winners of all searches."""
+    found = []
+    for trial in trials:
+        raced = trial.user_attrs.get(names.CANDIDATES)
+        if trial.state is TrialState.COMPLETE and raced and raced[0].get("nll") is not None:
+            best: Mapping[str, Any] = raced[0]
+            found.append(
+                (trial.number, float(best["cost"]), float(best["nll"]), trial.params.get("price"))
+            )
+    return found
+
+
+def nll_and_cost(points: Sequence[tuple[int, float, float, Any]]) -> Figure:
+    """Draw the winners' NLL against their cost, and the front of both."""
+    import plotly.graph_objects as go
+
+    figure = plain_figure("NLL against cost", "cost, in cheapest layers", NLL)
+    kept = front([(cost, nll) for _, cost, nll, _ in points])
+    for name, colour, mode, chosen in (
+        ("a search", GREY, "markers", list(range(len(points)))),
+        ("none is cheaper and better", VERMILION, "lines+markers", kept),
+    ):
+        some = [points[k] for k in chosen]
+        figure.add_trace(
+            go.Scatter(
+                x=[rounded(cost) for _, cost, _, _ in some],
+                y=[rounded(nll) for _, _, nll, _ in some],
+                customdata=[[number, price] for number, _, _, price in some],
+                hovertemplate="trial %{customdata[0]}, price %{customdata[1]}: %{y}<extra></extra>",
+                name=name,
+                mode=mode,
+                line={"color": colour, "shape": "hv"},
+            )
+        )
+    return figure
+
+
+def weights(history: History, *, title: str) -> Figure:
+    """Draw each option's weight in each layer over the steps."""
+    import plotly.graph_objects as go
+
+    records = first_of(history)
+    figure = plain_figure(title, "step", "layer and option")
+    table = np.array([np.ravel(record.weights) for record in records]).T
+    labels = [f"{layer + 1} {name}" for layer in range(_shape(records)) for name in history.options]
+    figure.add_trace(
+        go.Heatmap(
+            z=np.round(table, 3).tolist(),
+            x=[record.step for record in records],
+            y=labels,
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, "#ffffff"], [1, BLUE]],
+            colorbar={"title": {"text": "weight"}, "thickness": 12},
+        )
+    )
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure
+
+
+def course(records: Sequence[Record], *, title: str) -> Figure:
+    """Draw objectives, entropy and expected cost over the steps, one above the other."""
+    import plotly.graph_objects as go
+
+    figure = plain_figure(title, "step", "")
+    panels = courses_of(records)
+    for number, (name, lines) in enumerate(panels):
+        axis = "y" if not number else f"y{number + 1}"
+        top = 1 - number / len(panels)
+        plain = {"gridcolor": "#e6e6e6", "zeroline": False, "automargin": True}
+        figure.update_layout({
+            f"yaxis{axis[1:]}": {
+                "domain": [top - 0.85 / len(panels), top],
+                "title": {"text": name.partition(",")[0]},
+                **plain,
+            }
+        })  # fmt: skip
+        for label, colour, values in lines:
+            figure.add_trace(
+                go.Scatter(
+                    x=[record.step for record in records],
+                    y=[rounded(v) if math.isfinite(v) else None for v in values.tolist()],
+                    name=label,
+                    yaxis=axis,
+                    mode="lines",
+                    line={"color": colour, "width": 2},
+                )
+            )
+    figure.update_layout(xaxis={"anchor": "free", "position": 0.0})
+    return figure
