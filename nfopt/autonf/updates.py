@@ -85,7 +85,9 @@ class NaturalUpdate:
     """Natural gradient of the expected value over the layers' categorical weights.
 
     The step is adapted by its signal to noise: while successive gradients agree it grows, else it
-    shrinks (ASNG, Akimoto et al. 2019, algorithm 1).
+    shrinks (ASNG, Akimoto et al. 2019, algorithm 1), with two differences: the first step is
+    shorter than theirs of 1, and no step is longer than 1. Values are taken as they are, not by
+    their ranks; a step's length does not depend on their unit.
 
     Args:
         logits: What moves.
@@ -122,9 +124,10 @@ class NaturalUpdate:
         norm = float(scaled.norm())
         if not (math.isfinite(norm) and norm > 0):
             return
-        self._adapt((scaled / norm).flatten(), weights.numel())
-        weights = weights + self.length * direction / norm
         live = self.logits.live[rows]
+        weights = weights + self.length * direction / norm
+        # a layer of so many options that are left has one number less that can change
+        self._adapt((scaled / norm).flatten(), int((live.sum(1) - 1).sum()))
         weights = torch.where(live, weights.clamp_min(FLOOR), 0.0)
         weights = weights / weights.sum(1, keepdim=True)
         temperature = self.logits.temperature
@@ -146,10 +149,15 @@ class NaturalUpdate:
         self._signal = tensors.get("signal", torch.zeros(0))
 
     def _adapt(self, unit: Tensor, size: int) -> None:
-        """Compare the gathered signal with what pure noise would gather."""
+        """Compare the gathered signal with what pure noise would gather.
+
+        Args:
+            unit: The step in the Fisher metric, of norm 1.
+            size: Numbers that can change.
+        """
         if not len(self._signal):
             self._signal = torch.zeros_like(unit)
-        beta = min(1.0, self.length / math.sqrt(size))
+        beta = min(1.0, self.length / math.sqrt(max(1, size)))
         gain = beta * (2 - beta)
         self._signal = (1 - beta) * self._signal + math.sqrt(gain) * unit
         self._power = (1 - beta) ** 2 * self._power + gain

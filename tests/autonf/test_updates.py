@@ -48,6 +48,61 @@ def test_the_natural_step_shrinks_in_pure_noise() -> None:
     assert update.length < 0.25
 
 
+def test_the_step_is_that_of_the_publication() -> None:
+    """Against Akimoto et al. 2019, algorithm 1, written out for the first m - 1 weights a layer.
+
+    There the Fisher matrix of a layer is diag(1 / w) + 1 / w_m, and its square root is taken by an
+    eigendecomposition.
+    """
+    generator, layers, options, alpha = seeded(3), 2, 3, 1.5
+    table = torch.rand(layers, options, generator=generator).double()
+    logits = Logits(torch.zeros(layers, options, dtype=torch.float64))
+    update = NaturalUpdate(logits, range(layers), threshold=alpha, first=0.1)
+    theta = torch.full((layers, options - 1), 1 / options, dtype=torch.float64)
+    free = layers * (options - 1)
+    signal, power, delta = torch.zeros(free, dtype=torch.float64), 0.0, 0.1
+    for _ in range(40):
+        paths = draw_paths(logits.now(), 4, generator)
+        values = table.gather(1, paths.T).sum(0)
+        values = values + 0.1 * torch.randn(4, generator=generator).double()
+        update.step(paths, torch.full((4,), 0.25, dtype=torch.float64), values)
+        chosen = torch.nn.functional.one_hot(paths, options)[..., :-1].double()
+        gradient = ((values.mean() - values)[:, None, None] * (chosen - theta)).mean(0)
+        if float(gradient.abs().max()) == 0:
+            continue
+        scaled = []
+        for w, g in zip(theta, gradient, strict=True):
+            fisher = torch.diag(1 / w) + 1 / (1 - w.sum())
+            size, vectors = torch.linalg.eigh(fisher)
+            scaled.append(vectors @ torch.diag(size.sqrt()) @ vectors.T @ g)
+        step = torch.cat(scaled)
+        beta = delta / free**0.5
+        theta = theta + delta * gradient / step.norm()
+        signal = (1 - beta) * signal + (beta * (2 - beta)) ** 0.5 * step / step.norm()
+        power = (1 - beta) ** 2 * power + beta * (2 - beta)
+        delta *= math.exp(beta * (float(signal @ signal) / alpha - power))
+        if float(theta.min()) < 0.01 or float(theta.sum(1).max()) > 0.99:
+            break  # from here on the edges of the simplex count
+        torch.testing.assert_close(logits.weights()[:, :-1], theta, rtol=0.02, atol=1e-3)
+        # roots of the Fisher matrix differ by a rotation, which changes a little with the weights
+        assert update.length == pytest.approx(delta, rel=0.05)
+    assert delta != 0.1
+
+
+def test_options_that_are_ruled_out_are_not_counted() -> None:
+    """A layer of four options of which two are left adapts as one of two."""
+    values, lengths = torch.tensor([1.0, 2.0]), []
+    for options in (2, 4):
+        logits = Logits(torch.zeros(1, options))
+        logits.live[0, 2:] = False
+        update = NaturalUpdate(logits, range(1))
+        for _ in range(3):
+            update.step(torch.tensor([[0], [1]]), torch.tensor([0.5, 0.5]), values)
+        lengths.append(update.length)
+    assert lengths[0] == pytest.approx(lengths[1])
+    assert lengths[0] > 0.2
+
+
 def test_values_that_do_not_differ_move_nothing() -> None:
     logits = Logits(torch.zeros(2, 3))
     NaturalUpdate(logits, range(2)).step(
