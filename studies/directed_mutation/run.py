@@ -31,7 +31,7 @@ from nfopt.samplers.success import Success, success
 from nfopt.space import SearchSpace
 from nfopt.study import Objective, read
 
-HERE = Path(__file__).parent
+STORAGE = "sqlite:///nfopt-runs/directed_mutation.db"
 FEW = 5  # children of an operator of which a median is told
 KINDS = ("directed", "blind", "crossed")
 LIMITS = {
@@ -107,13 +107,14 @@ def main() -> None:
     parser.add_argument(
         "--screening", action="store_true", help="children are chosen by the model, as usual"
     )
-    parser.add_argument("--storage", default=f"sqlite:///{HERE / 'studies.db'}")
+    parser.add_argument("--storage", default=STORAGE)
     parser.add_argument("--quick", action="store_true", help="one seed, 30 trials of 100 steps")
     parser.add_argument("--show", action="store_true", help="run nothing")
     given = parser.parse_args()
     if given.quick:
         given.seeds, given.trials, given.steps = 1, 30, 100
     torch.set_num_threads(1)
+    Path("nfopt-runs").mkdir(exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found, seconds = [], []
     changed: dict[str, list[float]] = {}
