@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from nfopt.autonf import Settings, options_of, search, spec_of
+from nfopt.autonf import Option, Settings, options_of, search, spec_of
 from nfopt.autonf.candidates import distinct
 from nfopt.errors import NfoptError
 from nfopt.layers import Autoregressive, Coupling, Spline
@@ -80,6 +80,10 @@ def warm_flows(
         mixing="lu",  # what every space has
     )
     places = min(PLACES, space.plan.depth)
+    options = _fitting(options, space, recipe, places)
+    if len(options) < 2:
+        on_event(Notice("`warm_start` found no flow that `space` has"))
+        return []
     settings = Settings(
         places=places,
         block=min(3, places),
@@ -107,3 +111,22 @@ def warm_flows(
     said = f"adds {len(inside)} first trials" if inside else "found no flow that `space` has"
     on_event(Notice(f"`warm_start` {said}"))
     return [(flow, train) for flow in inside]
+
+
+def _fitting(
+    options: tuple[Option, ...], space: SearchSpace, recipe: Recipe, places: int
+) -> tuple[Option, ...]:
+    """Keep the options of which the space has a flow, so that the search is not for what it lacks.
+
+    Doing nothing is kept with them; it searches the depth.
+    """
+    spec, train = recipe
+
+    def fits(place: int) -> bool:
+        flows = (
+            spec_of(options, (place,) * depth, spec.features, spec.context_features)
+            for depth in range(1, places + 1)
+        )
+        return any(holds(space, (flow, train)) for flow in flows)
+
+    return tuple(option for k, option in enumerate(options) if option.idle or fits(k))
