@@ -98,7 +98,9 @@ def symmetric(matrix: Floats) -> Floats:
 
 def open_variables(
     layout: Layout, genome: Genome, context: Context, among: Sequence[int]
-) -> list[int]:
+) -> Sequence[int]:
     """Of some variables those that are in use and not held."""
     used, held = layout.used(genome.values).variables, context.held
+    if not held and all(used):
+        return among
     return [index for index in among if used[index] and index not in held]

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import posterior, ranking, selection
+from nfopt.evolution.brood import ATTEMPTS, Brood, Candidate
 from nfopt.evolution.exhaustive import every
 from nfopt.evolution.genome import Genome, Layout, Value
 from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.judge import Judge
-from nfopt.evolution.mating import CROWD, Child, Mating, Parent
+from nfopt.evolution.mating import Mating, Parent
 from nfopt.evolution.population import Population, best_of
 from nfopt.evolution.rates import Rates
 from nfopt.evolution.records import Incumbent, Proposal, Record
@@ -34,9 +35,6 @@ Floats = NDArray[np.float64]
 
 FIRST, RANDOM, REPLICATE = "first", "random", "replicate"
 """Operators of proposals that are no children."""
-
-ATTEMPTS = 20
-"""Children tried, for each that is wanted, until enough are new."""
 
 
 class Evolution:
@@ -67,6 +65,7 @@ class Evolution:
         self._members: list[int] = []
         self._mating = Mating(layout, self.settings, dependence)
         self._judge = Judge(layout, self.settings)
+        self._brood = Brood(self.settings, self._mating, self._judge, self._history)
         self._first = list(dict.fromkeys(layout.repaired(genome) for genome in first))
         self._touched: set[int] = set()
         self._uncredited: list[tuple[int, Record]] = []
@@ -116,16 +115,16 @@ class Evolution:
                 return Proposal(genome, FIRST)
         if (item := self._due(held)) is not None:
             return self._replicate(item)
-        parents, numbers = self._parents()
+        parents = self._parents()
         start = max(self.settings.start - 3 * len(self._first), 0)
         if not parents or self._history.finished + len(self._history.running) < start:
             if (drawn := self._drawn(rng, held)) is not None:
                 return Proposal(drawn, RANDOM)
-        elif children := self._children(parents, rng, held):
-            self._nothing_new = False
-            chosen = self._judge.choose(children, rng)
-            born = tuple(numbers[place] for place in chosen.parents)
-            return Proposal(chosen.genome, "+".join(chosen.operators), born)
+        else:
+            self._judge.hear(self._history.view(), self._history.genomes, self._history.running)
+            if (child := self._brood.best(parents, rng, held, self.reliability)) is not None:
+                self._nothing_new = False
+                return child
         return self._rest(rng, held)
 
     def _renew(self) -> None:
@@ -169,37 +168,16 @@ class Evolution:
                 self.rates.tell(name, gain, 1 / len(names))
         self._uncredited.clear()
 
-    def _parents(self) -> tuple[list[Parent], list[int]]:
-        """Who may have children, the best first, and the number of the first run of each."""
+    def _parents(self) -> list[Candidate]:
+        """Who may have children, the best first."""
         history = self._history
         items = self._members
         if not items and self._first:  # nothing is known yet: children of what is running
             items = list(dict.fromkeys(history.running))
-        parents = [Parent(history.genomes[i], history.leftover.get(i)) for i in items]
-        return parents, [history.first[i] for i in items]
-
-    def _children(
-        self, parents: list[Parent], rng: np.random.Generator, held: dict[int, Value]
-    ) -> list[Child]:
-        """Make children that are new, as many as the screening model is worth."""
-        settings, reliable = self.settings, self.reliability
-        wanted = settings.children if self._judge.usable else settings.few
-        tournament = settings.tournament or selection.tournament_size(len(parents), reliable)
-        crossover = settings.crossover
-        make = self._mating.child
-        self._mating.renew()
-        if settings.adapt:
-            crossover *= min(self._history.finished / CROWD, 1.0) * (1 - reliable**4)
-        else:
-            make = self._mating.plain
-        children: dict[bytes, Child] = {}
-        for _ in range(ATTEMPTS + 2 * wanted):
-            child = make(parents, rng, tournament=tournament, crossover=crossover, held=held)
-            if child is not None and not self._history.seen(child.genome.key):
-                children.setdefault(child.genome.key, child)
-                if len(children) == wanted:
-                    break
-        return list(children.values())
+        return [
+            Candidate(Parent(history.genomes[i], history.leftover.get(i)), (), (history.first[i],))
+            for i in items
+        ]
 
     def _drawn(self, rng: np.random.Generator, held: dict[int, Value]) -> Genome | None:
         """A random genome that is new, or None."""
@@ -220,8 +198,7 @@ class Evolution:
             ]  # fmt: skip
             if left:
                 picked = rng.permutation(len(left))[: self.settings.children]
-                children = [Child(left[i], (RANDOM,), ()) for i in picked]
-                return Proposal(self._judge.choose(children, rng).genome, RANDOM)
+                return Proposal(self._judge.best([left[i] for i in picked], rng), RANDOM)
         elif (drawn := self._drawn(rng, held)) is not None:
             return Proposal(drawn, RANDOM)
         self._nothing_new = not held

@@ -1,8 +1,9 @@
 """What the screening model sees of a genome: blocks of numbers.
 
-`plain`: ordinary variables in the unit interval, their squares, categories one-hot. `coverage`: how
-many layers transform i while j conditions, for every ordered pair (i, j), which predicts a flow's
-NLL better than the letters do; `letters`: the letters themselves; `edges`: the adjacency.
+`plain`: ordinary variables in the unit interval, categories one-hot, scaled so that two random
+values of any variable are about as far apart as two random letters; `letters`: the letters
+themselves; `coverage`: how many layers transform i while j conditions, for every ordered pair
+(i, j), on which a flow's NLL depends, whatever the letters; `edges`: the adjacency.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from nfopt.evolution.genome import Category, Genome, Layout
 
 Floats32 = NDArray[np.float32]
 Blocks = dict[str, Floats32]
+
+NUMBER, HOT = 3**0.5, 0.5**0.5
+"""Factors that make the squared distance of random numbers 1/2 on average, of categories 1."""
 
 
 class Encoder:
@@ -71,8 +75,8 @@ class Encoder:
     def _plain(self, values: NDArray[np.float64]) -> Floats32:
         low, high = self._ends
         unit = (self._scaled(values[:, self._numbers]) - low) / (high - low)
-        hot = np.zeros((len(values), int(self._starts[-1])), dtype=np.float32)
+        hot = np.zeros((len(values), int(self._starts[-1])))
         if len(self._chosen):
             columns = self._starts[:-1] + values[:, self._chosen].astype(np.intp)
             hot[np.arange(len(values))[:, None], columns] = 1.0
-        return np.concatenate([unit, (2 * unit - 1) ** 2, hot], axis=1, dtype=np.float32)
+        return np.concatenate([NUMBER * unit, HOT * hot], axis=1, dtype=np.float32)

@@ -12,6 +12,7 @@ canonical form, and draws genomes at random.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,7 +67,7 @@ class Genome:
 
         The order is not in it: a flow depends on it through the parents alone.
         """
-        digest = hashlib.blake2b(np.array(self.values, dtype=np.float64).tobytes(), digest_size=20)
+        digest = hashlib.blake2b(struct.pack(f"{len(self.values)}d", *self.values), digest_size=20)
         if self.masks is not None:
             digest.update(repair.codes(self.masks).astype(np.uint8).tobytes())
         if self.parents is not None:
@@ -218,9 +219,9 @@ class Layout:
         """Make a genome feasible and canonical: deterministic, and few changes.
 
         Values go to the nearest that there is; masks follow `nfopt.masks.repair` (each layer of
-        genes alone, then all in use together, as a search space builds them); edges against the
-        order, and the farthest beyond the budget, are dropped. What is not in use rests: values at
-        `rest`, masks all `C`, an adjacency without edges.
+        genes alone, then all in use, as a search space builds them); edges against the order, and
+        the farthest beyond the budget, go. What is not in use rests: values at `rest`, masks all
+        `C`, an adjacency without edges.
 
         Args:
             genome: Any genome with as many values as the layout has variables.
@@ -228,11 +229,12 @@ class Layout:
         """
         values, masks, order, parents = genome.values, None, None, None
         if like is None or values is not like.values:
-            values = tuple([v.nearest(x) for v, x in zip(self.variables, values, strict=True)])
+            parts = zip(self.variables, values, like.values if like else self.rests, strict=True)
+            values = tuple([x if x is same else v.nearest(x) for v, x, same in parts])
         usage = self.used(values)
         if not all(usage.variables):
-            parts = zip(values, usage.variables, self.rests, strict=True)
-            values = tuple([value if used else rest for value, used, rest in parts])
+            resting = zip(values, usage.variables, self.rests, strict=True)
+            values = tuple([value if used else rest for value, used, rest in resting])
         if self.masks is not None:
             same = like is not None and genome.masks is like.masks and genome.masks is not None
             if same and like is not None and usage == self.used(like.values):

@@ -221,11 +221,14 @@ class History:
         noise, spread = np.zeros(self.objectives), np.zeros(self.objectives)
         freedom, heard = 0, False
         for kin in range(len(self._kins)):
-            mine = np.flatnonzero(self._kin.rows == kin)
-            place = np.zeros(count, dtype=np.intp)
-            place[mine] = np.arange(len(mine))
-            run = np.flatnonzero(self._kin.rows[self._run_items.rows] == kin)
-            item = place[self._run_items.rows[run]]
+            mine = place = np.arange(count)
+            item, run = self._run_items.rows, np.arange(len(self._run_items.rows))
+            if len(self._kins) > 1:
+                mine = np.flatnonzero(self._kin.rows == kin)
+                place = np.zeros(count, dtype=np.intp)
+                place[mine] = np.arange(len(mine))
+                run = np.flatnonzero(self._kin.rows[item] == kin)
+                item = place[item[run]]
             for objective in range(self.objectives):
                 values = self._run_values.rows[run, objective]
                 of, raws, sd, own = self._estimate(values, item, failures[mine])

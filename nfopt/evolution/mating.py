@@ -68,6 +68,7 @@ class Mating:
         self._dependence = dependence
         weights = {name: operator.weight for name, operator in OPERATORS.items()}
         self.rates = Rates(weights, adapt=settings.adapt)
+        self._blind = Context(frozenset(), dependence)
         self._tables: dict[_Kind, tuple[tuple[str, ...], list[float]]] = {}
 
     def renew(self) -> None:
@@ -95,6 +96,7 @@ class Mating:
         first = selection.tournament(len(members), tournament, rng)
         place: tuple[int, ...] = (first,)
         names: list[str] = []
+        blind = self._context(held)
         genome = self._with(members[first].genome, held, rng)
         changed: Genome | None = None
         if len(members) > 1 and rng.random() < crossover:
@@ -103,14 +105,13 @@ class Mating:
                 place = (min(first, second), max(first, second))
                 pair = [self._with(members[i].genome, held, rng) for i in place]
                 genome = pair[0]
-                context = Context(frozenset(held), self._dependence)
-                changed = self._apply(names, tuple(pair), rng, context, directed=False)
+                changed = self._apply(names, tuple(pair), rng, blind, directed=False)
         leftover = members[place[0]].leftover
         left = None
         if leftover is not None and len(leftover) and rng.random() < self._settings.directed:
             left = leftover.matrix()
         directed = left is not None
-        context = Context(frozenset(held), self._dependence, left)
+        context = blind if left is None else Context(blind.held, self._dependence, left)
         if changed is None:
             changed = self._apply(names, (genome,), rng, context, directed=directed)
         if changed is not None and rng.random() < AGAIN:
@@ -129,7 +130,7 @@ class Mating:
         """Make one child as the plain EA does: uniform crossover, then bit flips."""
         place = [selection.tournament(len(members), tournament, rng)]
         names: list[str] = []
-        context = Context(frozenset(held), self._dependence)
+        context = self._context(held)
         genome = parent = self._with(members[place[0]].genome, held, rng)
         if rng.random() < crossover:
             place.append(selection.tournament(len(members), tournament, rng))
@@ -141,6 +142,12 @@ class Mating:
         if not names and self._layout.edges is not None:
             genome = self._apply(names, (genome,), rng, context, directed=False) or genome
         return None if genome.key == parent.key else Child(genome, tuple(names), tuple(place))
+
+    def _context(self, held: Mapping[int, Value]) -> Context:
+        """What blind operators are given, made anew only where other variables are held."""
+        if self._blind.held != held.keys():
+            self._blind = Context(frozenset(held), self._dependence)
+        return self._blind
 
     def _with(self, genome: Genome, held: Mapping[int, Value], rng: np.random.Generator) -> Genome:
         return self._layout.with_values(genome, held, rng) if held else genome
@@ -162,6 +169,8 @@ class Mating:
         if kind not in self._tables:
             context = replace(context, masks=masks, edges=edges)
             among = applicable(self._layout, context, parents=kind[1], directed=kind[2])
+            if (only := self._settings.operators) is not None:
+                among = tuple(name for name in among if name in only)
             shares = np.cumsum(self.rates.probabilities(among)).tolist() if among else []
             self._tables[kind] = (among, shares)
         among, shares = self._tables[kind]

@@ -1,10 +1,11 @@
-"""The screening model: which of many children is worth a run.
+"""The screening model: which of many children is worth a run, and how sure that is.
 
-Ridge regression of the value on a genome's features (see `nfopt.evolution.features`), in its dual
-form: with n runs and more features than runs only the n x n Gram matrix counts. Of the models in
-`MODELS` and the penalties in `PENALTIES` those with the best leave-one-out R2 are taken, which the
-dual form gives in closed form: the error of run i is alpha_i / (G^-1)_ii (Rasmussen & Williams
-2006, section 5.4.2).
+A Gaussian process of the value on a genome's features (see `nfopt.evolution.features`), under the
+kernel exp(-sum over blocks of e_b d_b^2): genomes are alike if their genes are and if the pairs
+that they cover are. d_b^2 is a squared distance, 1 in the mean over pairs of what is learnt from;
+the exponents e_b and the noise are those of the best leave-one-out R2, which has a closed form: the
+error of run i is alpha_i / (G^-1)_ii (Rasmussen & Williams 2006, section 5.4.2). The exponents are
+found step by step, one step a fit.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from nfopt.evolution.features import Blocks, Encoder
 from nfopt.evolution.genome import Genome, Layout
 
 Floats = NDArray[np.float64]
-Floats32 = NDArray[np.float32]
 
-PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Ridge penalties, in units of the mean of the Gram matrix's diagonal."""
+PENALTIES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Variances of the noise, in units of the prior variance."""
 
 INTERCEPT = 100.0
 """Prior variance of the intercept, in the same units: as good as free."""
 
-MODELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "coverage": (("plain", "coverage", "edges"), ()),
-    "letters": (("plain", "coverage", "edges", "letters"), ()),
-    "pairs": (("plain", "coverage", "edges"), ("plain", "letters")),
-}
-"""The blocks that are linear, and those whose products of two features count as well."""
+TOTALS = (0.5, 1.0, 2.0, 4.0)
+"""Sums of the exponents of the genes that are tried at first; each block has an equal share."""
+
+COVERAGE = (1 / 16, 1 / 4)
+"""Exponents of pair coverage that are tried at first, as shares of that sum."""
+
+LOWEST, HIGHEST = 1 / 32, 16.0
+"""Limits of an exponent."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Fit:
         penalty: The penalty taken for each, shape (m,).
         centre: The mean that was taken off each, shape (m,).
         errors: Of each value what the model of all others misses it by, shape (n, m).
+        scale: The prior variance of each, shape (m,).
+        roots: For each value B with B B^T = (G + penalty / W)^-1, shape (m, n, n).
     """
 
     alpha: Floats
@@ -52,6 +56,8 @@ class Fit:
     penalty: Floats
     centre: Floats
     errors: Floats
+    scale: Floats
+    roots: Floats
 
 
 def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
@@ -68,6 +74,7 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
     size, vectors = np.linalg.eigh(root * (gram + INTERCEPT) * root.T)
     size = np.maximum(size, 0.0)
     rotated = vectors.T @ (root * y)
+    squares = vectors**2
     # Leaving a value out moves the mean of the others away from it.
     share = weights / weights.sum()
     total = weights @ (y / (1 - share)[:, None]) ** 2
@@ -76,19 +83,43 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
     for penalty in PENALTIES:
         inverse = 1 / (size + penalty)
         alpha = root * (vectors @ (inverse[:, None] * rotated))
-        left_out = alpha / (weights * (vectors**2 @ inverse))[:, None]
+        left_out = alpha / (weights * (squares @ inverse))[:, None]
         alphas.append(alpha)
         errors.append(left_out)
         r2s.append(np.where(np.isinf(total), 0.0, 1 - weights @ left_out**2 / total))
     best = np.argmax(r2s, axis=0)
     columns = np.arange(values.shape[1])
+    alpha = np.array(alphas)[best, :, columns].T
+    penalty = np.array(PENALTIES)[best]
     return Fit(
-        np.array(alphas)[best, :, columns].T,
+        alpha,
         np.array(r2s)[best, columns],
-        np.array(PENALTIES)[best],
+        penalty,
         centre,
         np.array(errors)[best, :, columns].T,
+        np.maximum((y * alpha).mean(axis=0), 0.0),
+        np.array([root * vectors / np.sqrt(size + each) for each in penalty]),
     )
+
+
+def explained(gram: Floats, values: Floats, weights: Floats, penalty: Floats) -> Floats:
+    """The leave-one-out R2 under given penalties, shape (m,); a tenth of the time of `ridge`.
+
+    Args:
+        gram: As for `ridge`.
+        values: Shape (n, m).
+        weights: Shape (n,).
+        penalty: Shape (m,); where the values have more columns, the last counts for these too.
+    """
+    y = values - np.average(values, axis=0, weights=weights)
+    total = weights @ (y / (1 - weights / weights.sum())[:, None]) ** 2
+    found = np.zeros(values.shape[1])
+    for column in np.flatnonzero(total > 0).tolist():
+        noise = penalty[min(column, len(penalty) - 1)] / weights
+        inverse = np.linalg.inv(gram + INTERCEPT + np.diag(noise))
+        left_out = inverse @ y[:, column] / np.diag(inverse)
+        found[column] = 1 - weights @ left_out**2 / total[column]
+    return found
 
 
 class Screen:
@@ -103,7 +134,6 @@ class Screen:
         self._encoder = Encoder(layout)
         self._least = least_r2
         self._model: _Model | None = None
-        self._quality: dict[str, float] = {}
         self._turn = 0
 
     @property
@@ -112,14 +142,21 @@ class Screen:
         return None if self._model is None else self._model.r2
 
     @property
+    def columns(self) -> int:
+        """How many values of a genome the last fit had; 0 before."""
+        return 0 if self._model is None else self._model.fit.alpha.shape[1]
+
+    @property
     def errors(self) -> Floats:
         """Leave-one-out errors of the last fit, shape (n, m)."""
         return np.empty((0, 0)) if self._model is None else self._model.fit.errors
 
     @property
     def model(self) -> str | None:
-        """The name of the model in `MODELS` that the last fit took."""
-        return None if self._model is None else self._model.name
+        """The exponents that the last fit took, as a text."""
+        if self._model is None:
+            return None
+        return ", ".join(f"{name} {x:.3g}" for name, x in self._model.exponents.items())
 
     @property
     def usable(self) -> bool:
@@ -129,7 +166,7 @@ class Screen:
     def fit(
         self, genomes: Sequence[Genome], values: Floats, weights: Floats, objectives: int = 1
     ) -> None:
-        """Fit all models the first time, later the best one so far and one other in turn.
+        """Fit a grid of exponents the first time, later the last ones and one neighbour in turn.
 
         Args:
             genomes: n of them.
@@ -137,71 +174,176 @@ class Screen:
             weights: How many runs each is worth, shape (n,).
             objectives: How many of the m values count in the choice of the model.
         """
-        blocks = self._encoder.encode(genomes)
-        names = [name for name in MODELS if name != "letters" or "letters" in blocks]
-        if len(self._quality) == len(names):
-            others = sorted(set(names) - {str(self.model)})
+        space = _Distances(self._encoder.encode(genomes))
+        tried = _first(space.names)
+        if self._model is not None:
+            moves = [(name, factor) for name in space.names for factor in (2.0, 0.5)]
+            name, factor = moves[self._turn % len(moves)]
             self._turn += 1
-            names = [str(self.model), others[self._turn % len(others)]]
-        fitted = [_Model(name, blocks, values, weights, objectives) for name in names]
-        self._quality.update({model.name: model.r2 for model in fitted})
-        self._model = max(fitted, key=lambda model: model.r2)
+            now, penalty = self._model.exponents, self._model.fit.penalty
+            beside = now | {name: float(np.clip(now[name] * factor, LOWEST, HIGHEST))}
+            r2s = [
+                explained(space.gram(each), values, weights, penalty)[:objectives].mean()
+                for each in (now, beside)
+            ]
+            tried = [beside if r2s[1] > r2s[0] else now]
+        models = [_Model(space, each, values, weights, objectives) for each in tried]
+        self._model = max(models, key=lambda model: model.r2)
+
+    def hear(self, genomes: Sequence[Genome], values: Floats, weights: Floats) -> None:
+        """Take in what was told since the fit, in place of what was taken in before.
+
+        Args:
+            genomes: q of them.
+            values: Shape (q, m); NaN where a run goes on: it makes what is near less worth a run.
+            weights: As in `fit`, shape (q,).
+        """
+        if self._model is not None:
+            blocks = self._encoder.encode(genomes) if len(genomes) else None
+            self._model.hear(blocks, values, weights)
 
     def predict(self, genomes: Sequence[Genome]) -> Floats:
-        """Predict the values of n genomes, shape (n, m).
+        """Predict the values of n genomes from what was fitted alone, shape (n, m).
 
         Raises:
             RuntimeError: Before the first fit.
         """
+        return self._fitted().predict(self._encoder.encode(genomes))
+
+    def expect(self, genomes: Sequence[Genome]) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the true values, what was heard included, shape (n, m).
+
+        Raises:
+            RuntimeError: Before the first fit.
+        """
+        return self._fitted().expect(self._encoder.encode(genomes))
+
+    def _fitted(self) -> _Model:
         if self._model is None:
             raise RuntimeError("The screening model must be fitted before it predicts.")
-        return self._model.predict(self._encoder.encode(genomes))
+        return self._model
+
+
+def _first(names: Sequence[str]) -> list[dict[str, float]]:
+    """The exponents of the first fit."""
+    genes = [name for name in names if name != "coverage"]
+    grid = []
+    for total in TOTALS:
+        each = dict.fromkeys(genes, total / max(len(genes), 1))
+        if len(genes) == len(names):
+            grid.append(each)
+        else:
+            grid += [each | {"coverage": share * total} for share in COVERAGE]
+    return grid
+
+
+class _Distances:
+    """Squared distances by block, 1 in the mean over pairs of some genomes."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.names = tuple(blocks)
+        self._centres = {name: rows.mean(axis=0) for name, rows in blocks.items()}
+        centred = {name: rows - self._centres[name] for name, rows in blocks.items()}
+        self._scales = {}
+        for name, rows in centred.items():
+            mean = 2 * float((rows.astype(float) ** 2).sum()) / len(rows)
+            self._scales[name] = 1 / mean if mean > 0 else 0.0
+        self.own = blocks
+        self._matrices = {
+            name: self._scales[name] * _squares(rows.astype(float), rows.astype(float))
+            for name, rows in centred.items()
+        }
+
+    def gram(self, exponents: dict[str, float]) -> Floats:
+        """The kernel between the genomes, shape (n, n)."""
+        return np.exp(-sum(exponents[name] * each for name, each in self._matrices.items()))
+
+    def rows(self, blocks: Blocks, exponents: dict[str, float]) -> Floats:
+        """Points whose squared distances are the kernel's exponents, shape (q, features)."""
+        parts = [
+            (blocks[name] - self._centres[name]) * np.sqrt(exponents[name] * self._scales[name])
+            for name in self.names
+        ]
+        return np.concatenate(parts, axis=1, dtype=float)
 
 
 class _Model:
-    """One entry of `MODELS`, fitted."""
+    """The process under some exponents, fitted."""
 
     def __init__(
-        self, name: str, blocks: Blocks, values: Floats, weights: Floats, objectives: int
+        self,
+        space: _Distances,
+        exponents: dict[str, float],
+        values: Floats,
+        weights: Floats,
+        objectives: int,
     ) -> None:
-        self.name = name
-        linear, products = MODELS[name]
-        self._linear = [block for block in linear if block in blocks]
-        self._products = [block for block in products if block in blocks]
-        self._centres = {k: blocks[k].mean(axis=0) for k in {*self._linear, *self._products}}
-        centred = {k: blocks[k] - centre for k, centre in self._centres.items()}
-        self._scales = {k: _scale(rows) for k, rows in centred.items()}
-        count = len(values)
-        gram = np.zeros((count, count), dtype=np.float32)
-        for block in self._linear:
-            gram += self._scales[block] * (centred[block] @ centred[block].T)
-        inner = np.zeros_like(gram)
-        for block in self._products:
-            inner += self._scales[block] * (centred[block] @ centred[block].T)
-        self._parts = float(len(self._linear) + len(self._products) ** 2) or 1.0
-        self.fit = ridge((gram + inner**2).astype(float) / self._parts, values, weights)
+        self.exponents = exponents
+        self.fit = ridge(space.gram(exponents), values, weights)
         self.r2 = float(self.fit.r2[:objectives].mean())
-        alpha = (self.fit.alpha / self._parts).astype(np.float32)
-        self._slopes = {k: self._scales[k] * (centred[k].T @ alpha) for k in self._linear}
-        self._rows = {k: centred[k] for k in self._products}
-        self._alpha = alpha
-        self._level = self.fit.centre + INTERCEPT * self.fit.alpha.sum(axis=0)
+        self._space = space
+        self._own: Floats | None = None
+        self._heard: _Heard | None = None
 
     def predict(self, blocks: Blocks) -> Floats:
-        centred = {k: blocks[k] - centre for k, centre in self._centres.items()}
-        count = len(next(iter(blocks.values())))
-        predicted = np.zeros((count, self._alpha.shape[1]), dtype=np.float32)
-        for block, slopes in self._slopes.items():
-            predicted += centred[block] @ slopes
-        if self._rows:
-            inner = np.zeros((count, len(self._alpha)), dtype=np.float32)
-            for block, rows in self._rows.items():
-                inner += self._scales[block] * (centred[block] @ rows.T)
-            predicted += inner**2 @ self._alpha
-        return np.asarray(predicted + self._level, dtype=float)
+        return self.fit.centre + self._kernel(self._rows(blocks)) @ self.fit.alpha
+
+    def expect(self, blocks: Blocks) -> tuple[Floats, Floats]:
+        fit, heard, rows = self.fit, self._heard, self._rows(blocks)
+        kernel = self._kernel(rows)
+        means = fit.centre + kernel @ fit.alpha
+        sds = np.empty_like(means)
+        beside = None if heard is None else np.exp(-_squares(rows, heard.rows)) + INTERCEPT
+        for column, root in enumerate(fit.roots):
+            seen = kernel @ root
+            variance = 1 + INTERCEPT - (seen**2).sum(axis=1)
+            if heard is not None and beside is not None:
+                shared = beside - seen @ heard.seen[column].T
+                means[:, column] += shared @ heard.alpha[column]
+                variance -= ((shared @ heard.roots[column]) ** 2).sum(axis=1)
+            sds[:, column] = np.sqrt(np.maximum(variance, 0.0) * fit.scale[column])
+        return means, sds
+
+    def hear(self, blocks: Blocks | None, values: Floats, weights: Floats) -> None:
+        self._heard = None
+        if blocks is None:
+            return
+        fit, rows = self.fit, self._rows(blocks)
+        kernel = self._kernel(rows)
+        missed = values - fit.centre - kernel @ fit.alpha
+        known = np.isfinite(missed).all(axis=1)
+        among = np.exp(-_squares(rows, rows)) + INTERCEPT
+        alpha = np.zeros((len(fit.roots), len(rows)))
+        seen = [kernel @ root for root in fit.roots]
+        roots = []
+        for column, mine in enumerate(seen):
+            left = among - mine @ mine.T + np.diag(fit.penalty[column] / weights)
+            alpha[column, known] = np.linalg.solve(
+                left[np.ix_(known, known)], missed[known, column]
+            )
+            roots.append(np.linalg.inv(np.linalg.cholesky(left)).T)
+        self._heard = _Heard(rows, seen, alpha, roots)
+
+    def _rows(self, blocks: Blocks) -> Floats:
+        return self._space.rows(blocks, self.exponents)
+
+    def _kernel(self, rows: Floats) -> Floats:
+        if self._own is None:
+            self._own = self._rows(self._space.own)
+        return np.asarray(np.exp(-_squares(rows, self._own)) + INTERCEPT)
 
 
-def _scale(centred: Floats32) -> np.float32:
-    """What makes the mean squared length of the rows 1."""
-    mean = np.float32((centred**2).sum() / len(centred))
-    return np.float32(1 / mean) if mean > 0 else np.float32(0)
+@dataclass(frozen=True)
+class _Heard:
+    """What came after the fit: points, and for each value what they share with it."""
+
+    rows: Floats
+    seen: list[Floats]
+    alpha: Floats
+    roots: list[Floats]
+
+
+def _squares(a: Floats, b: Floats) -> Floats:
+    """Squared distances of points, shape (len(a), len(b))."""
+    of_a, of_b = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
+    return np.asarray(np.maximum(of_a[:, None] + of_b - 2 * (a @ b.T), 0.0))

@@ -36,7 +36,7 @@ class Statistics:
         directed: Children of directed mutation.
         blind: Children of other mutation (of one parent).
         screening_r2: Cross-validated R2 of the screening model; None before it was fitted.
-        screening_model: The name of the features that it takes.
+        screening_model: The exponents of its kernel, by block of features.
         screened: The share of the children that were chosen by it.
         finished: Runs that ended.
         genomes: Different genomes, finished or running.

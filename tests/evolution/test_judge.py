@@ -7,7 +7,6 @@ from nfopt.evolution.blocks import MaskBlock
 from nfopt.evolution.genome import Genome, Layout
 from nfopt.evolution.history import History
 from nfopt.evolution.judge import LEAST_MISSED, WINDOW, Judge, _window
-from nfopt.evolution.mating import Child
 from nfopt.evolution.records import Record
 from nfopt.evolution.settings import Settings
 
@@ -71,16 +70,34 @@ def test_what_was_told_since_is_pulled_too_and_pruned_runs_are_not() -> None:
     assert refined.means[61, 0] == view.means[61, 0]
 
 
-def test_the_child_is_chosen_by_the_model() -> None:
+def test_the_best_is_chosen_by_the_model() -> None:
     history, genomes = told(60, noise=1.0)
-    judge, rng = Judge(LAYOUT, Settings()), np.random.default_rng(1)
-    children = [Child(LAYOUT.random(rng), ("flips",), (0,)) for _ in range(30)]
-    assert judge.choose(children, rng) is children[0]
+    judge, rng = Judge(LAYOUT, Settings(explore=0.0)), np.random.default_rng(1)
+    children = [LAYOUT.random(rng) for _ in range(30)]
+    assert judge.best(children, rng) is children[0]
     judge.learn(history.view(), genomes, history.finished)
-    values = [letters(child.genome) for child in children]
-    chosen = values[children.index(judge.choose(children, rng))]
+    values = [letters(child) for child in children]
+    chosen = values[children.index(judge.best(children, rng))]
     assert chosen <= np.quantile(values, 0.1)
     assert (judge.asked, judge.used) == (2, 1)
+
+
+def test_what_runs_and_what_is_near_it_is_less_worth_a_run() -> None:
+    history, genomes = told(60, noise=1.0)
+    judge, rng = Judge(LAYOUT, Settings()), np.random.default_rng(1)
+    judge.learn(history.view(), genomes, history.finished)
+    child = LAYOUT.random(rng)
+    judge.hear(history.view(), history.genomes, history.running)
+    before = judge.scores([child])[0, 0]
+    history.tell(Record(100, child, "running"))
+    judge.hear(history.view(), history.genomes, history.running)
+    running = judge.scores([child])[0, 0]
+    assert running > before
+    assert judge.screen.expect([child])[0] == pytest.approx(judge.screen.predict([child]))
+    history.tell(Record(100, child, "complete", (letters(child) - 100.0,)))
+    judge.hear(history.view(), history.genomes, history.running)
+    assert judge.scores([child])[0, 0] < running
+    assert judge.screen.expect([child])[0] < judge.screen.predict([child])
 
 
 def test_the_window_holds_the_latest_and_the_best() -> None:

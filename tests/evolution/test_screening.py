@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nfopt.evolution.blocks import EdgeBlock, MaskBlock
-from nfopt.evolution.features import Encoder
+from nfopt.evolution.features import HOT, NUMBER, Encoder
 from nfopt.evolution.genome import Genome, Layout
 from nfopt.evolution.screening import INTERCEPT, Screen, ridge
 from nfopt.evolution.variables import Category, Integer, Real
@@ -17,7 +17,8 @@ def test_what_the_model_sees_of_a_genome() -> None:
     layout = Layout((Real(1.0, 100.0, log=True), Category(3), Integer(0, 4)), MaskBlock(2, 3))
     genome = Genome((10.0, 2, 4), parse(["CCT", "TTC"]))
     blocks = Encoder(layout).encode([genome])
-    assert blocks["plain"].tolist() == [[0.5, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0]]
+    scaled = [NUMBER * 0.5, NUMBER * 1.0, 0.0, 0.0, HOT]
+    assert blocks["plain"][0] == pytest.approx(scaled)
     assert genome.masks is not None
     assert blocks["coverage"].reshape(3, 3).tolist() == pair_coverage(genome.masks).tolist()
     assert blocks["letters"].tolist() == [[0, 0, 1, 1, 1, 0]]
@@ -103,3 +104,50 @@ def test_a_constant_has_no_r2() -> None:
     screen = Screen(layout, 0.1)
     screen.fit([layout.random(rng) for _ in range(12)], np.ones((12, 1)), np.ones(12))
     assert screen.r2 == 0.0
+
+
+def test_what_it_expects_is_the_posterior_of_all_that_it_was_told() -> None:
+    layout, rng = LAYOUTS["masks alone"], np.random.default_rng(0)
+    genomes = [layout.random(rng) for _ in range(40)]
+    y = np.array([(g.masks == "T")[0].sum() for g in genomes]) + 0.1 * rng.normal(size=40)
+    weights = np.where(np.arange(40) % 3 == 0, 2.0, 1.0)
+    screen = Screen(layout, 0.1)
+    screen.fit(genomes[:30], y[:30, None], weights[:30])
+    means, sds = screen.expect(genomes)
+    assert means == pytest.approx(screen.predict(genomes))
+    heard = np.where(np.arange(30, 36) < 34, y[30:36], np.nan)  # two are running
+    screen.hear(genomes[30:36], heard[:, None], weights[30:36])
+    after, less = screen.expect(genomes)
+    # The same from scratch, with the exponents, noise, mean and scale of the fit.
+    model = screen._model
+    assert model is not None
+    rows = model._rows(screen._encoder.encode(genomes))
+    kernel = np.exp(-((rows[:, None] - rows) ** 2).sum(axis=-1)) + INTERCEPT
+    noise = np.diag(model.fit.penalty[0] / weights)
+    for count, found, wanted in [(36, less, "sds"), (34, after, "means")]:
+        inverse = np.linalg.inv((kernel + noise)[:count, :count])
+        near = kernel[:, :count]
+        if wanted == "means":
+            told = near @ inverse @ (y[:34] - model.fit.centre[0]) + model.fit.centre[0]
+        else:
+            left = np.diag(kernel) - np.einsum("ij,jk,ik->i", near, inverse, near)
+            told = np.sqrt(left * model.fit.scale[0])
+        assert found[:, 0] == pytest.approx(told, rel=1e-6, abs=1e-6)
+    assert (less < sds).all()
+    screen.hear([], np.empty((0, 1)), np.empty(0))
+    assert screen.expect(genomes)[0] == pytest.approx(means)
+
+
+def test_exponents_go_where_the_values_are_explained() -> None:
+    layout, rng = Layout((), MaskBlock(4, 8)), np.random.default_rng(0)
+    genomes = [layout.random(rng) for _ in range(150)]
+    weights = rng.normal(size=(8, 8))
+    y = np.array([float((weights * pair_coverage(g.masks)).sum()) for g in genomes])  # type: ignore[arg-type]
+    screen = Screen(layout, 0.1)
+    screen.fit(genomes, y[:, None], np.ones(150))
+    first = screen.r2
+    for _ in range(12):
+        screen.fit(genomes, y[:, None], np.ones(150))
+    assert first is not None
+    assert screen.r2 is not None
+    assert screen.r2 > first
