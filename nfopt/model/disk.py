@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,15 @@ def load(path: Path) -> Stored:
 
 def versions() -> dict[str, str]:
     """Say with which versions a flow was made."""
-    found = {name: version(name) for name in ("nfopt", "torch", "numpy", "optuna")}
+    found = {name: _version(name) for name in ("nfopt", "torch", "numpy", "optuna")}
     return found | {"python": platform.python_version()}
+
+
+@lru_cache(
+    maxsize=16
+)  # each trial asks, and a package's metadata takes longer to read than to write
+def _version(name: str) -> str:
+    return version(name)
 
 
 def _describe(text: str) -> _Description:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial
 
 from nfopt.space import SearchSpace
 from nfopt.study import batch, queue
@@ -95,20 +96,19 @@ def fill(
         lease: Of this worker.
         budget: COMPLETE + PRUNED trials of the study at most, or None.
     """
-    asked, keys = list(asked), []
+    asked, left = list(asked), []
     try:
-        keys = queue.reserve(study, count - len(asked), budget, lease)
-        while keys:
-            key = keys[0]
+        left = queue.reserve(study, count - len(asked), budget, lease)
+        while left:
             with _holding(study, _shape(space, asked)):  # the first one is free
-                candidate = _described(study, space, seed, key)
-            keys.pop(0)
+                candidate = _described(study, space, seed, left[0])
+            left.pop(0)
             if candidate is not None:
                 asked.append(candidate)
     except BaseException:
         release(study, asked, "interrupted while it was asked")
-        for key in keys:
-            queue.interrupt(study, study._storage.get_trial(key), "interrupted", again=False)
+        for trial in left:
+            queue.interrupt(study, trial, "interrupted", again=False)
         raise
     return asked
 
@@ -128,10 +128,12 @@ def _asked(
         raise
 
 
-def _described(study: optuna.Study, space: SearchSpace, seed: int, key: int) -> Candidate | None:
+def _described(
+    study: optuna.Study, space: SearchSpace, seed: int, made: FrozenTrial
+) -> Candidate | None:
     """Describe a new trial; None if someone else ended it, as nothing was heard of this worker."""
     try:
-        return batch.describe(queue.start(study, key), space, seed)
+        return batch.describe(queue.start(study, made), space, seed)
     except UpdateFinishedTrialError:
         return None
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.pruners import _filter_study
+from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.model.disk import versions
 from nfopt.space import SearchSpace
@@ -42,6 +43,8 @@ class Candidate:
         rungs: Validation NLL by rung in percent, as reported.
         told: Its trial is finished.
         lost: Someone else has finished it.
+        state: As it was told; FAIL until then.
+        values: The same.
     """
 
     trial: optuna.Trial
@@ -51,6 +54,8 @@ class Candidate:
     rungs: dict[int, float] = field(default_factory=dict)
     told: bool = False
     lost: bool = False
+    state: TrialState = TrialState.FAIL
+    values: list[float] | None = None
 
     def lose(self) -> None:
         """Note that someone else has finished it."""
@@ -134,19 +139,40 @@ def tell(
     try:
         names.write(candidate.trial, known)
         if state is TrialState.COMPLETE:
-            report(study, candidate, 1.0, result.nll)
+            if candidate.rungs:  # the end of a curve; a value alone says it all
+                report(study, candidate, 1.0, result.nll)
             values = values_of(candidate, result.nll, objectives)
-        study.tell(candidate.trial, values, state=state)
-    except (UpdateFinishedTrialError, ValueError):
+        elif state is TrialState.PRUNED and candidate.rungs:
+            values = [candidate.rungs[max(candidate.rungs)]]  # as Optuna does
+        _finish(study, candidate.trial, state, values)
+    except UpdateFinishedTrialError:
         found = study._storage.get_trial(candidate.trial._trial_id)
         if not found.state.is_finished():
             raise
         # our own word may have arrived although the storage did not say so before it went away
         if found.state is not state or (values is not None and found.values != values):
             candidate.lose()
-        state = found.state
-    candidate.told = True
+        state, values = found.state, found.values
+    candidate.told, candidate.state, candidate.values = True, state, values
     return state
+
+
+def _finish(
+    study: optuna.Study, trial: optuna.Trial, state: TrialState, values: list[float] | None
+) -> None:
+    """End a trial as `Study.tell` does, without reading it first.
+
+    Raises:
+        UpdateFinishedTrialError: If it has ended.
+    """
+    study._thread_local.cached_all_trials = None
+    known, storage = trial._cached_frozen_trial, study._storage
+    try:
+        study.sampler.after_trial(_filter_study(study, known), known, state, values)
+    finally:
+        written = storage.set_trial_state_values(trial._trial_id, state, values)
+    if not written:  # two have written its values at one time
+        raise UpdateFinishedTrialError(f"Trial {trial.number} has ended.")
 
 
 def facts(candidate: Candidate, result: MemberResult) -> dict[str, float | None]:
@@ -213,26 +239,29 @@ def release(
         queue.pay(study, [candidate.number for candidate in candidates])
 
 
-def reap(study: optuna.Study, observer: Observer) -> list[int]:
+def reap(
+    study: optuna.Study, observer: Observer, trials: Sequence[FrozenTrial] | None = None
+) -> list[int]:
     """Fail the running trials whose worker is gone, and queue their parameters again.
 
     Args:
         study: The study.
         observer: That has looked at it before; processes of this host are judged without.
+        trials: All of the study, if they were just read.
 
     Returns:
         Numbers of the trials that were failed by this call.
     """
-    running = study._storage.get_all_trials(
-        study._study_id, deepcopy=False, states=(TrialState.RUNNING,)
-    )
-    observer.note(running)
-    trials = {trial.number: trial for trial in running}
+    trials = queue.trials_of(study) if trials is None else trials
+    running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
+    observer.note(running.values())
     dead = [
         number
-        for number, reason in gone(running, observer).items()
-        if queue.interrupt(study, trials[number], reason)
+        for number, reason in gone(running.values(), observer).items()
+        if queue.interrupt(study, running[number], reason)
     ]
     # whoever failed a trial queues it too; what they left undone is seen at the second look
-    queue.pay(study, {*dead, *observer.overdue(queue.owed(queue.trials_of(study)))})
+    late = observer.overdue(queue.owed(trials))
+    if dead or late:
+        queue.pay(study, {*dead, *late})
     return dead

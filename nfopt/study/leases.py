@@ -96,17 +96,16 @@ class Lease:
             names.WORKER: msgspec.to_builtins(names.Worker.here()),
         }
 
-    def led_by(self, key: int) -> None:
-        """Take a trial, by its id in the storage, as the one with the counter."""
-        number = self._study._storage.get_trial_number_from_id(key)
+    def led_by(self, trial: optuna.Trial | FrozenTrial) -> None:
+        """Take a trial as the one with the counter."""
         with self._lock:
-            self._lead, self._beat, self.lost = (key, number), 0, False
+            self._lead, self._beat, self.lost = (trial._trial_id, trial.number), 0, False
 
     def hold(self, trial: optuna.Trial) -> None:
         """Take a trial that was in the queue: the first one of a population leads it."""
         attributes = self.attributes()
         if self._lead is None:
-            self.led_by(trial._trial_id)
+            self.led_by(trial)
         try:
             for name, value in attributes.items():
                 trial.set_user_attr(name, value)

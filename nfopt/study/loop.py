@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.data import Preprocessing
 from nfopt.errors import StudyError
@@ -30,6 +30,7 @@ from nfopt.study.checkpoints import Checkpoints
 from nfopt.study.events import BatchTold, Notice, OnEvent, ignore
 from nfopt.study.leases import BEATS, SECONDS, Lease, Observer, ours
 from nfopt.study.left import changes_by_it
+from nfopt.study.looking import Looking
 from nfopt.study.plan import Length
 from nfopt.study.queue import COUNTED
 from nfopt.study.samplers import StudySampler
@@ -40,6 +41,7 @@ from nfopt.study.weights import KEPT, PARENTS, BestWeights
 from nfopt.training import TrainData
 
 MOST_FAILURES = 3  # populations in a row without a single counted trial
+FAR = 100  # populations for which the budget has room still, so that nobody need count it
 POLL = 1.0  # seconds between two looks at the others, at most
 LAST_WORDS = 1.0  # seconds after the end that others have to tell their trials
 
@@ -72,6 +74,7 @@ class Search:
         on_event: Told of everything.
         began: Clock time of the whole call's start.
         clock: Seconds.
+        trainer: What trains a population.
     """
 
     study: optuna.Study
@@ -93,10 +96,12 @@ class Search:
     on_event: OnEvent = ignore
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    trainer: type[Trainer] = Trainer
     _trial_overhead: float = plan.TRIAL_OVERHEAD  # seconds to ask and tell a trial, measured
     _barren: int = 0
     _waiting: bool = False
     _exhausted: bool = False
+    _all_first: bool = False  # all first trials were asked
     _trainer: Trainer = field(init=False)
 
     def run(self) -> None:
@@ -106,11 +111,13 @@ class Search:
             KeyboardInterrupt: If `stop` says so; what was in training comes back on resume.
             StudyError: If populations fail, one after the other, altogether.
         """
+        place = list(self.objectives).index("nll")
+        self._looking = Looking(self.study, place, self.lease_seconds)
         self._observer = Observer(self.lease_seconds)
         self._lease = Lease(self.study, self.lease_seconds, self._observer)
         checkpoints = Checkpoints(self.study, self._lease, self.on_event, self.checkpoint_seconds)
         warm = bool(names.attributes_of(self.study).get(names.WARM_CHILDREN))
-        self._trainer = Trainer(
+        self._trainer = self.trainer(
             study=self.study,
             data=self.data,
             length=self.length,
@@ -124,7 +131,7 @@ class Search:
                 self.study,
                 checkpoints,
                 self.preprocessing,
-                list(self.objectives).index("nll"),
+                place,
                 PARENTS if warm else KEPT,
             ),
             on_event=self.on_event,
@@ -147,19 +154,31 @@ class Search:
         if self.budget is not None:
             self.trials, self.deadline = self.budget()
             self._trainer.deadline = self.deadline
-        self._reap()
-        count = self._next_size()
+        trials = self._look()
+        count = self._next_size(trials)
         if count == 0:
             return self._wait()
         self._waiting = False
-        if not self._population(count):
+        if not self._population(count, trials):
             self._pause(0.05)  # others were faster
         return True
 
-    def _population(self, count: int) -> int:
+    def _look(self) -> list[FrozenTrial] | None:
+        """Read the study, and take over what was left behind; None if a look can wait."""
+        far = self.trials is None or self.trials - self._looking.made > FAR * self.length.size
+        if far and self._all_first and not self._waiting and not self._looking.due():
+            return None
+        trials = self._looking.look()
+        dead = reap(self.study, self._observer, trials)
+        if not dead:
+            return trials
+        self.on_event(Notice(f"{len(dead)} trials of a worker that is gone come back"))
+        return self._looking.look()
+
+    def _population(self, count: int, trials: Sequence[FrozenTrial] | None) -> int:
         """Ask, train and tell a population; return how many trials it had."""
         started = self.clock()
-        self._enqueue_first(count)
+        self._enqueue_first(count, trials)
         waiting = queue.next_waiting(self.study, count, self.trials)
         origin = None if waiting is None else waiting.origin
         candidates: list[Candidate] = []
@@ -196,19 +215,22 @@ class Search:
 
     # --------------------------------------------------------------------------------------- budget
 
-    def _next_size(self) -> int:
-        """Say how many trials the next population has; 0 if there is none."""
+    def _next_size(self, trials: Sequence[FrozenTrial] | None) -> int:
+        """Say how many trials the next population has; 0 if there is none.
+
+        Args:
+            trials: All of the study; None: not read, as the end is far.
+        """
         size = self.length.size
         untried = self._untried()
         if untried is not None:
             size = min(size, untried)
-        if self.trials is not None:
-            trials = queue.trials_of(self.study)
+        if self.trials is not None and trials is not None:
             # those that other processes train will count
             running = [t for t in trials if t.state is TrialState.RUNNING and ours(t)]
             open_trials = max(0, self.trials - queue.counted(trials) - len(running))
             # few trials are shared among the first ones that are still to lead a population
-            fair = max(1, open_trials // max(1, len(self._pending())))
+            fair = max(1, open_trials // max(1, len(self._pending(trials))))
             workers = {repr(t.user_attrs.get(names.WORKER)) for t in running}
             mine = math.ceil(open_trials / (1 + len(workers)))
             size = min(size, open_trials, fair, mine)
@@ -227,16 +249,11 @@ class Search:
         left = sampler.left(self.study) if isinstance(sampler, StudySampler) else None
         if left is None:
             return None
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        waiting = queue.waiting_in(self.study)
         if not left and not waiting and not self._exhausted:
             self._exhausted = True
             self.on_event(Notice("every flow that `space` allows has been tried: the search ends"))
         return left + len(waiting)
-
-    def _reap(self) -> None:
-        dead = reap(self.study, self._observer)
-        if dead:
-            self.on_event(Notice(f"{len(dead)} trials of a worker that is gone come back"))
 
     def _wait(self) -> bool:
         """Wait a moment for what others train; False if there is nothing to wait for."""
@@ -264,18 +281,19 @@ class Search:
 
     # --------------------------------------------------------------------------------- first trials
 
-    def _enqueue_first(self, count: int) -> None:
+    def _enqueue_first(self, count: int, trials: Sequence[FrozenTrial] | None) -> None:
         """Queue the next first trial, and those of its shape, unless something waits already."""
-        if self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        pending = {} if self._all_first or trials is None else self._pending(trials)
+        self._all_first |= trials is not None and not pending
+        if not pending or queue.waiting_in(self.study):
             return
-        for key, params in next(iter(self._pending().values()), [])[:count]:
+        for key, params in next(iter(pending.values()))[:count]:
             self.study.enqueue_trial(params, user_attrs={names.FIRST: key})
 
-    def _pending(self) -> dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]]:
+    def _pending(
+        self, trials: Sequence[FrozenTrial]
+    ) -> dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]]:
         """Keys and parameters of the first trials that were never asked, by their shape."""
-        if not self.first:
-            return {}
-        trials = self.study.get_trials(deepcopy=False)
         done = {trial.user_attrs.get(names.FIRST) for trial in trials}
         pending: dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]] = {}
         for spec, train in self.first:
@@ -289,12 +307,9 @@ class Search:
     # -------------------------------------------------------------------------------------- telling
 
     def _tell_batch(self, candidates: Sequence[Candidate]) -> None:
-        trials = self.study.get_trials(deepcopy=False)
-        own = [trials[candidate.number] for candidate in candidates]
-        states = Counter(trial.state for trial in own)
-        complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
-        place = list(self.objectives).index("nll")
-        best = min(complete, key=lambda t: t.values[place], default=None)
+        states = Counter(candidate.state for candidate in candidates)
+        self._looking.add(candidates)
+        best = self._looking.best
         self.on_event(
             BatchTold(
                 numbers=tuple(candidate.number for candidate in candidates),
@@ -302,9 +317,9 @@ class Search:
                 pruned=states[TrialState.PRUNED],
                 failed=states[TrialState.FAIL],
                 groups=tuple(len(group) for group in groups(candidates)),
-                trials=queue.counted(trials),
-                best_number=None if best is None else best.number,
-                best_nll=None if best is None else best.values[place],
+                trials=self._looking.counted,
+                best_number=None if best is None else best[0],
+                best_nll=None if best is None else best[1],
                 seconds=self.clock() - self.began,
             )
         )
@@ -312,9 +327,10 @@ class Search:
         lost = any(candidate.lost for candidate in candidates)
         self._barren = 0 if counted or lost or self._trainer.late() else self._barren + 1
         if self._barren >= MOST_FAILURES:
-            reason = own[-1].user_attrs.get(names.REASON, "no reason is known")
+            last = candidates[-1].trial
+            reason = last.user_attrs.get(names.REASON, "no reason is known")
             raise StudyError(
-                f"The last {self._barren} populations failed altogether (trial {own[-1].number}:"
+                f"The last {self._barren} populations failed altogether (trial {last.number}:"
                 f" {reason}): limit the search with `space`, or look at the data."
             )
 

@@ -26,7 +26,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
@@ -35,6 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt.study.patience import PATIENCE, Patience
 
 OPEN_STATES = (TrialState.RUNNING, TrialState.WAITING)
+ONE_OPEN = tuple([(state,) for state in OPEN_STATES])
 
 
 class PatientStorage(BaseStorage, BaseHeartbeat):
@@ -236,6 +237,11 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         """See `BaseStorage`."""
         self._patience.call(lambda: self.inner.set_trial_system_attr(trial_id, key, value))
 
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        """See `BaseStorage`; it never changes, so what Optuna's cache knows is not read again."""
+        known = getattr(self.inner, "_trial_id_to_study_id_and_number", {}).get(trial_id)
+        return int(known[1]) if known else self.get_trial(trial_id).number
+
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See `BaseStorage`."""
         return self._patience.call(lambda: self.inner.get_trial(trial_id))
@@ -246,8 +252,13 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """See `BaseStorage`."""
-        return self._patience.call(lambda: self.inner.get_all_trials(study_id, deepcopy, states))
+        """See `BaseStorage`; what is open is read without bringing Optuna's cache up to date."""
+        inner = self.inner
+        behind = getattr(inner, "_backend", None)
+        # the cache would read what is finished since, too
+        if states in ONE_OPEN and isinstance(behind, RDBStorage):
+            inner = behind
+        return self._patience.call(lambda: inner.get_all_trials(study_id, deepcopy, states))
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """See `BaseStorage`."""

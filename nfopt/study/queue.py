@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import _filter_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nfopt.study import attributes as names
@@ -32,6 +34,13 @@ KEPT = (names.FIRST, names.SEED, names.WARM_FROM)  # what a retry takes from the
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
     """Read all trials, by number."""
     return study._storage.get_all_trials(study._study_id, deepcopy=False)
+
+
+def waiting_in(study: optuna.Study) -> list[FrozenTrial]:
+    """Read what waits, by number: cheap where nothing does."""
+    return study._storage.get_all_trials(
+        study._study_id, deepcopy=False, states=(TrialState.WAITING,)
+    )
 
 
 def counted(trials: Iterable[FrozenTrial]) -> int:
@@ -155,7 +164,10 @@ def next_waiting(
         budget: COMPLETE + PRUNED trials of the study at most, or None.
         trials: All of the study, if they were just read.
     """
-    trials = trials_of(study) if trials is None else trials
+    if trials is None:
+        if not waiting_in(study):
+            return None
+        trials = trials_of(study)
     waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
     if not waiting:
         return None
@@ -195,10 +207,11 @@ def pop(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial | None:
             return None
     except UpdateFinishedTrialError:
         return None
-    return start(study, trial._trial_id)
+    study._thread_local.cached_all_trials = None
+    return optuna.Trial(study, trial._trial_id)
 
 
-def reserve(study: optuna.Study, count: int, budget: int | None, lease: Lease) -> list[int]:
+def reserve(study: optuna.Study, count: int, budget: int | None, lease: Lease) -> list[FrozenTrial]:
     """Make trials that are not in the queue, as many as the budget has a place for.
 
     Args:
@@ -208,34 +221,61 @@ def reserve(study: optuna.Study, count: int, budget: int | None, lease: Lease) -
         lease: Of this worker; whoever sees a trial, sees whose it is.
 
     Returns:
-        Their ids in the storage, to be started when they are asked.
+        What they are made of, to be started when they are asked. Nothing was read of the study
+        while their numbers are below the budget.
     """
-    storage, made, alone = study._storage, [], lease.lead is None
-    for _ in range(count):
-        template = create_trial(state=TrialState.RUNNING, user_attrs=lease.attributes())
-        made.append(storage.create_new_trial(study._study_id, template))
-        if lease.lead is None:
-            lease.led_by(made[0])
-    if budget is None or not made:
+    alone = lease.lead is None
+    made = [_made(study, lease) for _ in range(count)]
+    # a trial of a low number has a place whatever the others are
+    if budget is None or all(trial.number < budget for trial in made):
         return made
-    trials = trials_of(study)
-    own = {trial._trial_id: trial for trial in trials if trial.state is TrialState.RUNNING}
-    kept, places = [], in_play(trials)
-    for key in made:
-        if allowed(places, own[key].number, budget):
-            kept.append(key)
+    kept, places = [], in_play(trials_of(study))
+    for trial in made:
+        if allowed(places, trial.number, budget):
+            kept.append(trial)
         else:
-            interrupt(study, own[key], "the budget was met by others", again=False)
+            interrupt(study, trial, "the budget was met by others", again=False)
     if alone and not kept:
         lease.drop()
     return kept
 
 
-def start(study: optuna.Study, key: int) -> optuna.Trial:
-    """Give a running trial that can be asked for parameters."""
+def _made(study: optuna.Study, lease: Lease) -> FrozenTrial:
+    """Make a running trial; its template is what the storage has of it now.
+
+    The template holds the lease alone: Optuna writes a template while it locks the whole study.
+    """
+    trial = create_trial(state=TrialState.RUNNING, user_attrs=lease.attributes())
+    trial._trial_id = study._storage.create_new_trial(study._study_id, trial)
+    trial.number = study._storage.get_trial_number_from_id(trial._trial_id)
+    if lease.lead is None:
+        lease.led_by(trial)
+    return trial
+
+
+class Begun(optuna.Trial):
+    """A running trial of which all is known, so that the storage is not asked for it.
+
+    Args:
+        study: The study.
+        trial: As the storage has it.
+    """
+
+    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        # as the parent does, which begins with a read
+        self.study, self.storage, self._trial_id = study, study._storage, trial._trial_id
+        self._cached_frozen_trial = trial
+        study.sampler.before_trial(_filter_study(study, trial), trial)
+        self.relative_search_space: dict[str, BaseDistribution] | None = None
+        self._relative_params: dict[str, Any] | None = None
+        self._fixed_params = trial.system_attrs.get("fixed_params", {})
+
+
+def start(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """Give a trial that was just made, and can be asked for parameters."""
     # as `Study.ask` does; that takes whatever waits, here it is chosen
     study._thread_local.cached_all_trials = None
-    return optuna.Trial(study, key)
+    return Begun(study, trial)
 
 
 def _strike_out(

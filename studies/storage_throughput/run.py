@@ -33,14 +33,21 @@ from nfopt.space import SearchSpace
 from nfopt.study import attributes as names
 from nfopt.study.asking import ask_population
 from nfopt.study.batch import tell
+from nfopt.study.checkpoints import Saving
+from nfopt.study.events import BatchTold, Event
 from nfopt.study.leases import Lease
+from nfopt.study.loop import Search
+from nfopt.study.plan import Length
 from nfopt.study.samplers import StudySampler
+from nfopt.study.stop import Stop
 from nfopt.study.storage import open_storage
-from nfopt.training import MemberResult
+from nfopt.study.trainer import Members, Trainer
+from nfopt.training import MemberResult, TrainData
 
 HERE = Path(__file__).parent
 TEN = {"depth": [2, 4], "activation": "relu", "residual": False, "maps": "affine"}
 POPULATION = 8
+BUDGET = 10**6  # trials, far away
 # four layers x 64 features x two bits a letter
 BITS = {"depth": 4, "idle": True, "mixing": "none", "maps": "affine", "width": 64}
 FORK = multiprocessing.get_context("fork")
@@ -81,23 +88,42 @@ def plain(url: str, name: str, until: Callable[[], float], number: int) -> int:
     return count
 
 
+class Untrained(Trainer):
+    """Says at once what training would tell."""
+
+    def _run(self, members: Members, saving: Saving) -> tuple[Any, list[MemberResult]]:
+        return None, [result(member) for member in range(len(members))]
+
+
 def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
-    """Ask and tell populations as a worker does; the number of trials."""
+    """The loop of `nfopt search` and `nfopt worker`, without training; the number of trials."""
     space = SearchSpace.create(6, 10_000, kind="coupling", limits=TEN).encoded("packed")
     study = optuna.load_study(
         study_name=name, storage=open_storage(url), sampler=StudySampler("random", 0, space)
     )
-    lease, count = Lease(study), 0
-    with lease.beating():
-        while time.monotonic() < until():
-            candidates = ask_population(study, space, POPULATION, 0, lease=lease, budget=10**9)
-            if not count and len(study.trials[candidates[0].number].params) != 10:
-                raise SystemExit("the space has not ten parameters any more")
-            lease.drop()
-            for member, candidate in enumerate(candidates):
-                tell(study, candidate, result(member))
-            count += len(candidates)
-    return count
+    rows = torch.zeros(2, 6)
+    told: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, BatchTold):
+            told.extend(event.numbers)
+
+    Search(
+        study=study,
+        space=space,
+        data=TrainData(x=rows, val=rows),
+        length=Length(POPULATION, share=1.0),
+        seed=0,
+        stop=Stop(),
+        # it ends when there is room for none, as when others have met a budget
+        budget=lambda: (BUDGET if time.monotonic() < until() else 0, None),
+        waits=False,
+        on_event=note,
+        trainer=Untrained,
+    ).run()
+    if told and len(study.trials[told[0]].params) != 10:
+        raise SystemExit("the space has not ten parameters any more")
+    return len(told)
 
 
 LOOPS = {"optuna": plain, "nfopt": ours}

@@ -39,8 +39,8 @@ def running(study: optuna.Study) -> list[FrozenTrial]:
 
 def population(study: optuna.Study, count: int = 3) -> Lease:
     lease = Lease(study, 60.0)
-    for key in queue.reserve(study, count, None, lease):
-        queue.start(study, key).suggest_float("x", 0, 1)
+    for made in queue.reserve(study, count, None, lease):
+        queue.start(study, made).suggest_float("x", 0, 1)
     return lease
 
 

@@ -137,9 +137,8 @@ def test_what_is_owed_keeps_its_place_in_the_budget(study: optuna.Study) -> None
 
 def test_a_population_comes_back_to_one_worker(study: optuna.Study) -> None:
     lease = Lease(study)
-    keys = queue.reserve(study, 3, None, lease)
-    for key in keys:
-        queue.start(study, key).suggest_float("x", key, key)
+    for made in queue.reserve(study, 3, None, lease):
+        queue.start(study, made).suggest_float("x", made.number, made.number)
     trials = queue.trials_of(study)
     queue.interrupt(study, trials[0], "gone")
     queue.pay(study)
@@ -172,8 +171,8 @@ while True:
     waiting = queue.next_waiting(study, 1, 30)
     trial = queue.pop(study, waiting.trials[0]) if waiting else None
     if trial is None:
-        keys = queue.reserve(study, 2, 30, Lease(study))
-        trials = [queue.start(study, key) for key in keys]
+        made = queue.reserve(study, 2, 30, Lease(study))
+        trials = [queue.start(study, one) for one in made]
     else:
         trials = [trial]
     for trial in trials:
