@@ -8,6 +8,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from nfopt.evolution.exhaustive import MOST, size
 from nfopt.evolution.settings import Settings
 from nfopt.samplers.codec import Codec, external, variable_of
 from nfopt.samplers.members import Initial, read_initial
-from nfopt.samplers.reading import Intersection
+from nfopt.samplers.reading import Intersection, trials_of
 from nfopt.samplers.state import State
 from nfopt.space import SearchSpace
 
@@ -104,6 +105,8 @@ class EvolutionSampler(BaseSampler):
     def _reset(self) -> None:
         self._lock = threading.RLock()  # threads of `n_jobs` share the sampler
         self._held: Mapping[str, Any] = {}
+        self._together = False
+        self._looked: list[FrozenTrial] | None = None
         self._of: tuple[Callable[[], Any], int] | None = None
         self._state: State | None = None
         self._asked: dict[str, BaseDistribution] = {}
@@ -126,9 +129,9 @@ class EvolutionSampler(BaseSampler):
             storage, number = self._of
             if storage() is study._storage and number == study._study_id:
                 return
-        held = self._held
+        held, together = self._held, self._together
         self._reset_for(study)
-        self._held = held
+        self._held, self._together = held, together
 
     def _reset_for(self, study: Study) -> None:
         lock = self._lock
@@ -147,7 +150,15 @@ class EvolutionSampler(BaseSampler):
         everything = {} if self._known is None else self._known.distributions()
         everything |= distributions
         given = (self._known, self._settings, self._initial)
-        return State(study, everything, *given, replay=replay)
+        return State(study, self._trials(study), everything, *given, replay=replay)
+
+    def _trials(self, study: Study) -> list[FrozenTrial]:
+        """All trials as they are now, or as they were when this ask began."""
+        return self._look(study) if self._looked is None else self._looked
+
+    def _look(self, study: Study) -> list[FrozenTrial]:
+        self._looked = trials_of(study)
+        return self._looked
 
     def state(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> State:
         """What is known of a study, up to date."""
@@ -155,7 +166,7 @@ class EvolutionSampler(BaseSampler):
             self._asked = dict(distributions)
             self._state = self._made(study, distributions)
         else:
-            self._state.read(study)
+            self._state.read(self._trials(study))
         return self._state
 
     # ------------------------------------------------------------------------------- Optuna's hooks
@@ -166,8 +177,10 @@ class EvolutionSampler(BaseSampler):
         """The parameters of the search space, and those that all finished trials have."""
         with self._lock:
             self._turn_to(study)
+            if not self._together:
+                self._looked = None
             known = {} if self._known is None else self._known.distributions()
-            return self._common.distributions(study) | known
+            return self._common.distributions(self._trials(study)) | known
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -180,7 +193,12 @@ class EvolutionSampler(BaseSampler):
             held = {**self._held, **trial.system_attrs.get("fixed_params", {})}
             state = self.state(study, search_space)
             more = self._known is None and self._common.more
-            params = state.ask(study, trial, self._stream(trial), held, more=more)
+            stream, look = self._stream(trial), partial(self._look, study)
+            try:
+                params = state.ask(study, trial, stream, held, look=look, more=more)
+            finally:
+                if not self._together:
+                    self._looked = None
         params |= {name: held[name] for name in held.keys() & params.keys()}
         return {name: params[name] for name in search_space if name in params}
 
@@ -234,7 +252,25 @@ class EvolutionSampler(BaseSampler):
         """Give an evolution that was told all trials of a study, and has asked nothing."""
         with self._lock:
             self._turn_to(study)
-            return self._made(study, self._common.distributions(study), replay=False).engine
+            self._looked = None
+            try:
+                known = self._common.distributions(self._trials(study))
+                return self._made(study, known, replay=False).engine
+            finally:
+                self._looked = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Ask several trials in the block, of which none is told: the study is read once for each.
+
+        What others have asked meanwhile is seen all the same. Not for threads that share the
+        sampler.
+        """
+        self._together, self._looked = True, None
+        try:
+            yield
+        finally:
+            self._together, self._looked = False, None
 
     def left(self, study: Study) -> int | None:
         """Say how many points of the space no trial of a study has; None if they are many.
@@ -243,11 +279,18 @@ class EvolutionSampler(BaseSampler):
         """
         with self._lock:
             self._turn_to(study)
-            space = {} if self._known is None else self._known.distributions()
-            space = self._common.distributions(study) | space
-            if not space or size(Codec(space, self._known).layout) > MOST:
-                return None
-            if self._state is not None:
-                return self.state(study, space).left()
-            # What the search begins with is looked up when it is first asked, not before.
-            return self._made(study, space).left()
+            self._looked = None
+            try:
+                return self._left(study)
+            finally:
+                self._looked = None
+
+    def _left(self, study: Study) -> int | None:
+        space = {} if self._known is None else self._known.distributions()
+        space = self._common.distributions(self._trials(study)) | space
+        if not space or size(Codec(space, self._known).layout) > MOST:
+            return None
+        if self._state is not None:
+            return self.state(study, space).left()
+        # What the search begins with is looked up when it is first asked, not before.
+        return self._made(study, space).left()

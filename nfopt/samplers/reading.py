@@ -29,6 +29,15 @@ AGAIN = "nfopt:again"
 """Trial attribute: interrupted, to come back in another trial."""
 
 
+def trials_of(study: Study) -> list[FrozenTrial]:
+    """Read all trials, by number.
+
+    A study that a pruner filters (Hyperband) is read whole: a pruned trial informs within its rung
+    anyway.
+    """
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
+
+
 class Reader:
     """Reads a study's trials incrementally."""
 
@@ -36,13 +45,12 @@ class Reader:
         self._next = 0  # all below were read; those that may still change are open
         self._open: set[int] = set()
 
-    def news(self, study: Study) -> list[FrozenTrial]:
+    def news(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Trials that are new, and those that had not ended when they were last read.
 
-        A study that a pruner filters (Hyperband) is read whole: a pruned trial informs within its
-        rung anyway.
+        Args:
+            trials: All of a study, from `trials_of`.
         """
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         found: list[FrozenTrial] = []
         for number in sorted(self._open):
             place = bisect.bisect_left(trials, number, key=_number)
@@ -186,9 +194,9 @@ class Intersection:
         self._reader = Reader()
         self._found: dict[str, Any] | None = None
 
-    def distributions(self, study: Study) -> dict[str, Any]:
-        """Read what is new, and return those of more than one value, by name."""
-        for trial in self._reader.news(study):
+    def distributions(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """Read what is new of a study, and return those of more than one value, by name."""
+        for trial in self._reader.news(trials):
             if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 continue
             own = trial.distributions

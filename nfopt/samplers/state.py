@@ -6,7 +6,7 @@ All of it is rebuilt from the study; nothing here needs to be kept.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,7 @@ class State:
 
     Args:
         study: The study.
+        trials: All of it.
         distributions: Of all parameters.
         space: What they mean, if that is known.
         settings: Of the evolution.
@@ -61,6 +62,7 @@ class State:
     def __init__(
         self,
         study: Study,
+        trials: Sequence[FrozenTrial],
         distributions: Distributions,
         space: SearchSpace | None,
         settings: Settings,
@@ -71,7 +73,7 @@ class State:
         self.codec = Codec(distributions, space)
         self.directions = study.directions
         self._reader = Reader()
-        news = self._reader.news(study)
+        news = self._reader.news(trials)
         first = members.initial_genomes(initial, self.codec, space)
         first += [g for g in map(self._enqueued, news) if g is not None]
         self._designs = members.design_names(self.codec)
@@ -104,9 +106,9 @@ class State:
 
     # -------------------------------------------------------------------------------------- reading
 
-    def read(self, study: Study) -> None:
+    def read(self, trials: Sequence[FrozenTrial]) -> None:
         """Tell the evolution what the study has that is new."""
-        self._take_in(self._reader.news(study))
+        self._take_in(self._reader.news(trials))
 
     def _take_in(self, news: Sequence[FrozenTrial]) -> None:
         self._repeated |= repeated(news)
@@ -188,6 +190,7 @@ class State:
         rng: np.random.Generator,
         held: Mapping[str, Any],
         *,
+        look: Callable[[], Sequence[FrozenTrial]],
         more: bool = False,
     ) -> dict[str, Any]:
         """Propose a trial's parameters, and write where they come from.
@@ -201,6 +204,7 @@ class State:
             trial: Running, without parameters of its own yet.
             rng: The trial's own.
             held: Parameters that have a value already.
+            look: Reads all trials anew.
             more: Trials have parameters beside these, so that what looks equal need not be.
         """
         number, fixed = trial.number, self.codec.held(held)
@@ -212,7 +216,7 @@ class State:
             name = digest(proposal.genome)
             if proposal.replicate or not self._taken(name, number):
                 _write(study, trial, proposal)
-                self.read(study)  # again: what others wrote meanwhile
+                self.read(look())  # again: what others wrote meanwhile
                 if proposal.replicate or not self._taken(name, number):
                     break
             self._mark(name, proposal.genome)

@@ -99,12 +99,13 @@ def fill(
     asked, left = list(asked), []
     try:
         left = queue.reserve(study, count - len(asked), budget, lease)
-        while left:
-            with _holding(study, _shape(space, asked)):  # the first one is free
-                candidate = _described(study, space, seed, left[0])
-            left.pop(0)
-            if candidate is not None:
-                asked.append(candidate)
+        with _together(study):
+            while left:
+                with _holding(study, _shape(space, asked)):  # the first one is free
+                    candidate = _described(study, space, seed, left[0])
+                left.pop(0)
+                if candidate is not None:
+                    asked.append(candidate)
     except BaseException:
         release(study, asked, "interrupted while it was asked")
         for trial in left:
@@ -136,6 +137,11 @@ def _described(
         return batch.describe(queue.start(study, made), space, seed)
     except UpdateFinishedTrialError:
         return None
+
+
+def _together(study: optuna.Study) -> AbstractContextManager[None]:
+    sampler = study.sampler
+    return sampler.together() if isinstance(sampler, StudySampler) else nullcontext()
 
 
 def _holding(study: optuna.Study, shape: dict[str, object]) -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ A new sampler is one line in `SAMPLERS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
@@ -81,6 +81,10 @@ class StudySampler(BaseSampler):
                 yield
         finally:
             self._held = before
+
+    def together(self) -> AbstractContextManager[None]:
+        """Ask several trials in the block, of which none is told: the evolution then reads less."""
+        return self.inner.together() if isinstance(self.inner, EvolutionSampler) else nullcontext()
 
     def left(self, study: Study) -> int | None:
         """Say how many flows of the space no trial has; None if they are many, or not known."""
