@@ -88,6 +88,10 @@ def plain(url: str, name: str, until: Callable[[], float], number: int) -> int:
     return count
 
 
+class Over(Exception):
+    """The time is over."""
+
+
 class Untrained(Trainer):
     """Says at once what training would tell."""
 
@@ -108,21 +112,26 @@ def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
         if isinstance(event, BatchTold):
             told.extend(event.numbers)
 
-    Search(
-        study=study,
-        space=space,
-        data=TrainData(x=rows, val=rows),
-        length=Length(POPULATION, share=1.0),
-        seed=0,
-        stop=Stop(),
-        # it ends when there is room for none, as when others have met a budget
-        budget=lambda: (BUDGET if time.monotonic() < until() else 0, None),
-        waits=False,
-        on_event=note,
-        trainer=Untrained,
-    ).run()
-    if told and len(study.trials[told[0]].params) != 10:
-        raise SystemExit("the space has not ten parameters any more")
+    def budget() -> tuple[int, None]:
+        if time.monotonic() >= until():
+            raise Over
+        return BUDGET, None
+
+    try:
+        Search(
+            study=study,
+            space=space,
+            data=TrainData(x=rows, val=rows),
+            length=Length(POPULATION, share=1.0),
+            seed=0,
+            stop=Stop(),
+            budget=budget,
+            waits=False,
+            on_event=note,
+            trainer=Untrained,
+        ).run()
+    except Over:
+        pass
     return len(told)
 
 
@@ -150,7 +159,10 @@ def rate(kind: str, url: str, name: str, workers: int, seconds: float) -> float:
     for process in processes:
         process.join()
     taken = time.monotonic() - began
-    states = [t.state.name for t in optuna.load_study(study_name=name, storage=url).trials]
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    states = [trial.state.name for trial in trials]
+    if any(len(trial.params) != 10 for trial in trials):
+        raise SystemExit(f"{kind}: not ten parameters a trial")
     if states.count("COMPLETE") != sum(counts) or "RUNNING" in states:
         raise SystemExit(f"{kind}: {sum(counts)} told, {states.count('COMPLETE')} stored")
     return sum(counts) / taken
