@@ -128,11 +128,7 @@ class Search:
             lease=self._lease,
             checkpoints=checkpoints,
             best=BestWeights(
-                self.study,
-                checkpoints,
-                self.preprocessing,
-                place,
-                PARENTS if warm else KEPT,
+                self.study, checkpoints, self.preprocessing, place, PARENTS if warm else KEPT
             ),
             on_event=self.on_event,
             warm=WarmStarts(self.study, wanted=warm),

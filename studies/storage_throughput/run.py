@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import sqlite3
@@ -117,7 +118,7 @@ def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
             raise Over
         return BUDGET, None
 
-    try:
+    with contextlib.suppress(Over):
         Search(
             study=study,
             space=space,
@@ -130,8 +131,6 @@ def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
             on_event=note,
             trainer=Untrained,
         ).run()
-    except Over:
-        pass
     return len(told)
 
 
