@@ -94,7 +94,10 @@ class Over(Exception):
 
 
 class Untrained(Trainer):
-    """Says at once what training would tell."""
+    """Says at once what training would tell; what flows leave in base space can't be known."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given | {"directs": False})
 
     def _run(self, members: Members, saving: Saving) -> tuple[Any, list[MemberResult]]:
         return None, [result(member) for member in range(len(members))]
