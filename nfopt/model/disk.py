@@ -117,10 +117,9 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-@lru_cache(
-    maxsize=16
-)  # each trial asks, and a package's metadata takes longer to read than to write
+@lru_cache(maxsize=16)
 def _version(name: str) -> str:
+    # kept: every trial asks, and reading a package's metadata takes longer than writing a trial
     return version(name)
 
 
