@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,9 @@ def tables(rows: Rows, length: Length, sets: Sets) -> str:
         title = NAMES[mixing]
         some = [r for r in rows if r["kind"] == "couplings" and r["mixing"] == mixing]
         for heading, (lines, said) in (
-            (f"Claim 3, {title}: test NLL at equal size", equal_size(some, claimed)),
-            (f"Claim 1, {title}: steps to parity's NLL", convergence(some, claimed, length)),
-            (f"Claim 2, {title}: smallest flow", small(rows, mixing, claimed, length)),
+            (f"Claim 3, {title}: test NLL at equal size", equal_size(some, sets)),
+            (f"Claim 1, {title}: steps to parity's NLL", convergence(some, sets, length)),
+            (f"Claim 2, {title}: smallest flow", small(rows, mixing, sets)),
         ):
             if lines:
                 parts += ["", f"## {heading}", "", *lines]
@@ -106,18 +106,18 @@ def _tests(entry: Row) -> np.ndarray:
     return np.array([final["test"] for final in entry["finals"]], dtype=float)
 
 
-def equal_size(rows: Rows, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def equal_size(rows: Rows, sets: Sets) -> tuple[list[str], dict[str, str]]:
     """Test NLL of every design, and the evolved flow against its rivals."""
-    have = [name for name in names if any(row["data"] == name for row in rows)]
+    have = [n for n in (*sets.claims, *sets.controls) if any(row["data"] == n for row in rows)]
     if not have:
         return [], {}
     lines = _nlls(rows, have, DESIGNS)
     said: dict[str, str] = {}
     for rival in RIVALS:
         found = _compared(rows, have, "evolved", rival)
-        lines += _against("evolved", rival, found)
+        lines += _against("evolved", rival, found, sets.controls)
         if rival == "parity":
-            said = _marked(found)
+            said = _marked(found, sets.controls)
     return lines, said
 
 
@@ -151,10 +151,12 @@ def _compared(rows: Rows, names: Sequence[str], first: str, second: str) -> dict
     return found
 
 
-def _against(first: str, second: str, found: Mapping[str, Comparison]) -> list[str]:
+def _against(
+    first: str, second: str, found: Mapping[str, Comparison], apart: Sequence[str] = ()
+) -> list[str]:
     if not found:
         return []
-    words, said = signs(found), _marked(found)
+    words, said = _families(signs, found, apart), _marked(found, apart)
     lines = [
         "",
         f"{first} less {second}:",
@@ -170,19 +172,27 @@ def _against(first: str, second: str, found: Mapping[str, Comparison]) -> list[s
     return lines
 
 
-def _marked(found: Mapping[str, Comparison]) -> dict[str, str]:
+def _marked(found: Mapping[str, Comparison], apart: Sequence[str] = ()) -> dict[str, str]:
     """Verdicts; starred where there is one search seed only."""
-    said = verdicts(found) if found else {}
+    said = _families(verdicts, found, apart)
     return {name: f"{text}{'*' * (found[name].searches < 2)}" for name, text in said.items()}
 
 
-def convergence(
-    rows: Rows, names: Sequence[str], length: Length
-) -> tuple[list[str], dict[str, str]]:
+def _families(
+    judge: Callable[[Mapping[str, Comparison]], dict[str, str]],
+    found: Mapping[str, Comparison],
+    apart: Sequence[str],
+) -> dict[str, str]:
+    """Judge those that count together, for Holm's correction, and the controls apart."""
+    said = judge({name: one for name, one in found.items() if name not in apart})
+    return said | judge({name: one for name, one in found.items() if name in apart})
+
+
+def convergence(rows: Rows, sets: Sets, length: Length) -> tuple[list[str], dict[str, str]]:
     """Steps until the validation NLL is parity's final one, and what the search cost."""
     most = length.couplings.schedule.steps
     lines, found = [], {}
-    for name in names:
+    for name in (*sets.claims, *sets.controls):
         reference = entries(rows, name, "parity")
         if not reference:
             continue
@@ -220,7 +230,8 @@ def convergence(
         f"Mean steps (processor seconds) of {most:,}; trainings that never got there count as"
         " that many, their number in square brackets.",
     ]
-    return [*head, *lines, *about, *_against("evolved", "parity", found)], _marked(found)
+    against = _against("evolved", "parity", found, sets.controls)
+    return [*head, *lines, *about, *against], _marked(found, sets.controls)
 
 
 def _steps(entry: Row, target: float, most: int) -> np.ndarray:
@@ -235,14 +246,12 @@ def _never(each: Sequence[np.ndarray], most: int) -> str:
 # ---------------------------------------------------------------------------------------- claim 2
 
 
-def small(
-    rows: Rows, mixing: str, names: Sequence[str], length: Length
-) -> tuple[list[str], dict[str, str]]:
+def small(rows: Rows, mixing: str, sets: Sets) -> tuple[list[str], dict[str, str]]:
     """The smallest flow of each design that is not worse than parity at the reference size."""
     here = [r for r in rows if r.get("mixing") == mixing]
     sized = [row for row in here if row["kind"] == "smaller"]
     lines, found = [], {}
-    for name in names:
+    for name in sets.claims:
         features = [row["features"] for row in sized if row["data"] == name]
         reference = entries([r for r in here if r["kind"] == "couplings"], name, "parity")
         if not features or not reference:
