@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import couplings
@@ -72,11 +73,11 @@ def _graphs(steps: int, short: int, batch: int, **others: Any) -> graphs.Plan:
 
 
 FULL = Length(
-    couplings.Plan(Schedule(800, 250, 128, (1e-2, 2e-2, 4e-2))),
+    couplings.Plan(Schedule(800, 400, 128, (1e-2, 2e-2, 4e-2))),
     {
         500: _graphs(240, 120, 48),
-        2000: _graphs(480, 160, 64),
-        0: _graphs(1000, 250, 64, evaluations=48, race=(4, 1)),
+        2000: _graphs(480, 240, 64, evaluations=48),
+        0: _graphs(1000, 500, 64, evaluations=32, race=(4, 1)),
     },
 )
 QUICK = Length(
@@ -133,20 +134,22 @@ class Job:
 def jobs(length: Length, sets: Sets) -> Iterator[Job]:
     """List all jobs, what is a comparison by itself first.
 
-    One search seed of claims 1 and 3 without mixing, of claim 4 at the fewest rows, the same with
-    mixing and at more rows; then the other search seeds, claim 2, the controls, all rows.
+    One search seed of claims 1 and 3 without mixing and of claim 4 at the fewest rows, set by set
+    in turn; then with mixing and at more rows; then the other search seeds, claim 2, the controls,
+    all rows.
     """
     few = [rows for rows in length.graphs if rows]
-    yield from _couplings(sets.claims, "plain", range(1))
     main = [method for method in graphs.METHODS if method != "m_random"]
-    if few:
-        yield from _graph_jobs(sets.graphs, few[0], range(1), main)
-    yield from _couplings(sets.claims, "mixed", range(1))
-    for rows in few[1:]:
-        yield from _graph_jobs(sets.graphs, rows, range(1), main)
+    for mixing, rows in zip_longest(MIXING, few):
+        pairs = zip_longest(sets.claims if mixing else (), sets.graphs if rows else ())
+        for one, other in pairs:
+            if one:
+                yield from _couplings([one], mixing, range(1))
+            if other:
+                yield from _graph_jobs([other], rows, range(1), main)
+    later = range(1, length.searches)
     for rows in few:
         yield from _graph_jobs(sets.graphs, rows, range(1), ("m_random",))
-    later = range(1, length.searches)
     yield from _couplings(sets.claims, "plain", later)
     for rows in few:
         yield from _graph_jobs(sets.graphs, rows, later)

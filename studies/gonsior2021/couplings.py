@@ -51,12 +51,12 @@ class Plan:
     schedule: Schedule
     layers: int = 4
     width: int = 32
-    evaluations: int = 128
-    batch: int = 16
+    evaluations: int = 80
+    batch: int = 12
     race: tuple[int, int] = (8, 2)
     widths: tuple[int, ...] = (8, 16, 32)
     depths: tuple[int, ...] = (2, 4)
-    small_evaluations: int = 72
+    small_evaluations: int = 144
     small_seeds: int = 3
 
 
