@@ -8,13 +8,14 @@ smaller     claim 2: `sizes` (every design at every size) and `idle` (a search w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
 import couplings
 import graphs
+import numpy as np
 from rows import Rows
 from searches import race_trainings
 from trainings import Schedule, trained
@@ -143,10 +144,10 @@ def jobs(length: Length, sets: Sets) -> Iterator[Job]:
     for mixing, rows in zip_longest(MIXING, few):
         pairs = zip_longest(sets.claims if mixing else (), sets.graphs if rows else ())
         for one, other in pairs:
-            if one:
-                yield from _couplings([one], mixing, range(1))
             if other:
                 yield from _graph_jobs([other], rows, range(1), main)
+            if one:
+                yield from _couplings([one], mixing, range(1))
     later = range(1, length.searches)
     for rows in few:
         yield from _graph_jobs(sets.graphs, rows, range(1), ("m_random",))
@@ -235,23 +236,51 @@ def _run_smaller(job: Job, rows: Rows, done: Results, plan: couplings.Plan) -> d
 # -------------------------------------------------------------------------------------- prediction
 
 
-def predicted(job: Job, rows: Rows, length: Length, known: dict[Any, Any]) -> float:
-    """Say in seconds how long a job should take, from some measured steps of its kind of flow."""
+def predicted(
+    todo: Sequence[Job], table: Callable[[str], Rows], length: Length
+) -> dict[str, float]:
+    """Say in hours of one core how long jobs should take, by their kind.
+
+    A step is measured on the tables of fewest and of most features, for each kind of flow, and
+    taken to grow linearly between them.
+    """
+    hours: dict[str, float] = {}
+    kinds = {_flow(job) for job in todo}
+    for kind in sorted(kinds):
+        mine = [job for job in todo if _flow(job) == kind]
+        wide = sorted({job.data for job in mine}, key=lambda name: table(name).features)
+        ends = {}
+        for name in (wide[0], wide[-1]):
+            job = next(job for job in mine if job.data == name)
+            ends[table(name).features] = _step(job, table(name), length)
+        sizes, costs = list(ends), np.array(list(ends.values()))
+        for job in mine:
+            at = table(job.data).features
+            once, step = (float(np.interp(at, sizes, costs[:, k])) for k in (0, 1))
+            hours[job.kind] = hours.get(job.kind, 0.0) + _seconds(job, length, (once, step)) / 3600
+    return hours
+
+
+def _flow(job: Job) -> tuple[str, str]:
+    """What jobs have flows of one kind."""
+    return ("graphs", str(job.rows)) if job.kind == "graphs" else ("couplings", job.mixing)
+
+
+def _seconds(job: Job, length: Length, each: tuple[float, float]) -> float:
+    """Processor seconds of a job, from those of a training at once and for each step."""
     few = length.couplings
     if job.kind == "graphs":
-        plan = length.graphs[job.rows]
         share = {"full": 0.0, "m_random": 0.25}.get(job.what, 1.0)
-        return _spent(plan, share, _step(job, rows, length, known))
-    schedule, each = few.schedule, _step(job, rows, length, known)
+        return _spent(length.graphs[job.rows], share, each)
     if job.kind == "couplings" and job.what == "designs":
         return len(couplings.DESIGNS) * _spent(few, 0.0, each)
     if job.kind == "couplings":
         return _spent(few, 1.0, each)
     sizes = len(couplings.sizes(few))
-    full = few.small_seeds * (each[0] + schedule.steps * each[1])
+    full = few.small_seeds * (each[0] + few.schedule.steps * each[1])
     if job.what == "sizes":
         return SMALLER * sizes * full * (2 if job.seed else len(couplings.DESIGNS) + 2)
-    short = few.small_evaluations * (each[0] + schedule.short * each[1])
+    short = few.small_evaluations * (each[0] + few.schedule.short * each[1])
     return SMALLER * (short + (sizes + 1) * full)
 
 
@@ -269,25 +298,22 @@ def _spent(plan: couplings.Plan | graphs.Plan, share: float, each: tuple[float, 
     return trainings * each[0] + steps * each[1]
 
 
-def _step(job: Job, rows: Rows, length: Length, known: dict[Any, Any]) -> tuple[float, float]:
+def _step(job: Job, rows: Rows, length: Length) -> tuple[float, float]:
     """Processor seconds that a flow in a stack takes at once, and for each step."""
-    key = (rows.name, job.rows if job.kind == "graphs" else job.mixing)
-    if key not in known:
-        if job.kind == "graphs":
-            plan = length.graphs[job.rows]
-            spec = graphs.flow(graphs.full(rows.features), plan.widths[-1], plan)
-            schedule, count = plan.schedule, 4
-        else:
-            few = length.couplings
-            masks = couplings.designed("parity", few.layers, rows, 0)
-            spec = couplings.flow(masks, few.width, job.mixing == "mixed")
-            schedule, count = few.schedule, 16
-        some = rows.first(job.rows or None)
-        found = [
-            trained([spec] * count, [1e-3] * count, range(count), some, schedule, steps=steps)
-            for steps in (1, 4, 16)  # the first is to warm up
-        ]
-        short, long = found[1][0].cpu, found[2][0].cpu
-        step = max(long - short, 0.0) / 12
-        known[key] = (max(short - 4 * step, 0.0), step)
-    return known[key]
+    if job.kind == "graphs":
+        plan = length.graphs[job.rows]
+        spec = graphs.flow(graphs.full(rows.features), plan.widths[-1], plan)
+        schedule, count = plan.schedule, 4
+    else:
+        few = length.couplings
+        masks = couplings.designed("parity", few.layers, rows, 0)
+        spec = couplings.flow(masks, few.width, job.mixing == "mixed")
+        schedule, count = few.schedule, 16
+    some = rows.first(job.rows or None)
+    found = [
+        trained([spec] * count, [1e-3] * count, range(count), some, schedule, steps=steps)
+        for steps in (1, 4, 16)  # the first is to warm up
+    ]
+    short, long = found[1][0].cpu, found[2][0].cpu
+    step = max(long - short, 0.0) / 12
+    return max(short - 4 * step, 0.0), step

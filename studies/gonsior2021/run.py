@@ -20,7 +20,6 @@ import argparse
 import json
 import sys
 import tempfile
-from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,11 +86,8 @@ def main() -> None:
 
 def announce(left: list[Job], table: Any, length: Any) -> None:
     """Print how long it will take, by kind of job and in all."""
-    known: dict[Any, float] = {}
-    hours: dict[str, float] = defaultdict(float)
-    for job in left:
-        hours[job.kind] += predicted(job, table(job.data), length, known) / 3600
-    parts = ", ".join(f"{kind} {hours[kind]:.2f}" for kind in hours)
+    hours = predicted(left, table, length)
+    parts = ", ".join(f"{kind} {each:.2f}" for kind, each in hours.items())
     total = sum(hours.values())
     print(f"{len(left)} jobs, about {total:.2f} hours on one core: {parts}", file=sys.stderr)
     sys.stderr.flush()
