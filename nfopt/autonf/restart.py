@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nfopt.autonf.block import BlockSearch, State, below
-from nfopt.autonf.candidates import most_likely
+from nfopt.autonf.candidates import distinct, most_likely
 from nfopt.autonf.estimator import is_exact
 from nfopt.autonf.history import Record
 from nfopt.autonf.keeper import Ended, Keeper, Restart
-from nfopt.autonf.objective import entropy
+from nfopt.autonf.objective import entropy, row_mean
 from nfopt.autonf.options import NOTHING, Option, Path
 from nfopt.autonf.price import Price
 from nfopt.autonf.rows import carve
@@ -24,6 +24,7 @@ from nfopt.autonf.updates import Logits
 from nfopt.training import TrainData
 
 RECORDS = 40  # of a block
+SWAP_BATCHES = 4  # of rows, on which swaps of options are compared
 FIRM = 2.0  # what a logit begins with where an architecture is given to begin with
 
 OnRecord = Callable[[Record], None]
@@ -256,11 +257,43 @@ class OneSearch:
         self.records = list(source.records)
         self._steps = source.start + (0 if source.step is None else source.step.done)
 
+    def candidates(self) -> list[Path]:
+        """List the flows that it proposes, each once."""
+        count, weights = self.settings.candidates, self.logits.weights()
+        likely = most_likely(self.options, weights, count)
+        if self.settings.proposals == "weights":
+            return likely
+        # a weight's logarithm less the cost of the swap: sums of them rank paths as `most_likely`
+        swapped = most_likely(self.options, (-self._swaps(likely[0])).softmax(1), count)
+        return distinct(self.options, [likely, swapped])[:count]
+
+    @torch.no_grad()
+    def _swaps(self, path: Path) -> Tensor:
+        """Measure what each other option in the place of one layer's own costs.
+
+        Returns:
+            NLL of the shared weights on a batch of the logits' rows, nats a row, shape (n, m).
+        """
+        count, places = len(self.options), self.settings.places
+        paths = torch.tensor(path).repeat(places, count, 1)
+        for place in range(places):
+            paths[place, :, place] = torch.arange(count)
+        total = torch.zeros(places * count, dtype=torch.float64)
+        for _ in range(SWAP_BATCHES):
+            batch = self.rows[1].take()
+            log_p = self.net.log_prob(paths.reshape(-1, places), batch.x, batch.context)
+            total -= row_mean(log_p, batch.weights).double().cpu() / SWAP_BATCHES
+        found = total.reshape(places, count)
+        worst = (
+            found[found.isfinite()].max() if bool(found.isfinite().any()) else total.new_zeros(())
+        )
+        return torch.where(found.isfinite(), found, worst + 10)
+
     def ended(self) -> Ended:
-        """Return what it has come to, with the most likely flows, each once."""
+        """Return what it has come to."""
         weights = self.logits.weights()
         return Ended(
-            candidates=tuple(most_likely(self.options, weights, self.settings.candidates)),
+            candidates=tuple(self.candidates()),
             path=self.path,
             weights=_plain(weights),
             exact=self.exact,

@@ -9,6 +9,7 @@ from nfopt.layers import Plain, check_choice, check_range
 Objective = Literal["upper", "mixture"]
 Estimator = Literal["auto", "exact", "sampled"]
 Update = Literal["adam", "natural"]
+Proposals = Literal["weights", "perturbation"]
 
 
 class Settings(Plain, frozen=True):
@@ -39,6 +40,9 @@ class Settings(Plain, frozen=True):
             keeps all.
         restarts: Searches from other seeds; their candidates race together.
         candidates: The most likely flows that the race gets from each search.
+        proposals: Where candidates come from: "weights", the most likely flows; or "perturbation",
+            these in turn with the flows of the least NLL by what it costs to put each other option
+            in the place of a layer's own, one at a time.
         clip: Greatest gradient norm of the weights; 0 switches clipping off.
 
     Raises:
@@ -63,12 +67,14 @@ class Settings(Plain, frozen=True):
     drop: float = 0.02
     restarts: int = 1
     candidates: int = 8
+    proposals: Proposals = "weights"
     clip: float = 5.0
 
     def __post_init__(self) -> None:
         check_choice("objective", self.objective, Objective)
         check_choice("estimator", self.estimator, Estimator)
         check_choice("update", self.update, Update)
+        check_choice("proposals", self.proposals, Proposals)
         check_range("places", self.places, 1, 64)
         check_range("paths", self.paths, 2, 256)
         for name in ("block", "passes", "batch_size", "steps", "restarts", "candidates"):
