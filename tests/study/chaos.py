@@ -215,8 +215,7 @@ def chaos(
                 given_up = False
                 break
             now = time.monotonic()
-            running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            training = {t.user_attrs.get(names.WORKER, {}).get("pid") for t in running}
+            training = holders(study)
             # a free worker takes over what the stopped one had; then it comes back late
             if now > wakes and (sleeper not in training or now > wakes + 30.0):
                 nursery.send(sleeper, signal.SIGCONT)
@@ -224,9 +223,12 @@ def chaos(
             if finished >= trials:
                 continue
             if not sleeper and finished > 0.2 * trials and (busy := nursery.among(training)):
-                sleeper = rng.choice(busy)
-                nursery.send(sleeper, signal.SIGSTOP)
-                wakes = now + 2 * LEASE
+                chosen = rng.choice(busy)
+                nursery.send(chosen, signal.SIGSTOP)
+                if chosen in holders(study):
+                    sleeper, wakes = chosen, now + 2 * LEASE
+                else:  # its trials had just ended: no lease would run out
+                    nursery.send(chosen, signal.SIGCONT)
             if restarted < restarts and finished > (restarted + 1) * trials / (restarts + 2):
                 assert restart is not None
                 restart()
@@ -257,6 +259,12 @@ def chaos(
 
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def holders(study: optuna.Study) -> set[Any]:
+    """Processes that have a running trial."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return {trial.user_attrs.get(names.WORKER, {}).get("pid") for trial in running}
 
 
 def _outcome(
