@@ -4,8 +4,8 @@
     python studies/storage_throughput/run.py --quick    # does it run? The figures are noise
 
 1. Sixteen processes on one PostgreSQL, an objective that costs nothing, ten parameters, a random
-   sampler. Optuna: `study.optimize` with ten `suggest_float`. nfopt: whole populations of eight are
-   asked and told, with all attributes that a search writes, without training.
+   sampler. Optuna: `study.optimize` with ten `suggest_float`. nfopt: the loop of `nfopt search`
+   and `nfopt worker` with populations of eight and all attributes, without training.
    Rounds alternate, and the ratio is taken within a round.
 2. A study of 10,000 trials of 512-bit genomes (16 integers) in a SQLite file: CPU time of
    `optuna.load_study(...).ask()` against that of nfopt's loading and asking one trial.
