@@ -8,7 +8,8 @@
    and `nfopt worker` with populations of eight and all attributes, without training.
    Rounds alternate, and the ratio is taken within a round.
 2. A study of 10,000 trials of 512-bit genomes (16 integers) in a SQLite file: CPU time of
-   `optuna.load_study(...).ask()` against that of nfopt's loading and asking one trial.
+   `optuna.load_study(...).ask()` against that of nfopt's loading, a worker's first look at the
+   study, and asking one trial; random samplers.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from nfopt.study.batch import tell
 from nfopt.study.checkpoints import Saving
 from nfopt.study.events import BatchTold, Event
 from nfopt.study.leases import Lease
+from nfopt.study.looking import Looking
 from nfopt.study.loop import Search
 from nfopt.study.plan import Length
 from nfopt.study.samplers import StudySampler
@@ -236,6 +238,7 @@ def attach(trials: int, rounds: int, folder: str) -> dict[str, Any]:
 
         own = load_study("long", url)
         lease = Lease(own)
+        Looking(own).look()  # a worker does, before it asks
         ask_population(own, space, 1, 0, lease=lease, budget=10**9)
 
     def cost(do: Callable[[], None]) -> float:
