@@ -1,7 +1,4 @@
-"""Adam (Kingma and Ba 2015) on many leaves, of which a step may leave some out.
-
-Its state is a few plain tensors, which is what a checkpoint holds.
-"""
+"""PyTorch's Adam, with its moments as plain tensors: what a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -10,58 +7,46 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-EPSILON = 1e-8
 
-
-class Adam:
+class Adam(torch.optim.Adam):
     """Follows the gradients of its leaves; a leaf without one stays as it is, its moments too.
 
     Args:
-        leaves: What moves.
+        leaves: What moves; there may be none.
         rate: Learning rate.
         betas: Of the two moments.
-
-    Attributes:
-        rate: May be changed between steps.
     """
 
     def __init__(
         self, leaves: Sequence[Tensor], rate: float, betas: tuple[float, float] = (0.9, 0.999)
     ) -> None:
-        self.leaves, self.rate, self.betas = list(leaves), rate, betas
-        self._counts = [0] * len(self.leaves)
-        self._means = [torch.zeros_like(leaf, requires_grad=False) for leaf in self.leaves]
-        self._squares = [torch.zeros_like(leaf, requires_grad=False) for leaf in self.leaves]
+        super().__init__([{"params": list(leaves)}], lr=rate, betas=betas, fused=True)
+        self._leaves = list(leaves)
+        for leaf in self._leaves:  # from the beginning, so that it can be kept before a step
+            self.state[leaf] = {
+                "step": torch.zeros((), device=leaf.device),
+                "exp_avg": torch.zeros_like(leaf, requires_grad=False),
+                "exp_avg_sq": torch.zeros_like(leaf, requires_grad=False),
+            }
 
-    def zero_grad(self) -> None:
-        """Take the gradients away."""
-        for leaf in self.leaves:
-            leaf.grad = None
+    @property
+    def rate(self) -> float:
+        """Learning rate; may be changed between steps."""
+        return float(self.param_groups[0]["lr"])
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Follow the gradients."""
-        first, second = self.betas
-        for k, leaf in enumerate(self.leaves):
-            if leaf.grad is None:
-                continue
-            self._counts[k] += 1
-            mean, square, count = self._means[k], self._squares[k], self._counts[k]
-            mean.lerp_(leaf.grad, 1 - first)
-            square.mul_(second).addcmul_(leaf.grad, leaf.grad, value=1 - second)
-            root = (square / (1 - second**count)).sqrt_().add_(EPSILON)
-            leaf.addcdiv_(mean, root, value=-self.rate / (1 - first**count))
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self.param_groups[0]["lr"] = rate
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return its moments, for a checkpoint."""
-        found = {"counts": torch.tensor(self._counts)}
-        for k, (mean, square) in enumerate(zip(self._means, self._squares, strict=True)):
-            found |= {f"{k}.mean": mean, f"{k}.square": square}
-        return found
+        """Return its moments and step counts, as views."""
+        return {
+            f"{k}.{name}": value
+            for k, leaf in enumerate(self._leaves)
+            for name, value in self.state[leaf].items()
+        }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on where another one of the same leaves was."""
-        self._counts = [int(count) for count in tensors["counts"].tolist()]
-        for k in range(len(self.leaves)):
-            self._means[k].copy_(tensors[f"{k}.mean"])
-            self._squares[k].copy_(tensors[f"{k}.square"])
+        for name, value in self.tensors().items():
+            value.copy_(tensors[name])

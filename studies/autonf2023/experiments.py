@@ -329,11 +329,37 @@ def _oracle_search(job: Job, source: Source, data: TrainData, length: Length) ->
         steps=max(4, round(0.8 * length.oracle)),
     )
     method = "halving" if job.what == "halving" else "gradient"
+    # Trained alone just before and after, so that both sides of the ratio saw the same machine.
+    # In these flows each type is as frequent as in all of them.
+    half = len(options) // 2
+    turns = [
+        tuple((k + i) % len(options) for i in range(length.oracle_places))
+        for k in range(len(options))
+    ]
+
+    def trained_alone(paths: list[tuple[int, ...]]) -> float:
+        began = time.process_time()
+        for path in paths:
+            spec = spec_of(options, path, source.data.features)
+            _alone(spec, _short(length), source, data, job.seed)
+        return time.process_time() - began
+
+    before = trained_alone(turns[:half])
+    began = time.process_time()
     choice = choose(options, data, _short(length), settings, method=method, seed=job.seed)
+    searched = time.process_time() - began
+    alone = (before + trained_alone(turns[half:])) / len(turns)
     candidates = [
         ("".join(map(str, choice.paths[r.position])), r.nll, r.share) for r in choice.raced
     ]
-    return {"path": choice.path, "candidates": candidates[:16]}
+    flows = len(options) ** length.oracle_places
+    return {
+        "path": choice.path,
+        "candidates": candidates[:16],
+        "search_cpu": searched,
+        "alone_cpu": alone,
+        "share_of_all": searched / (flows * alone),
+    }
 
 
 def _short(length: Length) -> TrainSpec:

@@ -62,7 +62,6 @@ def oracle(rows: Rows) -> list[str]:
             if len(each) > 1
         ]
         sd = statistics.median(spreads) if spreads else float("nan")
-        first = [row["cpu"] for row in some if row["seed"] == 0]
         for (name, what), found in grouped(rows, "oracle-search", "data", "what"):
             if name != data:
                 continue
@@ -70,11 +69,11 @@ def oracle(rows: Rows) -> list[str]:
             ranks = [order.index(path) + 1 for path in chosen if path in means]
             regrets = [means[path] - means[order[0]] for path in chosen if path in means]
             met = sum(r <= 3 or g < 2 * sd for r, g in zip(ranks, regrets, strict=True))
-            share = statistics.fmean(row["cpu"] for row in found) / sum(first)
+            share = spread([row["share_of_all"] for row in found])
             table.append(
                 f"| {data} | {len(means)} | {means[order[0]]:.3f} to {means[order[-1]]:.3f} |"
                 f" {sd:.3f} | {what} | {', '.join(map(str, ranks))} |"
-                f" {', '.join(f'{g:.3f}' for g in regrets)} | {met} of {len(ranks)} | {share:.1%} |"
+                f" {', '.join(f'{g:.3f}' for g in regrets)} | {met} of {len(ranks)} | {share} |"
             )
     return table
 
