@@ -92,7 +92,7 @@ class Brood:
             made = self._made(members, settings.few, rng, held, size, crossover)
             return next(iter(made.values())).proposal if made else None
         judge.used += 1
-        goal = judge.goal(rng)
+        goal, boldness = judge.goal(rng), judge.boldness(rng)
         found: dict[bytes, Candidate] = {}
         scores: NDArray[np.float64] | None = None
         order = np.empty(0, dtype=np.intp)
@@ -103,7 +103,7 @@ class Brood:
             if not made:
                 break
             found |= made
-            fresh = judge.scores([child.genome for child in made.values()])
+            fresh = judge.scores([child.genome for child in made.values()], boldness)
             scores = fresh if scores is None else np.concatenate([scores, fresh])
             order = judge.order(scores, goal)
             children = list(found.values())

@@ -174,11 +174,15 @@ class Judge:
         """What each objective counts now, shape (m,): another share of each time."""
         return rng.dirichlet(np.ones(self._objectives)) if self._objectives > 1 else np.ones(1)
 
-    def scores(self, genomes: Sequence[Genome]) -> Floats:
+    def boldness(self, rng: np.random.Generator) -> float:
+        """Standard deviations below the mean that count now: a share of `explore`, drawn anew."""
+        return self._explore * float(rng.random())
+
+    def scores(self, genomes: Sequence[Genome], boldness: float) -> Floats:
         """How good genomes may well be, shape (n, columns): so many deviations below the mean."""
         means, sds = self.screen.expect(genomes)
         objectives = self._objectives
-        means[:, :objectives] -= self._explore * sds[:, :objectives]
+        means[:, :objectives] -= boldness * sds[:, :objectives]
         return means
 
     def order(self, scores: Floats, goal: Floats) -> Ints:
@@ -197,7 +201,8 @@ class Judge:
         if len(genomes) == 1 or not self.usable:
             return genomes[0]
         self.used += 1
-        return genomes[int(self.order(self.scores(genomes), self.goal(rng))[0])]
+        scores = self.scores(genomes, self.boldness(rng))
+        return genomes[int(self.order(scores, self.goal(rng))[0])]
 
 
 def _window(view: View, items: Ints) -> Ints:

@@ -88,15 +88,15 @@ def test_what_runs_and_what_is_near_it_is_less_worth_a_run() -> None:
     judge.learn(history.view(), genomes, history.finished)
     child = LAYOUT.random(rng)
     judge.hear(history.view(), history.genomes, history.running)
-    before = judge.scores([child])[0, 0]
+    before = judge.scores([child], 3.0)[0, 0]
     history.tell(Record(100, child, "running"))
     judge.hear(history.view(), history.genomes, history.running)
-    running = judge.scores([child])[0, 0]
+    running = judge.scores([child], 3.0)[0, 0]
     assert running > before
     assert judge.screen.expect([child])[0] == pytest.approx(judge.screen.predict([child]))
     history.tell(Record(100, child, "complete", (letters(child) - 100.0,)))
     judge.hear(history.view(), history.genomes, history.running)
-    assert judge.scores([child])[0, 0] < running
+    assert judge.scores([child], 3.0)[0, 0] < running
     assert judge.screen.expect([child])[0] < judge.screen.predict([child])
 
 
