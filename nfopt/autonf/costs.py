@@ -25,6 +25,7 @@ from nfopt.flows import Stack, build
 from nfopt.flows.work import inverse_cost, train_cost
 from nfopt.layers import Plain, check_choice
 from nfopt.spec import FlowSpec
+from nfopt.training.measure import step
 
 Cost = Literal[
     "train", "log_prob", "inverse", "train_multiply_adds", "inverse_multiply_adds", "parameters"
@@ -215,14 +216,13 @@ def clock_of(device: torch.device) -> Callable[[], float]:
 
 def _once(direction: str, stack: Stack, x: torch.Tensor, context: torch.Tensor | None) -> None:
     if direction == "train":
-        stack.log_prob(x, context).mean().neg().backward()  # type: ignore[no-untyped-call]
-        stack.theta.grad = None
-    else:
-        with torch.no_grad():
-            if direction == "inverse":
-                stack.inverse(x, context)
-            else:
-                stack.log_prob(x, context)
+        step(stack, x, context)
+        return
+    with torch.no_grad():
+        if direction == "inverse":
+            stack.inverse(x, context)
+        else:
+            stack.log_prob(x, context)
     if stack.theta.is_cuda:
         torch.cuda.synchronize(stack.theta.device)
 

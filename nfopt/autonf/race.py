@@ -24,9 +24,9 @@ from nfopt.flows import build
 from nfopt.flows.work import train_cost
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData, mean_nll, train
+from nfopt.training.measure import WHOLE_STEP, measure_step
 
 MAX_ROUND_TRIP = 1e-2
-WHOLE_STEP = 1.4  # of a measured one: optimiser, validation
 
 
 @dataclass(frozen=True)
@@ -198,22 +198,11 @@ def _measured(
     spec: FlowSpec, trains: TrainSpec, data: TrainData, clock: Callable[[], float]
 ) -> tuple[float, float]:
     """Measure a training step, and what a training takes beside: validation, twice."""
+    alone, _ = measure_step(spec, trains, data, 1, clock)
     (stack,) = build([spec], torch.Generator().manual_seed(0), device=data.x.device)
-    if stack.theta.shape[1] == 0:
-        return 0.0, 0.0
-    rows = slice(0, trains.batch_size)
-    taken = []
-    for _ in range(2):  # the first one warms up
-        began = clock()
-        context = None if data.context is None else data.context[rows]
-        stack.log_prob(data.x[rows], context).mean().neg().backward()  # type: ignore[no-untyped-call]
-        float(mean_nll(stack, data.val, data.val_context)[0])
-        middle = clock()
-        stack.log_prob(data.x[rows], context).mean().neg().backward()  # type: ignore[no-untyped-call]
-        if stack.theta.is_cuda:
-            torch.cuda.synchronize(stack.theta.device)
-        taken.append((WHOLE_STEP * (clock() - middle), 2 * (middle - began)))
-    return taken[-1]
+    began = clock()
+    float(mean_nll(stack, data.val, data.val_context)[0])
+    return WHOLE_STEP * alone, 2 * (clock() - began) if alone else 0.0
 
 
 @dataclass

@@ -38,6 +38,7 @@ from nfopt.study.source import Source
 from nfopt.study.stop import listening
 from nfopt.study.storage import Storage, clear_errors, mask_url, open_storage
 from nfopt.training import TrainData
+from nfopt.training.measure import WHOLE_STEP, measure_step
 
 SETUP = names.AUTONF
 STARTUP = 5  # random trials before the sampler learns
@@ -295,8 +296,8 @@ def _search_seconds(goal: AutoNFObjective, left: Callable[[], float]) -> float:
     paths = [(k,) * goal.setup.places for k in range(len(goal.options))]
     flows = [spec_of(goal.options, path, features, goal.data.context_features) for path in paths]
     dearest = max(flows, key=costs.train_cost)
-    step, _ = costs.measure_step(dearest, goal.train, rows, 1)
-    full = plan.WHOLE_STEP * goal.train.steps * step
+    step, _ = measure_step(dearest, goal.train, rows, 1)
+    full = WHOLE_STEP * goal.train.steps * step
     seconds = max(1e-3, left())
     return min(SEARCH_SHARE, max(LEAST_SHARE, 1.0 - full / seconds)) * seconds
 

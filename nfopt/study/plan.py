@@ -18,7 +18,6 @@ DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
 SEARCH_SHARE = 0.45  # of the time at most; the rest retrains and scores the finalists
 LEAST_SEARCH_SHARE = 0.1
 POPULATIONS = 10  # at least, that fit into the search
-WHOLE_STEP = 1.5  # of the measured step: optimiser, validation, and whatever else the machine does
 TRIAL_SHARE = 0.25  # of a full training that a trial takes, if the time allows
 RUNGS = (0.25, 0.5, 1.0)  # of a trial's length; below a quarter the order is noise
 START_SHARE = 0.6  # of a population's time must be left, or it is not begun

@@ -47,6 +47,7 @@ from nfopt.study.studies import (
 )
 from nfopt.study.workers import threads_of
 from nfopt.training import TrainData
+from nfopt.training.measure import WHOLE_STEP, measure_step
 
 
 def run_search(
@@ -308,8 +309,8 @@ def _plan(
     full, stacked = (None, None) if length is None else (length.full, length.stacked)
     if full is None and budget.seconds is not None:
         usual = plan.population_range(device)[1]
-        steps = costs.measure_step(*recipe, data, usual)
-        full, stacked = (plan.WHOLE_STEP * recipe[1].steps * step for step in steps)
+        steps = measure_step(*recipe, data, usual)
+        full, stacked = (WHOLE_STEP * recipe[1].steps * step for step in steps)
     times = None
     if budget.seconds is not None:
         times = plan.times(budget.seconds, elapsed(), stacked or full, members)

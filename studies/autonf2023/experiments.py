@@ -32,9 +32,9 @@ from nfopt.autonf import (
 from nfopt.autonf.price import cost_of, relative
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import Source
-from nfopt.study.costs import measure_step
 from nfopt.study.stacks import train_stack
 from nfopt.training import TrainData, mean_nll
+from nfopt.training.measure import measure_step
 
 COSTS = Path(__file__).parent / "costs.json"  # measured on this machine; not for others
 PRICE = 0.02  # nats a row and unit of cost, of experiment two's table

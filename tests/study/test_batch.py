@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 import msgspec
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 
 from nfopt.space import SearchSpace
@@ -22,7 +20,7 @@ from nfopt.study.asking import ask_population
 from nfopt.study.batch import groups, reap, release, tell
 from nfopt.study.leases import Observer
 from nfopt.study.samplers import StudySampler
-from nfopt.training import MemberResult, TrainData
+from nfopt.training import MemberResult
 
 from .conftest import BEST, LIMITS, RECIPES, flow
 
@@ -208,11 +206,3 @@ def test_costs_count_what_a_flow_does() -> None:
     small, large = flow("CTC", width=4), flow("CTC", "TCT", width=8)
     assert 0 < costs.train_cost(small) < costs.train_cost(large)
     assert costs.inverse_cost(large) == pytest.approx(costs.train_cost(large) / 3)
-
-
-def test_a_slow_step_is_measured_on_one_member_only() -> None:
-    data = TrainData(x=torch.zeros(80, 3), val=torch.zeros(10, 3))
-    for tick, members in ((1.0, 1), (0.001, 8)):
-        now = itertools.count(0.0, tick)
-        found = costs.measure_step(*BEST, data, 8, clock=lambda now=now: next(now))
-        assert found == pytest.approx((tick, tick / members))
