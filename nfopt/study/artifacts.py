@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -120,6 +121,21 @@ def store_of(study: optuna.Study) -> ArtifactStore | None:
 
     place = names.attributes_of(study).get(names.ARTIFACTS)
     return None if place is None else artifact_store(str(place))
+
+
+def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """List what a store raises where it is full or away, or has not what is asked for.
+
+    Args:
+        more: What to catch beside.
+    """
+    own: tuple[type[Exception], ...] = (OSError, ArtifactNotFound, *more)
+    if "boto3" not in sys.modules:
+        return own
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (*own, Boto3Error, BotoCoreError, ClientError)
 
 
 def put(store: ArtifactStore, key: str, content: bytes) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nfopt.autonf import Option, path_of
 from nfopt.autonf.options import NOTHING
@@ -40,7 +40,7 @@ def initial_flow(given: Initial, storage: Storage | None = None) -> FlowSpec:
     if isinstance(given, FrozenTrial):
         return names.specs_of(given)[0]
     if isinstance(given, optuna.Study):
-        return names.specs_of(_best(given))[0]
+        return _best(given)
     text = os.fspath(given)
     if Path(text).exists() or text.endswith(".json"):
         return flows_of(text)[0][0]
@@ -79,15 +79,8 @@ def initial_path(
     return path
 
 
-def _best(study: optuna.Study) -> FrozenTrial:
-    """Take the complete trial of the lowest NLL that has a flow."""
-    objectives = list(names.attributes_of(study).get(names.OBJECTIVES, ["nll"]))
-    place = objectives.index("nll") if "nll" in objectives else 0
-    complete = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if trial.values and names.SPEC in trial.user_attrs
-    ]
-    if not complete:
+def _best(study: optuna.Study) -> FlowSpec:
+    best = names.best_of(study)
+    if best is None:
         raise ValueError(f"`initial` study {study.study_name!r} has no finished trial with a flow.")
-    return min(complete, key=lambda trial: trial.values[place])
+    return names.specs_of(best)[0]

@@ -307,12 +307,12 @@ def _counted(study: optuna.Study) -> int:
 
 
 def _best(study: optuna.Study) -> FrozenTrial:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
+    best = names.best_of(study)
+    if best is None:
         failed = [t.user_attrs.get(names.REASON) for t in study.get_trials(deepcopy=False)]
         why = next((text for text in failed if text), "no trial was finished")
         raise StudyError(f"No flow of study {study.study_name!r} can be used ({why}).")
-    return min(complete, key=lambda trial: trial.values[0])
+    return best
 
 
 def _texts(trial: FrozenTrial) -> list[str]:

@@ -169,7 +169,7 @@ class Checkpoints:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
                     file.get_tensor(name)
-        except Exception as error:  # noqa: BLE001 - not there, cut, changed, or a store that is away
+        except artifacts.failures(SafetensorError, ValueError) as error:
             self.set_aside(origin.number, error)
             return None
         return Restored(asked, path, tuple(_tokens(pointer)), slot)
@@ -190,14 +190,14 @@ class Checkpoints:
         """Remove both slots of these tokens."""
         if self.store is None:
             return
-        with suppress(Exception):  # left behind: a store that fails is said where it is written
+        with suppress(*artifacts.failures()):  # left behind: it is said where it is written
             for token in tokens:
                 _remove(self.store, token)
 
     def remove_slot(self, token: str, slot: int) -> None:
         """Remove one slot of a token."""
         if self.store is not None:
-            with suppress(Exception):  # as above
+            with suppress(*artifacts.failures()):
                 _remove(self.store, token, (slot,))
 
     def lost(self) -> bool:
@@ -276,7 +276,7 @@ class Saving:
             with self.path.open("rb") as file:
                 store.write(key(self._token, slot, "safetensors"), file)
             artifacts.put(store, key(self._token, slot, "json"), self.asked.to_json())
-        except Exception as problem:  # noqa: BLE001 - a full disk, a store that is away: not ours
+        except artifacts.failures() as problem:
             home.remove(self._token)
             home.fail(problem)
             return

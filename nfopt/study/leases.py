@@ -25,6 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.study import attributes as names
+from nfopt.study.trouble import trouble
 
 SECONDS = 60.0  # that a counter stands still until its lease has run out
 BEATS = 4  # in that time
@@ -149,8 +150,12 @@ class Lease:
                 self.beat()
                 if self._observer is not None:
                     self._observer.look(self._study)
-            except Exception:  # noqa: BLE001 - a storage that is away: the main thread says so
-                continue
+            except KeyError:  # the study was deleted: the main thread says so
+                return
+            except Exception as error:
+                if trouble(error) is None:
+                    raise
+                # a storage that is away: the main thread says so
 
     def beat(self) -> None:
         """Advance the counter once."""

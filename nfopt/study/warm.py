@@ -17,6 +17,7 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
+from nfopt.errors import StudyError
 from nfopt.evolution.operators import OPERATORS
 from nfopt.flows import Stack
 from nfopt.flows.inherit import inherit
@@ -25,6 +26,7 @@ from nfopt.spec import FlowSpec
 from nfopt.study import attributes as names
 from nfopt.study.batch import Candidate
 from nfopt.study.kin import KIN, WARM, kin_of
+from nfopt.study.queue import trials_of
 from nfopt.study.weights import kept_flow
 
 SHARE = 0.5
@@ -58,8 +60,9 @@ class WarmStarts:
     def begin(self, candidates: Sequence[Candidate]) -> None:
         """Find the weights that candidates begin from; those that have none begin cold."""
         self._starts.clear()
+        trials = trials_of(self._study) if self._wanted else []
         for candidate in candidates:
-            start = self._start(candidate) if self._wanted else None
+            start = self._start(candidate, trials) if self._wanted else None
             if start is not None:
                 self._starts[candidate.number] = start
             self._mark(candidate, warm=start is not None)
@@ -84,9 +87,8 @@ class WarmStarts:
         """Read a trial again: what a sampler wrote, the trial at hand does not know."""
         return self._study._storage.get_trial(candidate.trial._trial_id)
 
-    def _start(self, candidate: Candidate) -> Start | None:
-        number = parent_of(self._stored(candidate))
-        trials = self._study.get_trials(deepcopy=False)
+    def _start(self, candidate: Candidate, trials: Sequence[FrozenTrial]) -> Start | None:
+        number = parent_of(trials[candidate.number])
         if number is None or not 0 <= number < len(trials):
             return None
         parent = trials[number]
@@ -97,7 +99,7 @@ class WarmStarts:
             return None
         try:
             return spec, kept_flow(self._study, number).weights()
-        except Exception:  # noqa: BLE001 - no longer kept, broken, or a store that is away
+        except (ValueError, StudyError):  # no longer kept, broken, or a store that is away
             return None
 
     def _mark(self, candidate: Candidate, *, warm: bool) -> None:

@@ -87,7 +87,7 @@ class BestWeights:
             with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
                 flow.save(folder)
                 artifacts.put(store, key, (Path(folder) / WEIGHTS).read_bytes())
-        except Exception as error:  # noqa: BLE001 - a full disk, a store that is away: not ours
+        except artifacts.failures() as error:
             self._checkpoints.fail(error)
             return
         try:
@@ -111,7 +111,7 @@ class BestWeights:
                 self._removed.add(trial.number)
                 try:
                     artifacts.drop(store, trial.user_attrs[names.WEIGHTS])
-                except Exception as error:  # noqa: BLE001 - a store that is away
+                except artifacts.failures() as error:
                     self._checkpoints.fail(error)
                     return
 
@@ -172,6 +172,8 @@ def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
         content = artifacts.get(store, str(key))
     except ArtifactNotFound:
         raise ValueError(missing) from None
+    except artifacts.failures() as error:
+        raise StudyError(f"The weights of trial {number} can't be read: {error}") from None
     with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
         path = Path(folder) / WEIGHTS
         path.write_bytes(content)
