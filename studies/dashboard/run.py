@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -41,20 +40,12 @@ from nfopt.study import attributes as names
 from nfopt.study.storage import open_storage
 from nfopt.study.studies import METRICS
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.report.chromium import TITLES, Missing, chromium
+
 COLUMNS = [f"column {number}" for number in range(1, 11)]
-TITLES = ["Best so far, by trials", "Best so far, by training time", "NLL against parameters"]
 TICKS = os.sysconf("SC_CLK_TCK")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-proxy-server",
-    "--window-size=1500,2200",
-)
 # Seconds since the navigation at which the page was ready, or null: all figures are there, and the
 # last long task ended half a second ago.
 READY = """
@@ -85,7 +76,10 @@ def main() -> None:
         url = f"sqlite:///{home}/{options.trials}.db"
         if not (home / f"{options.trials}.db").exists():
             make(url, options.trials)
-        found = measured(url, Path(temporary), options.rounds)
+        try:
+            found = measured(url, Path(temporary), options.rounds)
+        except Missing as error:
+            raise SystemExit(str(error)) from None
     found = {"trials": options.trials, "load": os.getloadavg()[0], **found}
     print(json.dumps(found, indent=2))
     if options.out is not None:
@@ -169,7 +163,7 @@ def measured(url: str, folder: Path, rounds: int) -> dict[str, Any]:
             began, used = time.monotonic(), cpu([server])
             sizes.append(len(read(answer)))
             answers.append((time.monotonic() - began, cpu([server]) - used))
-        with browser(folder) as driver:
+        with chromium(folder / "profile") as driver:
             opened = [opening(driver, server, address) for _ in range(rounds)]
     return {
         "answer_megabytes": round(sizes[-1] / 1e6, 3),
@@ -203,27 +197,6 @@ def served(url: str, folder: Path) -> Iterator[tuple[int, str]]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)
-
-
-@contextmanager
-def browser(folder: Path) -> Iterator[Any]:
-    """Debian's chromium, without a window."""
-    from selenium import webdriver
-
-    found = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if None in found.values():
-        raise SystemExit("needs Debian's packages chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = found["chromium"] or ""
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
-        options.add_argument(flag)
-    os.environ |= {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
-    service = webdriver.ChromeService(executable_path=found["chromedriver"])
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def opening(driver: Any, server: int, address: str) -> tuple[float, float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,28 +15,12 @@ import pytest
 
 from nfopt.report import attachments
 
+from .chromium import TITLES, chromium
 from .toys import published
 
 pytestmark = pytest.mark.browser
 
 TRIALS, SECONDS = 20, 60.0
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-proxy-server",
-    "--window-size=1500,2200",
-)
-TITLES = {
-    "Best so far, by trials",
-    "Best so far, by training time",
-    "NLL against parameters",
-}
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +51,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Debian's chromium, without a window."""
-    from selenium import webdriver
-
-    found = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if None in found.values():
-        pytest.fail("needs Debian's packages chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = found["chromium"] or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        patch.setenv("no_proxy", "127.0.0.1,localhost")
-        service = webdriver.ChromeService(executable_path=found["chromedriver"])
-        driver = webdriver.Chrome(options=options, service=service)
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
-        driver.quit()
 
 
 def seen(driver: Any, name: str, found: Callable[[Any], Any]) -> Any:
@@ -113,7 +81,7 @@ def test_the_first_page_has_the_figures(browser: Any, address: str) -> None:
 
     def titles(driver: Any) -> set[str]:
         found = set(driver.execute_script(script))
-        return found if found >= TITLES else set()
+        return found if found.issuperset(TITLES) else set()
 
     found = seen(browser, "figures", titles)
     assert any(title.startswith("Layers in which a column sees another") for title in found)
