@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from nfopt.flows import Stack, build
-from nfopt.spec import LU, Affine, Conditioner, Coupling, Elementwise, FlowSpec, Spline
-from nfopt.training import TrainData
+from nfopt.spec import LU, Affine, Conditioner, Coupling, Elementwise, FlowSpec, Spline, TrainSpec
+from nfopt.training import TrainData, train
 
 CPU = torch.device("cpu")
 AFFINE = Affine()
+SPEC = TrainSpec(steps=60, batch_size=64, learning_rate=0.01)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -80,3 +83,11 @@ def spy(stack: Stack, before: Callable[[int], None]) -> Stack:
     stack.log_prob = watched  # type: ignore[method-assign,assignment]
     stack.select = lambda rows: spy(select(rows), before)  # type: ignore[method-assign]
     return stack
+
+
+def run(stack: Stack, specs: Any = SPEC, data: TrainData | None = None, **options: Any) -> Any:
+    return train(stack, specs, data or make_data(), generator=seeded(5), **options)
+
+
+def weights(stack: Stack) -> Tensor:
+    return stack.theta.detach().clone()
