@@ -2,10 +2,11 @@
 
 A Gaussian process of the value on a genome's features (see `nfopt.evolution.features`), under the
 kernel exp(-sum over blocks of e_b d_b^2): genomes are alike if their genes are and if the pairs
-that they cover are. d_b^2 is a squared distance, 1 in the mean over pairs of what is learnt from;
-the exponents e_b and the noise are those of the best leave-one-out R2, which has a closed form: the
-error of run i is alpha_i / (G^-1)_ii (Rasmussen & Williams 2006, section 5.4.2). The exponents are
-found step by step, one step a fit.
+that they cover are. d_b^2 is a squared distance, 1 in the mean over those pairs of what is learnt
+from that differ: many with the same masks must not make all other masks look far away. Exponents
+e_b and the noise are those of the best leave-one-out R2, which has a closed form: the error of run
+i is alpha_i / (G^-1)_ii (Rasmussen & Williams 2006, section 5.4.2). Exponents are found step by step, one
+step a fit.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ TOTALS = (0.5, 1.0, 2.0, 4.0)
 COVERAGE = (1 / 16, 1 / 4)
 """Exponents of pair coverage that are tried at first, as shares of that sum."""
 
+SAME = 1e-6  # squared distance, as a share of the greatest, up to which genomes do not differ
 LOWEST, HIGHEST = 1 / 32, 16.0
 """Limits of an exponent."""
 
@@ -238,21 +240,20 @@ def _first(names: Sequence[str]) -> list[dict[str, float]]:
 
 
 class _Distances:
-    """Squared distances by block, 1 in the mean over pairs of some genomes."""
+    """Squared distances by block, 1 in the mean over pairs of some genomes that differ."""
 
     def __init__(self, blocks: Blocks) -> None:
         self.names = tuple(blocks)
         self._centres = {name: rows.mean(axis=0) for name, rows in blocks.items()}
         centred = {name: rows - self._centres[name] for name, rows in blocks.items()}
         self._scales = {}
-        for name, rows in centred.items():
-            mean = 2 * float((rows.astype(float) ** 2).sum()) / len(rows)
-            self._scales[name] = 1 / mean if mean > 0 else 0.0
         self.own = blocks
-        self._matrices = {
-            name: self._scales[name] * _squares(rows.astype(float), rows.astype(float))
-            for name, rows in centred.items()
-        }
+        self._matrices = {}
+        for name, rows in centred.items():
+            squares = _squares(rows.astype(float), rows.astype(float))
+            apart = squares > SAME * squares.max()
+            self._scales[name] = 1 / float(squares[apart].mean()) if apart.any() else 0.0
+            self._matrices[name] = self._scales[name] * squares
 
     def gram(self, exponents: dict[str, float]) -> Floats:
         """The kernel between the genomes, shape (n, n)."""

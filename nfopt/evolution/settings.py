@@ -24,9 +24,9 @@ class Settings:
         children: Made for each ask where the screening model predicts.
         few: Made for each ask where it does not.
         rounds: In which these are made; the most promising of a round have those of the next.
-        explore: Standard deviations below the mean by which the model ranks children, at most: for
-            each ask a share of it is drawn, so that some go for the best that is known and some for
-            what is little known (randomised confidence bounds; Berk et al. 2020).
+        explore: Standard deviations below the mean by which the model ranks children, drawn anew
+            for each ask within a third of it (randomised confidence bounds; Berk et al. 2020). With
+            fewer, children that differ in a variable of no effect are repeated for long.
         screening: Whether children are ranked by a model of what was seen.
         least_r2: The cross-validated R2 from which on the model is used.
         reevaluate: Share of the runs that goes to genomes already run, where noise and true
@@ -45,7 +45,7 @@ class Settings:
     start: int = 10
     children: int = 60
     rounds: int = 5
-    explore: float = 4.0
+    explore: float = 3.0
     few: int = 1
     screening: bool = True
     least_r2: float = 0.1
