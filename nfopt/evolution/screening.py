@@ -5,8 +5,8 @@ kernel exp(-sum over blocks of e_b d_b^2): genomes are alike if their genes are 
 that they cover are. d_b^2 is a squared distance, 1 in the mean over those pairs of what is learnt
 from that differ: many with the same masks must not make all other masks look far away. Exponents
 e_b and the noise are those of the best leave-one-out R2, which has a closed form: the error of run
-i is alpha_i / (G^-1)_ii (Rasmussen & Williams 2006, section 5.4.2). Exponents are found step by step, one
-step a fit.
+i is alpha_i / (G^-1)_ii (Rasmussen & Williams 2006, section 5.4.2). The exponents are found step by
+step, one step a fit.
 """
 
 from __future__ import annotations
