@@ -350,7 +350,7 @@ def _oracle_search(job: Job, source: Source, data: TrainData, length: Length) ->
     searched = time.process_time() - began
     alone = (before + trained_alone(turns[half:])) / len(turns)
     candidates = [
-        ("".join(map(str, choice.paths[r.position])), r.nll, r.share) for r in choice.raced
+        ("".join(map(str, choice.paths[r.position])), r.nlls) for r in choice.raced if r.nlls
     ]
     flows = len(options) ** length.oracle_places
     return {
