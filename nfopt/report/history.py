@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.study import attributes as names
+from nfopt.study.kin import kin_of
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -23,6 +24,7 @@ class Row:
         nll: Validation NLL at a trial's length in nats a row; None unless COMPLETE.
         parameters: Weights, or None if it says none.
         seconds: Its share of its population's time, or 0.
+        kin: "" for a cold start; trials that began from trained weights are not compared with it.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Row:
     nll: float | None
     parameters: int | None
     seconds: float
+    kin: str = ""
 
 
 def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",)) -> list[Row]:
@@ -46,6 +49,7 @@ def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",))
             nll=_nll(trial, place),
             parameters=_whole(trial.user_attrs.get(names.PARAMETERS)),
             seconds=float(trial.user_attrs.get(names.SECONDS) or 0.0),
+            kin=kin_of(trial),
         )
         for trial in ended
     ]
@@ -66,16 +70,21 @@ def measured(rows: Iterable[Row]) -> list[tuple[Row, float]]:
     return [(row, row.nll) for row in rows if row.nll is not None]
 
 
+def cold(rows: Iterable[Row]) -> list[tuple[Row, float]]:
+    """Keep the rows with an NLL whose training began from the start."""
+    return [(row, nll) for row, nll in measured(rows) if not row.kin]
+
+
 def best_of(rows: Iterable[Row]) -> Row | None:
-    """The row of the lowest NLL, or None; the earlier one of equals."""
-    return min(measured(rows), key=lambda pair: pair[1], default=(None, 0.0))[0]
+    """The cold row of the lowest NLL, or None; the earlier one of equals."""
+    return min(cold(rows), key=lambda pair: pair[1], default=(None, 0.0))[0]
 
 
 def improvements(rows: Iterable[Row]) -> list[Row]:
-    """Rows that were the best when they ended."""
+    """Cold rows that were the best when they ended."""
     found: list[Row] = []
     least = math.inf
-    for row, nll in measured(rows):
+    for row, nll in cold(rows):
         if nll < least:
             least = nll
             found.append(row)
@@ -83,10 +92,8 @@ def improvements(rows: Iterable[Row]) -> list[Row]:
 
 
 def front(rows: Iterable[Row]) -> list[Row]:
-    """Rows of which none other has both fewer parameters and a lower NLL, the smallest first."""
-    sized = [
-        (row, nll, row.parameters) for row, nll in measured(rows) if row.parameters is not None
-    ]
+    """Cold rows of which none has both fewer parameters and a lower NLL, the smallest first."""
+    sized = [(row, nll, row.parameters) for row, nll in cold(rows) if row.parameters is not None]
     found: list[Row] = []
     least = math.inf
     for row, nll, _ in sorted(sized, key=lambda one: (one[2], one[1])):

@@ -18,6 +18,7 @@ import msgspec
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt.samplers.reading import KIN
 from nfopt.spec import FlowSpec, TrainSpec
 
 PREFIX = "nfopt:"
@@ -150,12 +151,15 @@ def specs_of(trial: FrozenTrial) -> tuple[FlowSpec, TrainSpec]:
 
 
 def best_of(study: optuna.Study) -> FrozenTrial | None:
-    """Take the complete trial of the lowest NLL that has a flow; None if there is none."""
+    """Take the complete trial of the lowest NLL that has a flow; None if there is none.
+
+    Trials that began from trained weights come after all others.
+    """
     objectives = list(attributes_of(study).get(OBJECTIVES, ["nll"]))
     place = objectives.index("nll") if "nll" in objectives else 0
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     having = [trial for trial in complete if trial.values and SPEC in trial.user_attrs]
-    return min(having, key=lambda trial: trial.values[place], default=None)
+    return min(having, key=lambda t: (bool(t.user_attrs.get(KIN)), t.values[place]), default=None)
 
 
 def attributes_of(study: optuna.Study) -> dict[str, Any]:

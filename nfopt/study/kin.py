@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nfopt.samplers.reading import KIN
 
@@ -14,7 +14,7 @@ WARM = "warm"
 """What `nfopt:kin` says of a trial that began from its parent's weights."""
 
 
-def kin_of(trial: FrozenTrial) -> str:
+def kin_of(trial: FrozenTrial | Trial) -> str:
     """What a trial began from: "" for a cold start."""
     return str(trial.user_attrs.get(KIN) or "")
 

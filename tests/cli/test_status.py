@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nfopt.cli.pace import seconds_left, trials_a_minute, worker_rows
 from nfopt.cli.status import _pace, _workers, describe
 from nfopt.study import attributes as names
+from nfopt.study.kin import KIN, WARM
 
 BEGAN = datetime(2026, 1, 1)
 
@@ -75,3 +76,13 @@ def test_a_study_is_described_with_its_workers() -> None:
     assert _workers(told["workers"]) == "1 alive, 1 on other machines"
     assert _pace(told) == "6 trials a minute, about 20 s left"
     assert _pace(told | {"seconds_left": 0.0}).endswith("the budget is met")
+
+
+def test_trials_that_began_warm_come_after_all_others() -> None:
+    study = optuna.create_study()
+    warm, cold = trial(0, 10), trial(10, 20)
+    warm.values, cold.values = [1.0], [2.0]
+    warm.set_user_attr(KIN, WARM)
+    study.add_trials([warm, cold])
+    found = describe(study)["best_trials"]
+    assert [(one["number"], one["kin"]) for one in found] == [(1, "cold"), (0, "warm")]

@@ -30,7 +30,8 @@ def test_the_best_so_far_and_the_front() -> None:
     assert best is not None
     assert best.number == 4
     assert best_of(rows(None)) is None
-    sized = [Row(0, "COMPLETE", 5.0, 10, 1), Row(1, "COMPLETE", 6.0, 20, 1),
+    sized = [Row(9, "COMPLETE", 1.0, 5, 1, "warm"),
+             Row(0, "COMPLETE", 5.0, 10, 1), Row(1, "COMPLETE", 6.0, 20, 1),
              Row(2, "COMPLETE", 4.0, 40, 1), Row(3, "COMPLETE", 4.5, 10, 1)]  # fmt: skip
     assert [row.number for row in front(sized)] == [3, 2]
 

@@ -14,6 +14,7 @@ from nfopt.space import SearchSpace
 from nfopt.study import open_storage, queue
 from nfopt.study.asking import ask_population
 from nfopt.study.batch import Candidate, tell
+from nfopt.study.kin import KIN, WARM
 from nfopt.study.leases import Lease
 from nfopt.study.looking import Looking
 from nfopt.study.samplers import StudySampler
@@ -66,6 +67,19 @@ def test_what_others_told_is_seen_at_a_look(study: optuna.Study) -> None:
     assert (looking.counted, looking.best, looking.made) == (1, (1, 2.0), 2)
     looking.look()
     assert (looking.counted, looking.best, looking.made) == (2, (0, 0.5), 2)
+
+
+def test_the_best_began_cold(study: optuna.Study) -> None:
+    """One that began from its parent's weights is ahead without being better."""
+    looking = Looking(study)
+    cold, warm = ask_population(study, SPACE, 2, 0)
+    warm.trial.set_user_attr(KIN, WARM)
+    for candidate, nll in ((cold, 2.0), (warm, 1.0)):
+        tell(study, candidate, result(nll=nll))
+    looking.add([cold, warm])
+    assert looking.best == (0, 2.0)
+    looking.look()
+    assert looking.best == (0, 2.0)
 
 
 def test_what_was_taken_over_is_not_counted(study: optuna.Study) -> None:
