@@ -221,11 +221,13 @@ class History:
         noise, spread = np.zeros(self.objectives), np.zeros(self.objectives)
         freedom, heard = 0, False
         for kin in range(len(self._kins)):
-            mine = place = np.arange(count)
-            item, run = self._run_items.rows, np.arange(len(self._run_items.rows))
+            # Slices of all are not looked up one by one: half the time where there is one kin.
+            mine: Ints | slice = slice(None)
+            run: Ints | slice = slice(None)
+            item = self._run_items.rows
+            place = np.arange(count)
             if len(self._kins) > 1:
                 mine = np.flatnonzero(self._kin.rows == kin)
-                place = np.zeros(count, dtype=np.intp)
                 place[mine] = np.arange(len(mine))
                 run = np.flatnonzero(self._kin.rows[item] == kin)
                 item = place[item[run]]
@@ -237,11 +239,11 @@ class History:
                     of[pruned] = raws[pruned] = estimates
                 means[mine, objective], raw[mine, objective] = of, raws
                 sds[mine, objective] = sd
-                if not heard and len(run):
+                if not heard and len(item):
                     noise[objective], spread[objective], freedom = own
-            heard = heard or len(run) > 0
+            heard = heard or len(item) > 0
         return View(
-            np.nan_to_num(means), np.nan_to_num(raw), sds, runs, violation, told > 0,
+            _filled(means), _filled(raw), sds, runs, violation, told > 0,
             self._kin.rows, tuple(self._kins), noise, spread, freedom,
         )  # fmt: skip
 
@@ -251,28 +253,33 @@ class History:
         """Of a kin's items posterior means, means (NaN without a completed run), sds; the noise."""
         values = posterior.cut(values)
         pooled, counts, squares, freedom = posterior.pooled(values, item, len(failures))
-        ran = np.flatnonzero(counts)
         raw, sds = np.full(len(failures), np.nan), np.zeros(len(failures))
-        if not len(ran):
+        if not len(values):
             return raw, raw.copy(), sds, (0.0, 0.0, 0)
-        # A run that failed beside others that completed counts as the worst that completed.
-        bad = failures[ran] / (failures[ran] + counts[ran])
-        raw[ran] = (1 - bad) * pooled[ran] + bad * pooled[ran].max()
-        prior = posterior.cohort_means(raw[ran])
-        recent = (raw[ran] - prior)[-posterior.RECENT :]
+        ran = slice(None) if counts.all() else np.flatnonzero(counts)
+        runs, known, failed = counts[ran], pooled[ran], failures[ran]
+        if failed.any():
+            # A run that failed beside others that completed counts as the worst that completed.
+            bad = failed / (failed + runs)
+            known = (1 - bad) * known + bad * known.max()
+        prior = posterior.cohort_means(known)
+        recent = (known - prior)[-posterior.RECENT :]
         between = float(recent @ recent) / len(recent)
         noise = posterior.noise_variance(squares, freedom, between)
-        fewer = float(np.mean(1 / counts[ran][-posterior.RECENT :]))
+        fewer = float(np.mean(1 / runs[-posterior.RECENT :]))
         spread = max(between - noise * fewer, posterior.LEAST_SPREAD * between)
+        raw[ran] = known
         means = raw.copy()
         if self._shrink:
-            means[ran], sds[ran] = posterior.shrink(raw[ran], counts[ran], prior, noise, spread)
+            means[ran], sds[ran] = posterior.shrink(known, runs, prior, noise, spread)
         else:
-            sds[ran] = np.sqrt(noise / counts[ran])
+            sds[ran] = np.sqrt(noise / runs)
         return means, raw, sds, (noise, spread, freedom)
 
     @staticmethod
-    def _only_pruned(of: Floats, rungs: Rungs, mine: Ints, place: Ints) -> tuple[Ints, Floats]:
+    def _only_pruned(
+        of: Floats, rungs: Rungs, mine: Ints | slice, place: Ints
+    ) -> tuple[Ints, Floats]:
         """Items that were only ever pruned, and the means of their estimates."""
         final = np.full(len(place), np.nan)
         final[mine] = of
@@ -282,3 +289,8 @@ class History:
         count = np.bincount(where, minlength=len(of))
         only = np.flatnonzero(np.isnan(of) & (count > 0))
         return only, total[only] / count[only]
+
+
+def _filled(values: Floats) -> Floats:
+    """Put 0 where nothing is known, in place."""
+    return values if np.isfinite(values).all() else np.nan_to_num(values, copy=False)

@@ -37,7 +37,9 @@ class Population:
             items = self._pool
         else:
             items = np.flatnonzero(view.ranked & (view.violation < FAILED))
-        groups = [items[view.kin[items] == kin] for kin in range(len(view.kins))]
+        groups = [items]
+        if len(view.kins) > 1:
+            groups = [items[view.kin[items] == kin] for kin in range(len(view.kins))]
         best = [best_of(view, group, size) for group in groups if len(group)]
         if len(best) <= 1:
             return best[0] if best else np.empty(0, dtype=np.intp)

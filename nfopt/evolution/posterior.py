@@ -47,8 +47,17 @@ def cut(values: Floats) -> Floats:
     """
     if len(values) < 4:
         return values
-    low, middle = np.quantile(values, (0.1, 0.5))
+    ascending = np.sort(values)
+    low, middle = _quantile(ascending, 0.1), _quantile(ascending, 0.5)
     return np.minimum(values, middle + CAP * (middle - low)) if middle > low else values
+
+
+def _quantile(ascending: Floats, share: float) -> float:
+    """As `np.quantile`, to the last bit; of sorted values it takes no time."""
+    place = share * (len(ascending) - 1)
+    below, above = ascending[int(place)], ascending[min(int(place) + 1, len(ascending) - 1)]
+    part, width = place - int(place), above - below
+    return float(below + width * part if part < 0.5 else above - width * (1 - part))
 
 
 def pooled(values: Floats, item: Ints, items: int) -> tuple[Floats, Ints, float, int]:
@@ -66,8 +75,8 @@ def pooled(values: Floats, item: Ints, items: int) -> tuple[Floats, Ints, float,
     counts = np.bincount(item, minlength=items)
     means = np.bincount(item, values, minlength=items) / np.maximum(counts, 1)
     residual = values - means[item]
-    residual[counts[item] < 2] = 0.0
-    freedom = int(np.maximum(counts - 1, 0).sum())
+    residual[(counts < 2)[item]] = 0.0
+    freedom = len(values) - int(np.count_nonzero(counts))
     return means, counts, float(residual @ residual), freedom
 
 
@@ -90,10 +99,9 @@ def noise_variance(squares: float, freedom: int, spread: float) -> float:
 def cohort_means(values: Floats) -> Floats:
     """The mean of each value and its neighbours in time, shape (n,)."""
     running = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    first = np.maximum(index - COHORT, 0)
-    last = np.minimum(index + COHORT + 1, len(values))
-    return np.asarray((running[last] - running[first]) / (last - first))
+    place = np.clip(np.arange(-COHORT, len(values) + COHORT + 1), 0, len(values))
+    sums, width = running[place], 2 * COHORT + 1
+    return np.asarray((sums[width:] - sums[:-width]) / (place[width:] - place[:-width]))
 
 
 def shrink(
@@ -114,5 +122,6 @@ def shrink(
     if noise <= 0.0:
         return means, np.zeros_like(means)
     ratio = noise / max(spread, 1e-3 * noise)
-    weight = counts / (counts + ratio)
-    return weight * means + (1 - weight) * prior, np.sqrt(noise / (counts + ratio))
+    worth = counts + ratio
+    weight = counts / worth
+    return weight * means + (1 - weight) * prior, np.sqrt(noise / worth)
