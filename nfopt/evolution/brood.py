@@ -8,7 +8,7 @@ Where the model does not predict, the first child is taken.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,7 @@ STEPS = 4
 """Operators of a child that are named: the latest."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A member or a child: its genome, the operators since the members, and whose child it is."""
 
     parent: Parent
@@ -131,9 +130,10 @@ class Brood:
             key = child.genome.key
             if key in made or (others and key in others) or self._history.seen(key):
                 continue
-            of = [parents[place] for place in child.parents]
-            operators = (*of[0].operators, *child.operators)[-STEPS:]
-            numbers = tuple(dict.fromkeys(number for each in of for number in each.numbers))[:2]
+            of = parents[child.parents[0]]
+            operators, numbers = (*of.operators, *child.operators)[-STEPS:], of.numbers
+            for place in child.parents[1:]:
+                numbers = tuple(dict.fromkeys(numbers + parents[place].numbers))[:2]
             made[key] = Candidate(Parent(child.genome), operators, numbers)
             if len(made) == wanted:
                 break

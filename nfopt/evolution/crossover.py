@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.evolution.context import Context, pick
+from nfopt.evolution.context import Context, open_variables, pick
 from nfopt.evolution.genome import Category, Genome, Layout, Value
 from nfopt.evolution.repair import C, codes, from_codes
 from nfopt.evolution.variables import replaced
@@ -85,8 +85,7 @@ def values(
     differing = _differing(layout, a, b, ctx)
     if not differing:
         return None
-    changes = {index: b.values[index] for index in differing if rng.random() < 0.5}
-    return _with_values(layout, a, b, changes, rng, ctx)
+    return _with_values(layout, a, b, _half(differing, b, rng), rng, ctx)
 
 
 def blend(
@@ -94,9 +93,10 @@ def blend(
 ) -> Genome | None:
     """Each number between the parents or a little beyond, each category from either."""
     changes: dict[int, Value] = {}
-    for index in _differing(layout, a, b, ctx):
+    differing = _differing(layout, a, b, ctx)
+    for index, drawn in zip(differing, rng.random(len(differing)).tolist(), strict=True):
         variable = layout.variables[index]
-        share = rng.random() * (1 + 2 * BEYOND) - BEYOND
+        share = drawn * (1 + 2 * BEYOND) - BEYOND
         if isinstance(variable, Category):
             if share > 0.5:
                 changes[index] = b.values[index]
@@ -116,8 +116,7 @@ def uniform(
     edges = a.parents
     if a.parents is not None and b.parents is not None:
         edges = np.where(rng.random(a.parents.shape) < 0.5, b.parents, a.parents)
-    differing = _differing(layout, a, b, ctx)
-    changes = {index: b.values[index] for index in differing if rng.random() < 0.5}
+    changes = _half(_differing(layout, a, b, ctx), b, rng)
     child = Genome(a.values, mixed.masks, a.order, edges)
     return _with_values(layout, a, b, changes, rng, ctx, child)
 
@@ -148,12 +147,15 @@ def _mixed_masks(layout: Layout, a: Genome, b: Genome, taken: NDArray[np.bool_])
 
 def _differing(layout: Layout, a: Genome, b: Genome, ctx: Context) -> list[int]:
     """Variables that are free, and in use by both, and not the same."""
-    first, second = layout.used(a.values).variables, layout.used(b.values).variables
-    return [
-        i
-        for i in layout.free
-        if a.values[i] != b.values[i] and first[i] and second[i] and i not in ctx.held
-    ]
+    free = open_variables(layout, a, ctx, layout.free)
+    used, mine, other = layout.used(b.values).variables, a.values, b.values
+    return [i for i in free if mine[i] != other[i] and used[i]]
+
+
+def _half(indices: list[int], b: Genome, rng: np.random.Generator) -> dict[int, Value]:
+    """The second parent's values of some variables, each with probability 1/2."""
+    drawn = zip(indices, rng.random(len(indices)).tolist(), strict=True)
+    return {index: b.values[index] for index, share in drawn if share < 0.5}
 
 
 def _with_values(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +37,14 @@ PLAIN = ("plain_values", "plain_masks")
 """Mutations of the plain EA, applied together; its crossover is `cross_all`."""
 
 
-@dataclass(frozen=True)
-class Parent:
+class Parent(NamedTuple):
     """A member: its genome, and what its flow left, if that is known."""
 
     genome: Genome
     leftover: Pairs | None = None
 
 
-@dataclass(frozen=True)
-class Child:
+class Child(NamedTuple):
     """A genome, the operators that made it, and the places of its parents among the members."""
 
     genome: Genome
@@ -163,17 +162,21 @@ class Mating:
     ) -> Genome | None:
         """Draw one of the operators that apply, and write down its name."""
         directed = directed and context.leftover is not None
-        masks = all(self._layout.gene_rows(parent.values) for parent in parents)
-        edges = all(self._layout.used(parent.values).edges for parent in parents)
+        layout, masks, edges = self._layout, False, False
+        if layout.masks is not None:
+            masks = all(layout.gene_rows(parent.values) for parent in parents)
+        if layout.edges is not None:
+            edges = all(layout.used(parent.values).edges for parent in parents)
         kind = (context.held, len(parents), directed, masks, edges)
-        if kind not in self._tables:
+        table = self._tables.get(kind)
+        if table is None:
             context = replace(context, masks=masks, edges=edges)
             among = applicable(self._layout, context, parents=kind[1], directed=kind[2])
             if (only := self._settings.operators) is not None:
                 among = tuple(name for name in among if name in only)
             shares = np.cumsum(self.rates.probabilities(among)).tolist() if among else []
-            self._tables[kind] = (among, shares)
-        among, shares = self._tables[kind]
+            table = self._tables[kind] = (among, shares)
+        among, shares = table
         if not among:
             return None
         name = among[min(bisect(shares, rng.random() * shares[-1]), len(among) - 1)]

@@ -62,11 +62,11 @@ class Operator:
             context: What must not change, and what to go by.
         """
         child = self.make(layout, *parents, rng, context)  # type: ignore[call-arg, arg-type]
-        if child is None or any(child.key == parent.key for parent in parents):
+        if child is None or child.key in [parent.key for parent in parents]:
             return None
         # A variable that is no longer in use rests, also if it is held: then there is no child.
         before, after = parents[0].values, child.values
-        if after is not before and any(after[index] != before[index] for index in context.held):
+        if context.held and any(after[index] != before[index] for index in context.held):
             return None
         return child
 
