@@ -27,21 +27,21 @@ class Encoder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        sizes = [v.size if isinstance(v, Category) else 0 for v in layout.variables]
-        self._sizes = np.array(sizes, dtype=np.intp)
-        self._chosen = np.flatnonzero(self._sizes > 1)
-        self._numbers = np.array(
-            [i for i in layout.free if not isinstance(layout.variables[i], Category)], dtype=np.intp
-        )
+        sizes = {i: v.size for i in layout.free if isinstance(v := layout.variables[i], Category)}
+        # Of each one-hot column the variable, and the choice that it stands for.
+        columns = [(i, choice) for i, size in sizes.items() for choice in range(size)]
+        self._owners, self._choices = np.array(columns, dtype=np.intp).reshape(-1, 2).T
+        self._numbers = np.array(layout.numbers, dtype=np.intp)
         numbers = [layout.variables[i] for i in self._numbers]
         self._log = np.array([getattr(v, "log", False) for v in numbers], dtype=bool)
         ends = [[getattr(v, "low", 0.0), getattr(v, "high", 1.0)] for v in numbers]
         self._ends = self._scaled(np.array(ends, dtype=float).reshape(-1, 2).T)
-        self._starts = np.concatenate([[0], np.cumsum(self._sizes[self._chosen])])
 
     def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logarithms where a variable has them, shape (n, V)."""
-        scaled = np.array(values, dtype=float)
+        if not self._log.any():
+            return values
+        scaled = values.copy()
         scaled[:, self._log] = np.log(scaled[:, self._log])
         return scaled
 
@@ -75,8 +75,7 @@ class Encoder:
     def _plain(self, values: NDArray[np.float64]) -> Floats32:
         low, high = self._ends
         unit = (self._scaled(values[:, self._numbers]) - low) / (high - low)
-        hot = np.zeros((len(values), int(self._starts[-1])))
-        if len(self._chosen):
-            columns = self._starts[:-1] + values[:, self._chosen].astype(np.intp)
-            hot[np.arange(len(values))[:, None], columns] = 1.0
-        return np.concatenate([NUMBER * unit, HOT * hot], axis=1, dtype=np.float32)
+        rows = np.empty((len(values), len(self._numbers) + len(self._owners)), dtype=np.float32)
+        rows[:, : len(self._numbers)] = NUMBER * unit
+        rows[:, len(self._numbers) :] = HOT * (values[:, self._owners] == self._choices)
+        return rows
