@@ -41,6 +41,14 @@ def test_noise_comes_from_the_replicates_once_there_are_some() -> None:
     assert posterior.noise_variance(18.0, 9, 4.0) == pytest.approx((18 + guess) / 10)
 
 
+@pytest.mark.parametrize("count", [4, 5, 10, 11, 12, 101, 1000])
+def test_values_are_cut_at_the_quantiles_of_numpy_to_the_last_bit(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    values[-1] = 1e9
+    low, middle = np.quantile(values, (0.1, 0.5))
+    assert posterior.cut(values)[-1] == middle + posterior.CAP * (middle - low)
+
+
 def test_a_run_that_diverged_is_cut() -> None:
     values = np.array([1.0, 2.0, 3.0, 4.0, 1e9])
     low = np.quantile(values, 0.1)
