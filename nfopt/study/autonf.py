@@ -55,7 +55,7 @@ HISTORY, CANDIDATES, WARNINGS = names.AUTONF, names.CANDIDATES, names.WARNINGS
 
 PRICE = 0.02  # that a study tries first, nats a row and unit of cost
 MOST_BLOCK = 4  # layers of a block, that a trial may choose
-RANGES = {"learning_rate": (5e-4, 1e-2), "logit_rate": (3e-3, 0.1), "price": (1e-3, 0.3)}
+RANGES = {"learning_rate": (1e-3, 3e-2), "logit_rate": (3e-3, 0.1), "price": (1e-3, 0.3)}
 
 
 class AutoNFObjective:
