@@ -161,7 +161,7 @@ def draw(found: Curves, tables: Sequence[str], path: Path) -> None:
                     continue
                 counts = sorted(curves)
                 points = np.array([interval(curves[n], rng) for n in counts])
-                colour = COLOURS.get(name, "#444444")
+                colour = COLOURS.get(name.removesuffix(", pairs"), "#444444")
                 width = 2.2 if name == OURS else 1.1
                 panel.plot(counts, points[:, 0], color=colour, linewidth=width, label=name)
                 panel.fill_between(
