@@ -2,11 +2,9 @@
 
 A Gaussian process of the value on a genome's features (see `nfopt.evolution.features`), under the
 kernel exp(-sum over blocks of e_b d_b^2): genomes are alike if their genes are and if the pairs
-that they cover are. d_b^2 is a squared distance, 1 in the mean over those pairs of what is learnt
-from that differ: many with the same masks must not make all other masks look far away. Exponents
-e_b and the noise are those of the best leave-one-out R2, which has a closed form: the error of run
-i is alpha_i / (G^-1)_ii (Rasmussen & Williams 2006, section 5.4.2). The exponents are found step by
-step, one step a fit.
+that they cover are (see `nfopt.evolution.distances`). Exponents e_b and the noise are those of the
+best leave-one-out R2 (see `nfopt.evolution.ridge`). The exponents are found step by step, one step
+a fit.
 """
 
 from __future__ import annotations
@@ -17,16 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nfopt.evolution.distances import Distances, squares
 from nfopt.evolution.features import Blocks, Encoder
 from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.ridge import INTERCEPT, explained, ridge
 
 Floats = NDArray[np.float64]
-
-PENALTIES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Variances of the noise, in units of the prior variance."""
-
-INTERCEPT = 100.0
-"""Prior variance of the intercept, in the same units: as good as free."""
 
 TOTALS = (0.5, 1.0, 2.0, 4.0)
 """Sums of the exponents of the genes that are tried at first; each block has an equal share."""
@@ -34,94 +28,8 @@ TOTALS = (0.5, 1.0, 2.0, 4.0)
 COVERAGE = (1 / 16, 1 / 4)
 """Exponents of pair coverage that are tried at first, as shares of that sum."""
 
-SAME = 1e-6  # squared distance, as a share of the greatest, up to which genomes do not differ
 LOWEST, HIGHEST = 1 / 32, 16.0
 """Limits of an exponent."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Dual ridge regression, solved for the best of the penalties.
-
-    Attributes:
-        alpha: Dual weights, shape (n, m).
-        r2: Leave-one-out R2 of each of m values, against the mean of the others, shape (m,).
-        penalty: The penalty taken for each, shape (m,).
-        centre: The mean that was taken off each, shape (m,).
-        errors: Of each value what the model of all others misses it by, shape (n, m).
-        scale: The prior variance of each, shape (m,).
-        roots: For each value B with B B^T = (G + penalty / W)^-1, shape (m, n, n).
-    """
-
-    alpha: Floats
-    r2: Floats
-    penalty: Floats
-    centre: Floats
-    errors: Floats
-    scale: Floats
-    roots: Floats
-
-
-def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
-    """Fit alpha = (G + penalty / W)^-1 y for the penalty with the best leave-one-out R2.
-
-    Args:
-        gram: G, shape (n, n), mean of the diagonal 1; the intercept is added here.
-        values: Shape (n, m): m regressions with one Gram matrix.
-        weights: How many runs each row is worth, W, shape (n,).
-    """
-    centre = np.average(values, axis=0, weights=weights)
-    y = values - centre
-    root = np.sqrt(weights)[:, None]
-    size, vectors = np.linalg.eigh(root * (gram + INTERCEPT) * root.T)
-    size = np.maximum(size, 0.0)
-    rotated = vectors.T @ (root * y)
-    squares = vectors**2
-    # Leaving a value out moves the mean of the others away from it.
-    share = weights / weights.sum()
-    total = weights @ (y / (1 - share)[:, None]) ** 2
-    total = np.where(total > 0, total, np.inf)
-    alphas, errors, r2s = [], [], []
-    for penalty in PENALTIES:
-        inverse = 1 / (size + penalty)
-        alpha = root * (vectors @ (inverse[:, None] * rotated))
-        left_out = alpha / (weights * (squares @ inverse))[:, None]
-        alphas.append(alpha)
-        errors.append(left_out)
-        r2s.append(np.where(np.isinf(total), 0.0, 1 - weights @ left_out**2 / total))
-    best = np.argmax(r2s, axis=0)
-    columns = np.arange(values.shape[1])
-    alpha = np.array(alphas)[best, :, columns].T
-    penalty = np.array(PENALTIES)[best]
-    return Fit(
-        alpha,
-        np.array(r2s)[best, columns],
-        penalty,
-        centre,
-        np.array(errors)[best, :, columns].T,
-        np.maximum((y * alpha).mean(axis=0), 0.0),
-        np.array([root * vectors / np.sqrt(size + each) for each in penalty]),
-    )
-
-
-def explained(gram: Floats, values: Floats, weights: Floats, penalty: Floats) -> Floats:
-    """The leave-one-out R2 under given penalties, shape (m,); a tenth of the time of `ridge`.
-
-    Args:
-        gram: As for `ridge`.
-        values: Shape (n, m).
-        weights: Shape (n,).
-        penalty: Shape (m,); where the values have more columns, the last counts for these too.
-    """
-    y = values - np.average(values, axis=0, weights=weights)
-    total = weights @ (y / (1 - weights / weights.sum())[:, None]) ** 2
-    found = np.zeros(values.shape[1])
-    for column in np.flatnonzero(total > 0).tolist():
-        noise = penalty[min(column, len(penalty) - 1)] / weights
-        inverse = np.linalg.inv(gram + INTERCEPT + np.diag(noise))
-        left_out = inverse @ y[:, column] / np.diag(inverse)
-        found[column] = 1 - weights @ left_out**2 / total[column]
-    return found
 
 
 class Screen:
@@ -176,7 +84,7 @@ class Screen:
             weights: How many runs each is worth, shape (n,).
             objectives: How many of the m values count in the choice of the model.
         """
-        space = _Distances(self._encoder.encode(genomes))
+        space = Distances(self._encoder.encode(genomes))
         tried = _first(space.names)
         if self._model is not None:
             moves = [(name, factor) for name in space.names for factor in (2.0, 0.5)]
@@ -239,41 +147,12 @@ def _first(names: Sequence[str]) -> list[dict[str, float]]:
     return grid
 
 
-class _Distances:
-    """Squared distances by block, 1 in the mean over pairs of some genomes that differ."""
-
-    def __init__(self, blocks: Blocks) -> None:
-        self.names = tuple(blocks)
-        self._centres = {name: rows.mean(axis=0) for name, rows in blocks.items()}
-        centred = {name: rows - self._centres[name] for name, rows in blocks.items()}
-        self._scales = {}
-        self.own = blocks
-        self._matrices = {}
-        for name, rows in centred.items():
-            squares = _squares(rows.astype(float), rows.astype(float))
-            apart = squares > SAME * squares.max()
-            self._scales[name] = 1 / float(squares[apart].mean()) if apart.any() else 0.0
-            self._matrices[name] = self._scales[name] * squares
-
-    def gram(self, exponents: dict[str, float]) -> Floats:
-        """The kernel between the genomes, shape (n, n)."""
-        return np.exp(-sum(exponents[name] * each for name, each in self._matrices.items()))
-
-    def rows(self, blocks: Blocks, exponents: dict[str, float]) -> Floats:
-        """Points whose squared distances are the kernel's exponents, shape (q, features)."""
-        parts = [
-            (blocks[name] - self._centres[name]) * np.sqrt(exponents[name] * self._scales[name])
-            for name in self.names
-        ]
-        return np.concatenate(parts, axis=1, dtype=float)
-
-
 class _Model:
     """The process under some exponents, fitted."""
 
     def __init__(
         self,
-        space: _Distances,
+        space: Distances,
         exponents: dict[str, float],
         values: Floats,
         weights: Floats,
@@ -294,7 +173,7 @@ class _Model:
         kernel = self._kernel(rows)
         means = fit.centre + kernel @ fit.alpha
         sds = np.empty_like(means)
-        beside = None if heard is None else np.exp(-_squares(rows, heard.rows)) + INTERCEPT
+        beside = None if heard is None else np.exp(-squares(rows, heard.rows)) + INTERCEPT
         for column, root in enumerate(fit.roots):
             seen = kernel @ root
             variance = 1 + INTERCEPT - (seen**2).sum(axis=1)
@@ -313,7 +192,7 @@ class _Model:
         kernel = self._kernel(rows)
         missed = values - fit.centre - kernel @ fit.alpha
         known = np.isfinite(missed).all(axis=1)
-        among = np.exp(-_squares(rows, rows)) + INTERCEPT
+        among = np.exp(-squares(rows, rows)) + INTERCEPT
         alpha = np.zeros((len(fit.roots), len(rows)))
         seen = [kernel @ root for root in fit.roots]
         roots = []
@@ -331,7 +210,7 @@ class _Model:
     def _kernel(self, rows: Floats) -> Floats:
         if self._own is None:
             self._own = self._rows(self._space.own)
-        return np.asarray(np.exp(-_squares(rows, self._own)) + INTERCEPT)
+        return np.asarray(np.exp(-squares(rows, self._own)) + INTERCEPT)
 
 
 @dataclass(frozen=True)
@@ -342,9 +221,3 @@ class _Heard:
     seen: list[Floats]
     alpha: Floats
     roots: list[Floats]
-
-
-def _squares(a: Floats, b: Floats) -> Floats:
-    """Squared distances of points, shape (len(a), len(b))."""
-    of_a, of_b = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
-    return np.asarray(np.maximum(of_a[:, None] + of_b - 2 * (a @ b.T), 0.0))
