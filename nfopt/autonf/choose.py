@@ -53,7 +53,7 @@ class RacePlan(Plain, frozen=True):
 
 
 RACES: dict[str, RacePlan] = {
-    "gradient": RacePlan(rungs=(0.25, 1.0), keep=(8, 2)),
+    "gradient": RacePlan(rungs=(0.5, 1.0), keep=(7, 1)),
     "halving": RacePlan(rungs=(1 / 16, 1 / 4, 1.0), keep=(64, 16, 4)),
 }
 

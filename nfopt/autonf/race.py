@@ -1,6 +1,6 @@
 """The final choice: architectures trained alone, the worse ones dropped rung by rung.
 
-    raced = race(flows, train, data, rungs=(0.25, 1.0), keep=(8, 2), seed=0)
+    raced = race(flows, train, data, rungs=(0.5, 1.0), keep=(7, 1), seed=0)
     raced[0]                    # the best: its validation NLL is of its longest training
 
 Successive halving (Jamieson and Talwalkar 2016), each rung a training from the start with a whole
@@ -86,8 +86,8 @@ def race(
     trains: TrainSpec,
     data: TrainData,
     *,
-    rungs: Sequence[float] = (0.25, 1.0),
-    keep: Sequence[int] = (8, 2),
+    rungs: Sequence[float] = (0.5, 1.0),
+    keep: Sequence[int] = (7, 1),
     penalties: Sequence[float] | None = None,
     seed: int = 0,
     seconds: float | None = None,
