@@ -21,8 +21,9 @@ class Adam(torch.optim.Adam):
         self, leaves: Sequence[Tensor], rate: float, betas: tuple[float, float] = (0.9, 0.999)
     ) -> None:
         super().__init__([{"params": list(leaves)}], lr=rate, betas=betas, fused=True)
-        self._leaves = list(leaves)
-        for leaf in self._leaves:  # from the beginning, so that it can be kept before a step
+        for leaf in self.param_groups[0][
+            "params"
+        ]:  # from the beginning, so that it can be kept before a step
             self.state[leaf] = {
                 "step": torch.zeros((), device=leaf.device),
                 "exp_avg": torch.zeros_like(leaf, requires_grad=False),
@@ -42,7 +43,7 @@ class Adam(torch.optim.Adam):
         """Return its moments and step counts, as views."""
         return {
             f"{k}.{name}": value
-            for k, leaf in enumerate(self._leaves)
+            for k, leaf in enumerate(self.param_groups[0]["params"])
             for name, value in self.state[leaf].items()
         }
 

@@ -114,17 +114,12 @@ def describe(study: optuna.Study) -> dict[str, Any]:
 
 def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
     """Complete trials, the lowest validation NLL first; those that began warm after all others."""
-    from optuna.trial import TrialState
-
     from nfopt.spec import FlowSpec
     from nfopt.study import attributes as names
-    from nfopt.study.kin import kin_of
+    from nfopt.study.kin import kin_of, ranked
 
     objectives = study.user_attrs.get(names.OBJECTIVES) or ["nll"]
     place = objectives.index("nll") if "nll" in objectives else 0
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    having = (trial for trial in complete if trial.values)
-    best = sorted(having, key=lambda t: (kin_of(t) != "", t.values[place]))[:BEST]
     return [
         {
             "number": trial.number,
@@ -137,7 +132,7 @@ def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
             if names.SPEC in trial.user_attrs
             else None,
         }
-        for trial in best
+        for trial in ranked(study)[:BEST]
     ]
 
 

@@ -32,6 +32,9 @@ LEAST_MISSED = 0.05
 PRUNED = 0.5
 """How many completed runs the estimate of a pruned one is worth."""
 
+VARIED = 1 / 3
+"""By how much of itself the bound is more or less bold, from ask to ask."""
+
 NEWS = 40
 """The most genomes told since the model learnt, and the most running, that it hears of."""
 
@@ -176,7 +179,7 @@ class Judge:
 
     def boldness(self, rng: np.random.Generator) -> float:
         """Standard deviations below the mean that count now: `explore` by up to a third off."""
-        return self._explore * (2 / 3 + 2 / 3 * float(rng.random()))
+        return self._explore * float(rng.uniform(1 - VARIED, 1 + VARIED))
 
     def scores(self, genomes: Sequence[Genome], boldness: float) -> Floats:
         """How good genomes may well be, shape (n, columns): so many deviations below the mean."""

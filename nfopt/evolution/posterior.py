@@ -47,17 +47,8 @@ def cut(values: Floats) -> Floats:
     """
     if len(values) < 4:
         return values
-    ascending = np.sort(values)
-    low, middle = _quantile(ascending, 0.1), _quantile(ascending, 0.5)
+    low, middle = np.quantile(np.sort(values), (0.1, 0.5))  # sorted first: half the time
     return np.minimum(values, middle + CAP * (middle - low)) if middle > low else values
-
-
-def _quantile(ascending: Floats, share: float) -> float:
-    """As `np.quantile`, to the last bit; of sorted values it takes no time."""
-    place = share * (len(ascending) - 1)
-    below, above = ascending[int(place)], ascending[min(int(place) + 1, len(ascending) - 1)]
-    part, width = place - int(place), above - below
-    return float(below + width * part if part < 0.5 else above - width * (1 - part))
 
 
 def pooled(values: Floats, item: Ints, items: int) -> tuple[Floats, Ints, float, int]:

@@ -12,14 +12,15 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
-from nfopt.samplers.reading import KIN
 from nfopt.spec import FlowSpec, TrainSpec
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 PREFIX = "nfopt:"
 
@@ -148,18 +149,6 @@ def specs_of(trial: FrozenTrial) -> tuple[FlowSpec, TrainSpec]:
             f"Trial {trial.number} has no `{SPEC}`: it was never trained by nfopt."
         ) from None
     return FlowSpec.from_json(spec), TrainSpec.from_json(train)
-
-
-def best_of(study: optuna.Study) -> FrozenTrial | None:
-    """Take the complete trial of the lowest NLL that has a flow; None if there is none.
-
-    Trials that began from trained weights come after all others.
-    """
-    objectives = list(attributes_of(study).get(OBJECTIVES, ["nll"]))
-    place = objectives.index("nll") if "nll" in objectives else 0
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    having = [trial for trial in complete if trial.values and SPEC in trial.user_attrs]
-    return min(having, key=lambda t: (bool(t.user_attrs.get(KIN)), t.values[place]), default=None)
 
 
 def attributes_of(study: optuna.Study) -> dict[str, Any]:

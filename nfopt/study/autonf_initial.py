@@ -17,6 +17,7 @@ from nfopt.spec import FlowSpec
 from nfopt.study import attributes as names
 from nfopt.study.arguments import check_flows
 from nfopt.study.inputs import flows_of
+from nfopt.study.kin import best_of
 from nfopt.study.storage import Storage
 from nfopt.study.studies import load_study
 
@@ -80,7 +81,7 @@ def initial_path(
 
 
 def _best(study: optuna.Study) -> FlowSpec:
-    best = names.best_of(study)
+    best = best_of(study)
     if best is None:
         raise ValueError(f"`initial` study {study.study_name!r} has no finished trial with a flow.")
     return names.specs_of(best)[0]

@@ -32,6 +32,7 @@ from nfopt.study.checkpoints import sweep
 from nfopt.study.deliver import deliver
 from nfopt.study.events import Notice, OnEvent, Started, Training, ignore
 from nfopt.study.finish import Finalist, Retraining
+from nfopt.study.kin import best_of
 from nfopt.study.queue import COUNTED
 from nfopt.study.results import SearchResult
 from nfopt.study.source import Source
@@ -307,7 +308,7 @@ def _counted(study: optuna.Study) -> int:
 
 
 def _best(study: optuna.Study) -> FrozenTrial:
-    best = names.best_of(study)
+    best = best_of(study)
     if best is None:
         failed = [t.user_attrs.get(names.REASON) for t in study.get_trials(deepcopy=False)]
         why = next((text for text in failed if text), "no trial was finished")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nfopt.samplers.reading import KIN
+from nfopt.study import attributes as names
 
-__all__ = ["KIN", "WARM", "fairly", "kin_of"]
+__all__ = ["KIN", "WARM", "best_of", "fairly", "kin_of", "ranked"]
 
 WARM = "warm"
 """What `nfopt:kin` says of a trial that began from its parent's weights."""
@@ -17,6 +19,20 @@ WARM = "warm"
 def kin_of(trial: FrozenTrial | Trial) -> str:
     """What a trial began from: "" for a cold start."""
     return str(trial.user_attrs.get(KIN) or "")
+
+
+def ranked(study: optuna.Study) -> list[FrozenTrial]:
+    """Sort the complete trials by NLL, the best first; those that began warm after all others."""
+    objectives = list(names.attributes_of(study).get(names.OBJECTIVES) or ["nll"])
+    place = objectives.index("nll") if "nll" in objectives else 0
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    having = [trial for trial in complete if trial.values]
+    return sorted(having, key=lambda trial: (kin_of(trial) != "", trial.values[place]))
+
+
+def best_of(study: optuna.Study) -> FrozenTrial | None:
+    """Take the first of `ranked` that has a flow; None if there is none."""
+    return next((trial for trial in ranked(study) if names.SPEC in trial.user_attrs), None)
 
 
 def fairly(trials: Sequence[FrozenTrial], place: int) -> list[FrozenTrial]:

@@ -154,3 +154,30 @@ def test_a_worker_in_another_container_is_another_machine() -> None:
 def test_a_lease_that_is_no_time(seconds: object) -> None:
     with pytest.raises(ValueError, match="`lease` must be at least 1 second"):
         check_lease(seconds)  # type: ignore[arg-type]
+
+
+def test_beats_go_on_where_the_storage_is_away_and_hide_no_other_error(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfopt.study.leases.BEATS", 1000)
+    errors = [ZeroDivisionError("a mistake"), OSError(5, "away")]
+
+    def beat() -> None:
+        raise errors.pop()
+
+    lease = Lease(study, 1.0)
+    monkeypatch.setattr(lease, "beat", beat)
+    with pytest.raises(ZeroDivisionError):
+        lease._run()
+    assert errors == []
+
+
+def test_beats_end_with_their_study(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nfopt.study.leases.BEATS", 1000)
+    lease = population(study)
+    optuna.delete_study(study_name=study.study_name, storage=study._storage)
+    lease._thread.start()
+    lease._thread.join(timeout=20)
+    ended = not lease._thread.is_alive()
+    lease._over.set()
+    assert ended
