@@ -45,11 +45,13 @@ class Journal(JournalFileBackend):
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         self._lock_file.acquire()
         try:
-            with open(self._file_path, "r+b") as file:
-                end = _whole_lines(file.fileno())
-                os.ftruncate(file.fileno(), end)
+            # appended, not put at a place: a writer that was stopped for so long that its lock was
+            # taken from it adds its lines behind those of others, and overwrites none
+            with open(self._file_path, "r+b", opener=_appending) as file:
+                end, size = _whole_lines(file.fileno())
+                if end < size:
+                    os.ftruncate(file.fileno(), end)
                 try:
-                    file.seek(end)
                     file.write(lines.encode())
                     file.flush()
                     os.fsync(file.fileno())
@@ -77,13 +79,17 @@ class Journal(JournalFileBackend):
             raise StorageInternalError(f"a line of it can't be read ({error})") from None
 
 
-def _whole_lines(descriptor: int) -> int:
-    """Return the length of a file without what follows its last line's end."""
-    end = os.fstat(descriptor).st_size
+def _appending(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_APPEND)
+
+
+def _whole_lines(descriptor: int) -> tuple[int, int]:
+    """Return the length of a file without what follows its last line's end, and with it."""
+    end = size = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - BLOCK)
         found = os.pread(descriptor, end - start, start).rfind(b"\n")
         if found >= 0:
-            return start + found + 1
+            return start + found + 1, size
         end = start
-    return 0
+    return 0, size

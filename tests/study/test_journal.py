@@ -10,6 +10,7 @@ import pytest
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from nfopt.errors import StudyError
+from nfopt.study import journal as journal_module
 from nfopt.study.journal import Journal
 from nfopt.study.storage import clear_errors, open_storage
 
@@ -75,3 +76,26 @@ def test_a_lock_that_was_taken_from_us_does_no_harm(
     journal.append_logs([{"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"k": 1}}])
     monkeypatch.setattr(os, "fsync", real)
     assert study.user_attrs == {"k": 1}
+
+
+def test_a_writer_that_was_stopped_overwrites_nothing(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one takes its lock, and writes while it has looked for the end and not yet written."""
+    path = tmp_path / "s.log"
+    slow, other, real = Journal(path), Journal(path), journal_module._whole_lines
+
+    def line(name: str, value: str) -> dict[str, object]:
+        attribute = {name: value}
+        return {"op_code": 2, "worker_id": name, "study_id": 0, "user_attr": attribute}
+
+    def stopped(descriptor: int) -> tuple[int, int]:
+        found = real(descriptor)
+        monkeypatch.setattr(journal_module, "_whole_lines", real)
+        (tmp_path / "s.log.lock").unlink()
+        other.append_logs([line("other", "x" * 10)])
+        return found
+
+    monkeypatch.setattr(journal_module, "_whole_lines", stopped)
+    slow.append_logs([line("slow", "y")])
+    assert study.user_attrs == {"other": "x" * 10, "slow": "y"}
