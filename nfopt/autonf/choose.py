@@ -9,6 +9,7 @@ draws them at random and lets more of them race for less. Both end in the same k
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from nfopt.autonf.restart import OnRecord
 from nfopt.autonf.search import Found, search
 from nfopt.autonf.settings import Settings
 from nfopt.errors import NfoptError
+from nfopt.flows.work import step_cost
 from nfopt.layers import Plain, check_choice
 from nfopt.spec import TrainSpec
 from nfopt.training import TrainData
@@ -45,15 +47,18 @@ class RacePlan(Plain, frozen=True):
 
     Attributes:
         rungs: Shares of the full steps, rising.
-        keep: How many are trained at each rung.
+        keep: How many are trained at each rung at most.
+        work: What all of it may cost, in full trainings of a flow of average cost, or None. Where
+            candidates are dear fewer race, where they are cheap more of them are trained in full.
     """
 
     rungs: tuple[float, ...]
     keep: tuple[int, ...]
+    work: float | None = None
 
 
 RACES: dict[str, RacePlan] = {
-    "gradient": RacePlan(rungs=(0.5, 1.0), keep=(7, 1)),
+    "gradient": RacePlan(rungs=(0.5, 1.0), keep=(7, 3), work=5.5),
     "halving": RacePlan(rungs=(1 / 16, 1 / 4, 1.0), keep=(64, 16, 4)),
 }
 
@@ -194,13 +199,17 @@ def choose(
     paths = [path for path in paths if layers_of(options, path)]
     if not paths:
         raise NfoptError("The search proposes no layer at all: try a lower `price`.")
+    specs = [spec_of(options, path, features, context) for path in paths]
+    average = _average(options, settings.places, features, context)
     raced = race(
-        [spec_of(options, path, features, context) for path in paths],
+        specs,
         train,
         data,
         rungs=plan.rungs,
         keep=plan.keep,
         penalties=[nats * cost_of(path, units) for path in paths],
+        costs=[step_cost(spec) / average for spec in specs],
+        work=math.inf if plan.work is None else plan.work,
         seed=seed,
         seconds=None if seconds is None else seconds - (clock() - began),
         on_rung=on_rung,
@@ -221,6 +230,12 @@ def choose(
         seconds=clock() - began,
         warnings=() if text is None else (text,),
     )
+
+
+def _average(options: Sequence[Option], places: int, features: int, context: int) -> float:
+    """Cost of a training step, averaged over all flows: layers add up, each type is as frequent."""
+    same = [spec_of(options, (k,) * places, features, context) for k in range(len(options))]
+    return max(sum(step_cost(spec) for spec in same) / len(same), 1e-9)
 
 
 def sweep(values: Sequence[float], run: Callable[[Callable[[], Price]], Choice]) -> list[Choice]:

@@ -1,6 +1,6 @@
 """The final choice: architectures trained alone, the worse ones dropped rung by rung.
 
-    raced = race(flows, train, data, rungs=(0.5, 1.0), keep=(7, 1), seed=0)
+    raced = race(flows, train, data, rungs=(0.5, 1.0), keep=(7, 3), seed=0)
     raced[0]                    # the best: its validation NLL is of its longest training
 
 Successive halving (Jamieson and Talwalkar 2016), each rung a training from the start with a whole
@@ -19,12 +19,11 @@ import msgspec
 import numpy as np
 import torch
 
+from nfopt.autonf.affordable import affordable, within
 from nfopt.autonf.keeper import Keeper, Lap, Runner
 from nfopt.flows import build
-from nfopt.flows.work import train_cost
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData, mean_nll, train
-from nfopt.training.measure import WHOLE_STEP, measure_step
 
 MAX_ROUND_TRIP = 1e-2
 
@@ -87,8 +86,10 @@ def race(
     data: TrainData,
     *,
     rungs: Sequence[float] = (0.5, 1.0),
-    keep: Sequence[int] = (7, 1),
+    keep: Sequence[int] = (7, 3),
     penalties: Sequence[float] | None = None,
+    costs: Sequence[float] | None = None,
+    work: float = math.inf,
     seed: int = 0,
     seconds: float | None = None,
     on_rung: Callable[[float, Sequence[Raced]], bool] | None = None,
@@ -103,8 +104,11 @@ def race(
         trains: How; its steps are the full length.
         data: Training and validation rows.
         rungs: Shares of the full steps, rising.
-        keep: How many are trained at each rung, the best so far.
+        keep: How many are trained at each rung at most, the best so far.
         penalties: Nats a row that each one's cost counts for, or None.
+        costs: What a training in full of each one costs, or None: 1.
+        work: What the race may cost, in the same unit: fewer flows are trained where they are
+            dear, but one at each rung.
         seed: Of weights and batches; each rung has its own.
         seconds: By `clock` at most, or None: shared among the trainings by their steps; where they
             are short, fewer flows race.
@@ -132,6 +136,7 @@ def race(
     elif seconds is not None:
         keep = affordable(specs, trains, data, rungs, keep, seconds, clock)
     given = [0.0] * len(specs) if penalties is None else list(penalties)
+    price = [1.0] * len(specs) if costs is None else list(costs)
     field = [Raced(k, spec, penalty=given[k]) for k, spec in enumerate(specs)]
     left = [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]
     if lap is not None:
@@ -149,6 +154,9 @@ def race(
         chosen = [each for each in field[:count] if not each.share or math.isfinite(each.loss)]
         if not chosen:
             continue
+        spent = sum(price[each.position] * sum(rungs[: len(each.nlls)]) for each in field)
+        prices = [price[each.position] for each in chosen]
+        chosen = chosen[: max(1, within(prices, rung, rungs[number + 1 :], work - spent))]
         now = lap or Lap(number, list(keep), 0.0, [each.runner() for each in field], [])
         keeping = None if keeper is None else _Keeping(keeper, now, began, clock)
         lap = None
@@ -164,45 +172,6 @@ def race(
         if on_rung is not None and on_rung(rung, field):
             break
     return field
-
-
-def affordable(
-    specs: Sequence[FlowSpec],
-    trains: TrainSpec,
-    data: TrainData,
-    rungs: Sequence[float],
-    keep: Sequence[int],
-    seconds: float,
-    clock: Callable[[], float],
-) -> list[int]:
-    """Say how many flows to train at each rung, from a measured step of the dearest one.
-
-    Where not all can be trained as long as they should, both give way: the number of flows and the
-    length of a training each by the square root of what is lacking. A flow that races alone is
-    trained once, at the last rung.
-    """
-    wanted = [min(count, len(specs)) for count in keep]
-    step, check = _measured(max(specs, key=train_cost), trains, data, clock)
-    each = [rung * trains.steps * step + check for rung in rungs]
-    needed = sum(count * cost for count, cost in zip(wanted, each, strict=True))
-    if needed <= seconds:
-        return wanted
-    share = math.sqrt(max(seconds, 0.0) / needed)
-    # what a training takes beside its steps can't be shortened
-    fitting = max(seconds, 0.0) / (2 * check * len(wanted)) if check > 0 else math.inf
-    found = [max(1, int(min(share * count, fitting))) for count in wanted]
-    return [0] * (len(found) - 1) + [1] if found[0] == 1 else found
-
-
-def _measured(
-    spec: FlowSpec, trains: TrainSpec, data: TrainData, clock: Callable[[], float]
-) -> tuple[float, float]:
-    """Measure a training step, and what a training takes beside: validation, twice."""
-    alone, _ = measure_step(spec, trains, data, 1, clock)
-    (stack,) = build([spec], torch.Generator().manual_seed(0), device=data.x.device)
-    began = clock()
-    float(mean_nll(stack, data.val, data.val_context)[0])
-    return WHOLE_STEP * alone, 2 * (clock() - began) if alone else 0.0
 
 
 @dataclass

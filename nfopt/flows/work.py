@@ -16,12 +16,23 @@ from nfopt.spec import (
 
 BACKWARD = 2.0  # a backward pass costs twice a forward pass (two products for each one)
 SPLINE_WORK = 12  # multiply-adds a bin and feature: softmax, cumulative sums, the rational function
+CALLS = 0.025  # millions of them that calling a layer's kernels costs a row (CPU, batches of 256)
 BISECTIONS = 40  # forward passes that invert a planar or radial layer
 
 
 def train_cost(spec: FlowSpec) -> float:
     """Count the multiply-adds of one row's log_prob and its gradient, in millions."""
     return (1.0 + BACKWARD) * log_prob_cost(spec)
+
+
+def step_cost(spec: FlowSpec) -> float:
+    """Count a training step as `train_cost`, and what each layer costs however small it is.
+
+    Ratios of it are those of measured seconds to within a fifth (64 flows of 3 layers, D 8 to 36:
+    `studies/autonf2023`); ratios of multiply-adds alone make large layers look too dear.
+    """
+    called = Coupling | Autoregressive | Planar | Radial
+    return train_cost(spec) + CALLS * sum(isinstance(layer, called) for layer in spec.layers)
 
 
 def log_prob_cost(spec: FlowSpec) -> float:

@@ -34,7 +34,8 @@ QUICK_RESULTS = Path(tempfile.gettempdir()) / "autonf2023-quick.jsonl"
 SETS = {
     "one": ("power_head",),
     "two": ("power_head", "gasturbine", "miniboone_vt"),
-    "oracle": ("magic", "htru2", "satimage"),
+    # the last two were trained when the settings stood
+    "oracle": ("magic", "htru2", "satimage", "gasturbine", "power_head"),
 }
 MORE = ("higgs35k", "bsds300r_mini")  # of experiment two, with --all
 NAMED = {"one": ("magic",), "two": ("magic", "penbased"), "oracle": ("magic", "penbased")}

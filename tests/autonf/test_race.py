@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nfopt.autonf.options import options_of, spec_of
-from nfopt.autonf.race import Raced, affordable, race
+from nfopt.autonf.race import Raced, race
 from nfopt.spec import FlowSpec, TrainSpec
 
 from .toys import make_data
@@ -99,19 +99,19 @@ def test_seconds_are_those_of_the_clock_that_is_given() -> None:
     assert 200 < sum(each.seconds for each in raced) < 350
 
 
-@pytest.mark.parametrize(
-    ("seconds", "keep"), [(1e6, [5, 2]), (110.0, [3, 1]), (5.0, [0, 1]), (-1.0, [0, 1])]
-)
-def test_fewer_race_where_time_is_short(seconds: float, keep: list[int]) -> None:
-    """A step is a second by this clock, and a validation another."""
-    ticks: list[int] = []
+def test_dear_flows_race_in_smaller_numbers() -> None:
+    """Five at half would cost 2.5 (and one of them in full 1, or 3 of the dear one)."""
+    data = make_data()
+    costs = [1.0, 1.0, 3.0, 1.0, 1.0]
 
-    def clock() -> float:
-        ticks.append(1)
-        return float(len(ticks))
+    def shares(work: float, costs: list[float] | None = None) -> list[float]:
+        raced = race(FLOWS, TRAIN, data, rungs=(0.5, 1.0), keep=(5, 3), costs=costs, work=work)
+        return [each.share for each in sorted(raced, key=lambda one: one.position)]
 
-    found = affordable(FLOWS, TRAIN, make_data(), (0.5, 1.0), (8, 2), seconds, clock)
-    assert found == keep
+    assert sorted(shares(5.5)) == [0.5, 0.5, 1, 1, 1]
+    assert sorted(shares(3.6)) == [0.5, 0.5, 0.5, 0.5, 1]
+    assert shares(3.6, costs)[2:] == [0, 0, 0]  # the dear one would need 5.5
+    assert sorted(shares(0.1)) == [0, 0, 0, 0, 1]  # the most promising one in any case
 
 
 def test_one_that_races_alone_is_trained_once_and_in_full() -> None:

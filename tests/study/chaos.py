@@ -219,8 +219,8 @@ def chaos(
             # a free worker takes over what the stopped one had; then it comes back late
             if now > wakes and (sleeper not in training or now > wakes + 30.0):
                 nursery.send(sleeper, signal.SIGCONT)
-                # Stopped in the midst of a write it had the storage's lock, and who could take that
-                # from it was killed first, again and again: no lease can run out. Another is chosen.
+                # Stopped in the midst of a write it had the storage's lock, and who could take it
+                # was killed first, again and again: no lease runs out, another is chosen.
                 sleeper = 0 if sleeper in training else sleeper
                 wakes, safe = math.inf, now + 2 * LEASE
             if finished >= trials:

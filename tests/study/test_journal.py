@@ -81,7 +81,7 @@ def test_a_lock_that_was_taken_from_us_does_no_harm(
 def test_a_writer_that_was_stopped_overwrites_nothing(
     study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another one takes its lock, and writes while it has looked for the end and not yet written."""
+    """Between its look for the end and its write another one takes its lock, and writes."""
     path = tmp_path / "s.log"
     slow, other, real = Journal(path), Journal(path), journal_module._whole_lines
 
