@@ -11,6 +11,7 @@ from nfopt.autonf import front
 
 Rows = Sequence[dict[str, Any]]
 BEST = 16
+MANUAL = ("autoregressive", "coupling")
 
 
 def print_tables(rows: Rows) -> None:
@@ -19,6 +20,7 @@ def print_tables(rows: Rows) -> None:
         ("Experiment 1: planar against radial", one(rows)),
         ("Oracle: where the searches land", oracle(rows)),
         ("Experiment 2: test NLL and cost in equal processor seconds", two(rows)),
+        ("Experiment 2: against flows of one type", against_manual(rows)),
         ("Experiment 2: fronts of validation NLL against cost", fronts(rows)),
     ):
         if len(table) > 2:
@@ -84,18 +86,58 @@ def two(rows: Rows) -> list[str]:
         "| data | emphasis | method | seeds | test NLL | cost | parameters | search, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    prices = [row["price"] for row in rows if row["experiment"] == "two" and row["what"] == "block"]
-    for (data, emphasis, what), some in grouped(rows, "two", "data", "emphasis", "what"):
-        some = [row for row in some if row["price"] in prices]
-        if some:
-            cells = (
-                spread([row["test_nll"] for row in some]),
-                spread([row["cost"] for row in some]),
-                f"{statistics.fmean(row['parameters'] for row in some):,.0f}",
-                f"{statistics.fmean(row['search_seconds'] for row in some):.0f}",
-            )
-            table.append(f"| {data} | {emphasis} | {what} | {len(some)} | {' | '.join(cells)} |")
+    for (data, emphasis, what), some in compared(rows).items():
+        cells = (
+            spread([row["test_nll"] for row in some]),
+            spread([row["cost"][emphasis] for row in some]),
+            f"{statistics.fmean(row['parameters'] for row in some):,.0f}",
+            f"{statistics.fmean(row['search_seconds'] for row in some):.0f}",
+        )
+        table.append(f"| {data} | {emphasis} | {what} | {len(some)} | {' | '.join(cells)} |")
     return table
+
+
+def against_manual(rows: Rows) -> list[str]:
+    """Each search against each flow of one type, seed by seed.
+
+    Published beside the search are, as manual flows, the autoregressive one where training is
+    emphasised and the coupling one where the inverse is.
+    """
+    table = [
+        "| data | emphasis | method | against | test NLL, difference | cost | better and cheaper |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    found = compared(rows)
+    for (data, emphasis, what), some in found.items():
+        for kind in () if what in MANUAL else MANUAL:
+            other = {row["seed"]: row for row in found.get((data, emphasis, kind), [])}
+            pairs = [(row, other[row["seed"]]) for row in some if row["seed"] in other]
+            if not pairs:
+                continue
+            nlls = [row["test_nll"] - rival["test_nll"] for row, rival in pairs]
+            cost, dear = (
+                statistics.fmean(pair[k]["cost"][emphasis] for pair in pairs) for k in (0, 1)
+            )
+            both = statistics.fmean(nlls) < 0 and cost < dear
+            table.append(
+                f"| {data} | {emphasis} | {what} | {kind} | {spread(nlls)} |"
+                f" {cost:.2f} of {dear:.2f} | {'yes' if both else 'no'} |"
+            )
+    return table
+
+
+def compared(rows: Rows) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """Experiment two's rows by data, emphasis and method; a manual flow has no emphasis."""
+    rows = [row for row in rows if row["experiment"] == "two"]
+    prices = [row["price"] for row in rows if row["what"] == "block"]
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for data in dict.fromkeys(row["data"] for row in rows):
+        for emphasis in ("train", "inverse"):
+            for row in rows:
+                asked = row["price"] in prices and row["emphasis"] == emphasis
+                if row["data"] == data and (asked or row["what"] in MANUAL):
+                    found.setdefault((data, emphasis, row["what"]), []).append(row)
+    return found
 
 
 def fronts(rows: Rows) -> list[str]:
@@ -104,18 +146,26 @@ def fronts(rows: Rows) -> list[str]:
         "| data | emphasis | price | cost | validation NLL | on the front |",
         "|---|---|---|---|---|---|",
     ]
-    for (data, emphasis, _), some in grouped(rows, "two", "data", "emphasis", "what"):
-        some = sorted(
-            (row for row in some if row["what"] == "grow" and row["seed"] == 0),
-            key=lambda row: row["price"],
-        )
-        kept = front([(row["cost"], row["validation_nll"]) for row in some])
-        for k, row in enumerate(some if len(some) > 1 else []):
-            table.append(
-                f"| {data} | {emphasis} | {row['price']:g} | {row['cost']:.2f} |"
-                f" {row['validation_nll']:.3f} | {'yes' if k in kept else ''} |"
-            )
+    for (data, emphasis), points in swept(rows).items():
+        kept = front([(cost, nll) for _, cost, nll in points])
+        for k, (price, cost, nll) in enumerate(points):
+            on = "yes" if k in kept else ""
+            table.append(f"| {data} | {emphasis} | {price:g} | {cost:.2f} | {nll:.3f} | {on} |")
     return table
+
+
+def swept(rows: Rows) -> dict[tuple[str, ...], list[tuple[float, float, float]]]:
+    """Price, cost and validation NLL of what Grow finds, by data and emphasis."""
+    found = {}
+    for key, some in grouped(rows, "two", "data", "emphasis"):
+        points = [
+            (row["price"], row["cost"][row["emphasis"]], row["validation_nll"])
+            for row in some
+            if row["what"] == "grow" and row["seed"] == 0
+        ]
+        if len(points) > 1:
+            found[key] = sorted(points)
+    return found
 
 
 def best_of_oracle(rows: Rows, data: str, flows: int, seeds: int) -> list[str]:
