@@ -19,6 +19,9 @@ Strength = NDArray[np.float64]
 ROWS = 5_000
 """Rows looked at, evenly spaced over the table; a quarter beyond 128 features."""
 
+MOST_PARENTS = 64
+"""Others that a feature's ranking names at most, where parents are ranked."""
+
 
 def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rank each column from 0 to n - 1; tied values share their mean rank.

@@ -27,6 +27,31 @@ def test_first_trials_can_be_built_and_searched(features: int) -> None:
         assert torch.isfinite(stack.log_prob(torch.from_numpy(values[:8]))).all()
 
 
+@pytest.mark.parametrize(
+    ("features", "counts"), [(3, []), (4, [2]), (12, [2, 4, 8]), (70, [2, 4, 8, 16])]
+)
+def test_where_rows_are_few_sparse_flows_are_tried(features: int, counts: list[int]) -> None:
+    """After the recipe; each feature has so many parents at most; the default space has them."""
+    values = np.random.default_rng(0).normal(size=(300, features)).astype(np.float32)
+    dense = first_trials(features, len(values))
+    trials = first_trials(features, len(values), values=values)
+    found = trials[1 : 1 + len(counts)]
+    assert [*trials[:1], *trials[1 + len(counts) :]] == dense
+    space = SearchSpace.for_data(values, recipes=trials)
+    for (flow, train), count in zip(found, counts, strict=True):
+        assert max(len(row) for layer in flow.layers for row in layer.parents) == count
+        built, trained = space.build(space.params_of(flow, train))
+        assert built == flow
+        assert trained.learning_rate == pytest.approx(train.learning_rate)
+        (stack,) = build([flow], torch.Generator().manual_seed(0))
+        assert torch.isfinite(stack.log_prob(torch.from_numpy(values[:8]))).all()
+
+
+def test_where_rows_are_many_no_sparse_flow_is_tried() -> None:
+    values = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
+    assert first_trials(6, len(values), values=values) == first_trials(6, len(values))
+
+
 def test_context_reaches_every_recipe() -> None:
     for flow, _ in first_trials(3, 1000, context_features=2):
         assert flow.context_features == 2

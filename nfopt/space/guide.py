@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt import designs
-from nfopt.dependence import MEASURES, Strength, chain, rank_features
+from nfopt.dependence import MEASURES, MOST_PARENTS, Strength, chain, rank_features
 from nfopt.masks import letters
-
-MOST_PARENTS = 64
-"""Others that a feature's ranking names at most; a greater parent budget takes all features."""
 
 
 class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -59,7 +59,13 @@ class Objective:
             raise ValueError(f"`share` must be above 0 and at most 1, got {share!r}.")
         if space is None:
             rows, context = len(prepared.parts[0]), prepared.context_features
-            first = first_trials(prepared.features, rows, context_features=context, device=device)
+            first = first_trials(
+                prepared.features,
+                rows,
+                values=prepared.train,
+                context_features=context,
+                device=device,
+            )
             space = SearchSpace.for_data(prepared.train, context_features=context, recipes=first)
         shape = (prepared.features, prepared.context_features)
         if (space.features, space.context_features) != shape:

@@ -8,7 +8,7 @@ The predicted hours are printed before anything is trained.
     python studies/autonf2023/run.py --only oracle         # one, two, oracle; several with commas
     python studies/autonf2023/run.py --data DIR --part 0/2 # every second job, beside --part 1/2
     python studies/autonf2023/run.py --plan                # only the predicted hours
-    python studies/autonf2023/run.py --tables              # only the tables of what is there
+    python studies/autonf2023/run.py --tables              # only tables and plots of what is there
     python studies/autonf2023/run.py --quick               # minutes, to see that it works
 """
 
@@ -25,12 +25,13 @@ from zlib import crc32
 
 import torch
 from experiments import FULL, QUICK, Job, execute, jobs, predicted
+from plots import draw
 from tables import best_of_oracle, print_tables
 
 from nfopt.study import Source, read
 
 HERE = Path(__file__).parent
-QUICK_RESULTS = Path(tempfile.gettempdir()) / "autonf2023-quick.jsonl"
+QUICK_RESULTS = Path(tempfile.gettempdir()) / "autonf2023" / "results.jsonl"
 SETS = {
     "one": ("power_head",),
     "two": ("power_head", "gasturbine", "miniboone_vt"),
@@ -57,6 +58,7 @@ def main() -> None:
     if asked.all and asked.data is not None:
         sets["two"] = (*SETS["two"], *MORE)
     torch.set_num_threads(1)
+    file.parent.mkdir(parents=True, exist_ok=True)
 
     @cache
     def source(name: str) -> Source:
@@ -72,7 +74,7 @@ def main() -> None:
         return [job for job in every if job.key not in known]
 
     if asked.tables:
-        print_tables(done(file))
+        show(file)
         return
     left, known = open_jobs(), {}
     hours = sum(predicted(job, source(job.data), length, known) for job in left) / 3600
@@ -91,7 +93,15 @@ def main() -> None:
                 handle.write(json.dumps(row) + "\n")
             what = f"test NLL {row['test_nll']:.3f}" if "test_nll" in row else row["path"]
             print(f"{job.key}: {what}, {row['seconds']:.1f} s", file=sys.stderr, flush=True)
-    print_tables(done(file))
+    show(file)
+
+
+def show(file: Path) -> None:
+    """Print the tables of what is there, and write the plots beside it."""
+    rows = done(file)
+    print_tables(rows)
+    for path in draw(rows, file.parent):
+        print(f"wrote {path}", file=sys.stderr)
 
 
 def done(file: Path) -> list[dict[str, Any]]:
