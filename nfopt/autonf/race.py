@@ -1,6 +1,6 @@
 """The final choice: architectures trained alone, the worse ones dropped rung by rung.
 
-    raced = race(flows, train, data, rungs=(0.5, 1.0), keep=(7, 3), seed=0)
+    raced = race(flows, train, data, rungs=(0.5, 1.0), keep=(6, 3), seed=0)
     raced[0]                    # the best: its validation NLL is of its longest training
 
 Successive halving (Jamieson and Talwalkar 2016), each rung a training from the start with a whole
@@ -86,7 +86,7 @@ def race(
     data: TrainData,
     *,
     rungs: Sequence[float] = (0.5, 1.0),
-    keep: Sequence[int] = (7, 3),
+    keep: Sequence[int] = (6, 3),
     penalties: Sequence[float] | None = None,
     costs: Sequence[float] | None = None,
     work: float = math.inf,

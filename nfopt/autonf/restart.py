@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nfopt.autonf.block import BlockSearch, State, below
-from nfopt.autonf.candidates import distinct, most_likely
 from nfopt.autonf.estimator import is_exact
 from nfopt.autonf.history import Record
 from nfopt.autonf.keeper import Ended, Keeper, Restart
-from nfopt.autonf.objective import entropy, row_mean
+from nfopt.autonf.objective import entropy
 from nfopt.autonf.options import NOTHING, Option, Path
-from nfopt.autonf.price import Price
+from nfopt.autonf.price import Price, cost_of
+from nfopt.autonf.proposals import Proposer
 from nfopt.autonf.rows import carve
 from nfopt.autonf.settings import Settings
 from nfopt.autonf.supernet import Supernet
@@ -24,7 +24,7 @@ from nfopt.autonf.updates import Logits
 from nfopt.training import TrainData
 
 RECORDS = 40  # of a block
-SWAP_BATCHES = 4  # of rows, on which swaps of options are compared
+TUNING = 0.3  # of the seconds, where proposals are tuned
 FIRM = 2.0  # what a logit begins with where an architecture is given to begin with
 
 OnRecord = Callable[[Record], None]
@@ -75,6 +75,7 @@ class OneSearch:
         self.exact = False
         self.records: list[Record] = []
         self.stopped, self._steps = False, 0
+        self._tuning: float | None = None  # seconds of it
         self.watch(None, None, time.monotonic)
 
     def watch(
@@ -112,11 +113,16 @@ class OneSearch:
         """
         source = None if keeper is None else keeper.kept.restart
         began = self.clock()
+        if source is not None:
+            seconds = source.allowed
+            if seconds is not None:
+                self._tuning = TUNING / (1 - TUNING) * seconds
+        elif seconds is not None and self.settings.proposals == "tuned":
+            self._tuning, seconds = TUNING * seconds, (1 - TUNING) * seconds
         if source is None:
             self.exact = is_exact(self.net, self.settings, self.rows[0].take())
         elif keeper is not None:
             began -= source.elapsed
-            seconds = source.allowed
             self._load(source, keeper.tensors)
         blocks, passes = self.settings.blocks, self.settings.passes
         phases = len(blocks) * passes
@@ -257,43 +263,30 @@ class OneSearch:
         self.records = list(source.records)
         self._steps = source.start + (0 if source.step is None else source.step.done)
 
-    def candidates(self) -> list[Path]:
-        """List the flows that it proposes, each once."""
-        count, weights = self.settings.candidates, self.logits.weights()
-        likely = most_likely(self.options, weights, count)
-        if self.settings.proposals == "weights":
-            return likely
-        # a weight's logarithm less the cost of the swap: sums of them rank paths as `most_likely`
-        swapped = most_likely(self.options, (-self._swaps(likely[0])).softmax(1), count)
-        return distinct(self.options, [likely, swapped])[:count]
-
-    @torch.no_grad()
-    def _swaps(self, path: Path) -> Tensor:
-        """Measure what each other option in the place of one layer's own costs.
-
-        Returns:
-            NLL of the shared weights on a batch of the logits' rows, nats a row, shape (n, m).
-        """
-        count, places = len(self.options), self.settings.places
-        paths = torch.tensor(path).repeat(places, count, 1)
-        for place in range(places):
-            paths[place, :, place] = torch.arange(count)
-        total = torch.zeros(places * count, dtype=torch.float64)
-        for _ in range(SWAP_BATCHES):
-            batch = self.rows[1].take()
-            log_p = self.net.log_prob(paths.reshape(-1, places), batch.x, batch.context)
-            total -= row_mean(log_p, batch.weights).double().cpu() / SWAP_BATCHES
-        found = total.reshape(places, count)
-        worst = (
-            found[found.isfinite()].max() if bool(found.isfinite().any()) else total.new_zeros(())
+    def proposer(self) -> Proposer:
+        """Give what proposes flows from the weights as they are."""
+        rate, costs = self.price.rate(self._expected()), self.costs
+        return Proposer(
+            self.options,
+            self.net,
+            self.rows,
+            self.settings,
+            lambda path: rate * cost_of(path, costs),
+            self.clock,
+            self.should_stop,
         )
-        return torch.where(found.isfinite(), found, worst + 10)
+
+    def _expected(self) -> float:
+        return float((self.logits.weights() @ torch.tensor(self.costs)).sum())
 
     def ended(self) -> Ended:
         """Return what it has come to."""
-        weights = self.logits.weights()
+        weights, left = self.logits.weights(), self._tuning
+        candidates = self.proposer().propose(weights, left)
+        if self.should_stop is not None and self.should_stop():
+            self.stopped = True
         return Ended(
-            candidates=tuple(self.candidates()),
+            candidates=tuple(candidates),
             path=self.path,
             weights=_plain(weights),
             exact=self.exact,

@@ -55,7 +55,13 @@ class Rows:
 
     def take(self) -> Minibatch:
         """Return the next batch."""
-        rows = self.index[self._batches.take()]
+        return self._of(self.index[self._batches.take()])
+
+    def first(self, count: int) -> Minibatch:
+        """Return so many rows of the part, or all of it: the same ones each time."""
+        return self._of(self.index[:count])
+
+    def _of(self, rows: Tensor) -> Minibatch:
         data = self._data
         return Minibatch(
             x=data.x[rows],

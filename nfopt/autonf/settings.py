@@ -9,7 +9,7 @@ from nfopt.layers import Plain, check_choice, check_range
 Objective = Literal["upper", "mixture"]
 Estimator = Literal["auto", "exact", "sampled"]
 Update = Literal["adam", "natural"]
-Proposals = Literal["weights", "perturbation"]
+Proposals = Literal["tuned", "weights", "perturbation"]
 
 
 class Settings(Plain, frozen=True):
@@ -41,9 +41,13 @@ class Settings(Plain, frozen=True):
             keeps all.
         restarts: Searches from other seeds; their candidates race together.
         candidates: The most likely flows that the race gets from each search.
-        proposals: Where candidates come from: "weights", the most likely flows; or "perturbation",
-            these in turn with the flows of the least NLL by what it costs to put each other option
-            in the place of a layer's own, one at a time.
+        proposals: Where candidates come from: "tuned", flows that are trained on alone for a while
+            from the shared weights, the best first; "weights", the most likely flows; or
+            "perturbation", these in turn with the flows of the least NLL by what it costs to put
+            each other option in the place of a layer's own, one at a time.
+        pool: Flows that are tuned, those of the least NLL and the most likely ones; then as many
+            that differ from the best of them in one layer.
+        tune: Steps of one of them, as a share of `steps`.
         clip: Greatest gradient norm of the weights; 0 switches clipping off.
 
     Raises:
@@ -68,7 +72,9 @@ class Settings(Plain, frozen=True):
     drop: float = 0.02
     restarts: int = 1
     candidates: int = 8
-    proposals: Proposals = "weights"
+    proposals: Proposals = "tuned"
+    pool: int = 8
+    tune: float = 0.16
     clip: float = 5.0
 
     def __post_init__(self) -> None:
@@ -78,12 +84,13 @@ class Settings(Plain, frozen=True):
         check_choice("proposals", self.proposals, Proposals)
         check_range("places", self.places, 1, 64)
         check_range("paths", self.paths, 2, 256)
-        for name in ("block", "passes", "batch_size", "steps", "restarts", "candidates"):
+        for name in ("block", "passes", "batch_size", "steps", "restarts", "candidates", "pool"):
             check_range(name, getattr(self, name), 1, 1 << 31)
         for name, low, high in (
             ("holdout", 0.0, 1.0),
             ("learning_rate", 0.0, 1.0),
             ("logit_rate", 0.0, 10.0),
+            ("tune", 0.0, 1.0 + 1e-9),
             ("temperature", 0.0, 1.0 + 1e-9),
         ):
             value = getattr(self, name)

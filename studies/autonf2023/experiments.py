@@ -229,6 +229,7 @@ def _one(job: Job, source: Source, data: TrainData, length: Length) -> dict[str,
         warm_up=0.0,
         temperature=1.0,
         drop=0.0,
+        proposals="weights",
     )
     found = search(options, data, settings, seed=job.seed)
     path = found.candidates[0]
@@ -268,6 +269,7 @@ def _two(job: Job, source: Source, data: TrainData, length: Length) -> dict[str,
             warm_up=0.0 if job.what == "darts" else 0.4,
             drop=0.0 if job.what == "darts" else 0.02,
             temperature=1.0 if job.what == "darts" else 0.5,
+            proposals="weights" if job.what == "darts" else "tuned",
         )
         plans = {
             "darts": RacePlan(rungs=(0.25,), keep=(1,)),
@@ -333,7 +335,7 @@ def _oracle_search(job: Job, source: Source, data: TrainData, length: Length) ->
         places=length.oracle_places,
         block=length.oracle_places,
         estimator="sampled",
-        steps=max(4, round(0.8 * length.oracle)),
+        steps=max(4, round(0.6 * length.oracle)),
     )
     method = "halving" if job.what == "halving" else "gradient"
     # Trained alone just before and after, so that both sides of the ratio saw the same machine.

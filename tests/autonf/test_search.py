@@ -160,15 +160,15 @@ def test_candidates_may_come_from_what_a_swap_costs() -> None:
     assert found.candidates[0] == plain().candidates[0]  # the same search, and its likeliest first
     assert len(found.candidates) == 4
     one = restart.OneSearch(FEW, make_data(), settings(), (1.0, 1.0, 0.0), Fixed(), 0, 0)
-    costs = one._swaps((0, 1))
+    costs = one.proposer().swaps((0, 1))
     assert costs.shape == (2, 3)
     assert float(costs[0, 0]) == pytest.approx(float(costs[1, 1]))  # the path itself
-    same = one._swaps((0, 1))
+    same = one.proposer().swaps((0, 1))
     assert not torch.equal(costs, same)  # other rows
     with torch.no_grad():
         for theta in one.net.parameters([1]):
             theta.fill_(math.nan)
-    broken = one._swaps((0, 2))
+    broken = one.proposer().swaps((0, 2))
     assert bool(broken.isfinite().all())
     assert broken[1].argmin() == 2  # what broke down is the worst
 
