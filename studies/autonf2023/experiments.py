@@ -66,8 +66,8 @@ class Length:
     one: int = 10_000
     one_seeds: int = 5
     places: int = 8
-    two: int = 800
-    two_seconds: float = 80.0
+    two: int = 600
+    two_seconds: float = 60.0
     two_seeds: int = 3
     types: str = "types"
     oracle: int = 500
