@@ -156,7 +156,7 @@ def search(
             strict=strict,
         )
         check_flows([flow for flow, _ in flows], source.data, "initial")
-        train = _recipe(source, device)[1]
+        train = _recipe(source)[1]
         return reported(
             run_search(
                 source,
@@ -267,7 +267,7 @@ def fit(
             drop_rows=drop_rows,
             strict=strict,
         )
-        best = _recipe(source, device)
+        best = _recipe(source)
         check_flows([spec for spec, _ in given], source.data, "flow")
         if given:
             best = (given[0][0], given[0][1] or best[1])
@@ -344,7 +344,7 @@ def _read(data: Any, **options: Any) -> Source:
     return data if isinstance(data, Source) else read(data, **options)
 
 
-def _recipe(source: Source, device: str) -> Recipe:
+def _recipe(source: Source) -> Recipe:
     data = source.data
     rows, context = len(data.parts[0]), data.context_features
-    return recipe(data.features, rows, context_features=context, device=device)
+    return recipe(data.features, rows, context_features=context)

@@ -43,19 +43,16 @@ SPARSE = (
 """Parents and what ranks them, of the sparse flows that are tried where rows are few."""
 
 
-def recipe(
-    features: int, rows: int, *, context_features: int = 0, device: str = "cpu"
-) -> tuple[FlowSpec, TrainSpec]:
+def recipe(features: int, rows: int, *, context_features: int = 0) -> tuple[FlowSpec, TrainSpec]:
     """Return the flow and the training to begin with.
 
     Args:
         features: D, at least 1.
         rows: Training rows.
         context_features: Columns given as context.
-        device: "cpu", "cuda", ...: a device with thousands of units takes larger batches.
     """
     flow = autoregressive(features, context_features=context_features)
-    return flow, training(features, rows, device=device)
+    return flow, training(features, rows)
 
 
 def first_trials(
@@ -64,7 +61,6 @@ def first_trials(
     *,
     values: NDArray[np.floating] | None = None,
     context_features: int = 0,
-    device: str = "cpu",
 ) -> list[tuple[FlowSpec, TrainSpec]]:
     """Return what a study tries first: the recipe, then variants that win on some tables.
 
@@ -75,9 +71,8 @@ def first_trials(
             on few others are among the trials. Whether they win is a nat and more in one direction
             or the other, by table, and nothing but a trial tells. None: there are no such flows.
         context_features: Columns given as context.
-        device: As in `recipe`.
     """
-    flow, train = recipe(features, rows, context_features=context_features, device=device)
+    flow, train = recipe(features, rows, context_features=context_features)
 
     def trained(**changes: Any) -> TrainSpec:
         return msgspec.structs.replace(train, **changes)
@@ -175,16 +170,16 @@ def couplings(
     return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
 
 
-def training(features: int, rows: int, *, device: str = "cpu") -> TrainSpec:
+def training(features: int, rows: int) -> TrainSpec:
     """AdamW under a cosine that ends after `EPOCHS` passes; dropout where rows are few.
 
     Longer is worse, not better: the cosine keeps its rate up until the rows are learnt by heart. On
-    tables of a few hundred rows fewer than `FEWEST_STEPS` are not enough to learn anything.
+    tables of a few hundred rows fewer than `FEWEST_STEPS` are not enough to learn anything. Larger
+    batches are worse, also on a GPU and with a learning rate of their own (`studies/gpu`).
     """
-    batch = BATCH if device == "cpu" else 4 * BATCH
-    steps = min(max(EPOCHS * rows // batch, FEWEST_STEPS), MOST_STEPS)
+    steps = min(max(EPOCHS * rows // BATCH, FEWEST_STEPS), MOST_STEPS)
     return TrainSpec(
-        learning_rate=LEARNING_RATE, batch_size=batch, steps=steps, dropout=_dropout(features, rows)
+        learning_rate=LEARNING_RATE, batch_size=BATCH, steps=steps, dropout=_dropout(features, rows)
     )
 
 

@@ -120,7 +120,7 @@ class AutoNFObjective:
         rows = len(prepared.parts[0])
         self.data, self.setup = prepared, setup or Setup()
         self.objectives = check_objectives(objectives)
-        self.train = train or training(prepared.features, rows, device=device)
+        self.train = train or training(prepared.features, rows)
         if settings is None:
             steps = max(1, self.train.steps // 2)
             settings = Settings(steps=steps, batch_size=self.train.batch_size)

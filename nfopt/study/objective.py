@@ -64,7 +64,6 @@ class Objective:
                 rows,
                 values=prepared.train,
                 context_features=context,
-                device=device,
             )
             space = SearchSpace.for_data(prepared.train, context_features=context, recipes=first)
         shape = (prepared.features, prepared.context_features)

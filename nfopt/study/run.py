@@ -135,9 +135,7 @@ def run_search(
         objectives = check_objectives(objectives)
     data = source.data
     rows, shape = len(data.parts[0]), {"context_features": data.context_features}
-    best = list(
-        recipes or first_trials(data.features, rows, values=data.train, device=device, **shape)
-    )
+    best = list(recipes or first_trials(data.features, rows, values=data.train, **shape))
     first = [best[0], *initial, *best[1:]]
     given = None if space is not None else given_limits(kind, limits)
     own_space = space is not None or kind is not None or bool(limits)

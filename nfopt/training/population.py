@@ -51,6 +51,7 @@ class Population:
         self.checked = plan.start
         self.check_seconds = 0.0
         self._rates = _dropout(optimiser)
+        self._queued: torch.cuda.Event | None = None  # the end of the last step
 
     @classmethod
     def start(
@@ -103,6 +104,24 @@ class Population:
             raise
         self.optimiser.step(progress)
         self.step += 1
+        if self.stack.theta.is_cuda:
+            self._pace()
+
+    def _pace(self) -> None:
+        """Wait for the step before the last one.
+
+        A GPU's queue takes a thousand kernels. One step of them keeps it busy, and what a clock
+        sees of a step is then the time that it takes, not that of queueing it.
+        """
+        before, self._queued = self._queued, torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._queued.record(torch.cuda.current_stream(self.stack.theta.device))
+        if before is not None:
+            before.synchronize()
+
+    def wait(self) -> None:
+        """Wait until the device has done all steps."""
+        if self.stack.theta.is_cuda:
+            torch.cuda.synchronize(self.stack.theta.device)
 
     def _backward(self, index: Tensor, data: TrainData) -> None:
         scores = self.stack.log_prob(

@@ -161,6 +161,7 @@ class Run:
 
     def check(self, part: Population, progress: float) -> None:
         """Validate all members of a population, keep their best weights, drop who is to go."""
+        part.wait()  # the last steps' time is not the check's
         began = self.elapsed()
         used = self._rows_of_check(part)
         nlls, errors = self._validate(part.stack, used).tolist()

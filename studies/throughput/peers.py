@@ -2,7 +2,8 @@
 
 A trainer is a function of a batch (B, D) that takes one optimiser step. All have the same layers,
 conditioners (an MLP with ReLU), batch and learning rate; what differs is the library's own way of
-parametrising the map. Weights start from each library's own default.
+parametrising the map. Weights start from each library's own default. A library is imported by the
+trainer that needs it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import nflows.nn.nets
-import nflows.transforms
-import normflows
 import torch
-import zuko
-from nflows.distributions import StandardNormal
-from nflows.flows import Flow as NFlow
-from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 from torch import Tensor, nn
 
 LEARNING_RATE = 1e-3
@@ -64,8 +58,12 @@ def _train(model: nn.Module, loss: Callable[[Tensor], Tensor], fused: bool) -> T
     return step
 
 
-def zuko_trainer(case: Case, masks: list[str], *, fused: bool = False) -> Trainer:
+def zuko_trainer(
+    case: Case, masks: list[str], *, fused: bool = False, device: str = "cpu"
+) -> Trainer:
     """zuko.flows.coupling.GeneralCouplingTransform; its mask is true where a feature is kept."""
+    import zuko
+
     options: dict[str, object] = {}
     if case.map == "spline":
         k = case.bins
@@ -88,7 +86,7 @@ def zuko_trainer(case: Case, masks: list[str], *, fused: bool = False) -> Traine
         torch.ones(case.features),
         buffer=True,
     )
-    flow = zuko.lazy.Flow(transforms, base)
+    flow = zuko.lazy.Flow(transforms, base).to(device)
     return _train(flow, lambda x: -flow().log_prob(x).mean(), fused)
 
 
@@ -96,9 +94,11 @@ class _Net(nn.Module):
     """An MLP that takes, and does not use, the context that nflows and normflows hand over."""
 
     def __init__(self, inputs: int, outputs: int, case: Case) -> None:
+        from nflows.nn.nets import MLP
+
         super().__init__()
         self.hidden_features = case.width  # by which the splines scale their parameters down
-        self.net = nflows.nn.nets.MLP([inputs], [outputs], case.hidden)
+        self.net = MLP([inputs], [outputs], case.hidden)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.net(x)
@@ -106,6 +106,10 @@ class _Net(nn.Module):
 
 def nflows_trainer(case: Case, masks: list[str]) -> Trainer:
     """nflows' coupling transforms; their mask is positive where a feature is transformed."""
+    import nflows.transforms
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow
+
     layers: list[nn.Module] = []
     for mask in masks:
         moved = torch.tensor([int(letter == "T") for letter in mask])
@@ -121,12 +125,15 @@ def nflows_trainer(case: Case, masks: list[str]) -> Trainer:
                     moved, net, num_bins=case.bins, tails="linear", tail_bound=BOUND
                 )
             )
-    flow = NFlow(nflows.transforms.CompositeTransform(layers), StandardNormal([case.features]))
+    flow = Flow(nflows.transforms.CompositeTransform(layers), StandardNormal([case.features]))
     return _train(flow, lambda x: -flow.log_prob(x).mean(), fused=False)
 
 
 def normflows_trainer(case: Case, masks: list[str]) -> Trainer:
     """normflows' coupling blocks; its affine one splits into halves, swapped between layers."""
+    import normflows
+    from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
+
     layers: list[nn.Module] = []
     for mask in masks:
         if case.map == "affine":

@@ -24,31 +24,15 @@ from statistics import median
 
 import numpy as np
 import torch
-from peers import (
-    LEARNING_RATE,
-    Case,
-    Trainer,
-    checkered,
-    nflows_trainer,
-    normflows_trainer,
-    zuko_trainer,
-)
+from ours import BATCH, CASES, balanced, drawer, noise, our_stack, our_step, train_specs
+from peers import Case, Trainer, checkered, nflows_trainer, normflows_trainer, zuko_trainer
 from profile_shares import shares
 from torch import Tensor
 
-from nfopt import designs, masks
-from nfopt.flows import Stack, build
-from nfopt.spec import Affine, Conditioner, Coupling, FlowSpec, Spline, TrainSpec
-from nfopt.training import TrainData
 from nfopt.training.optimiser import PopulationAdam
-from nfopt.training.population import Population
-from nfopt.training.schedule import Plan
 
-CASES = [Case("affine", 8), Case("affine", 43), Case("spline", 8), Case("spline", 43)]
 ASKED = {"affine, D 8": 3.5, "affine, D 43": 2.7, "spline, D 8": 4.5, "spline, D 43": 2.8}
-BATCH = 256
 STACK = 16
-ROWS = 16384
 REFERENCE = "zuko, Adam"
 OURS = f"nfopt, P {STACK}"
 UNEQUAL = f"nfopt, P {STACK}, unequal masks"
@@ -86,41 +70,6 @@ class Variant:
         self.rates.append(self.burst(max(2, round(seconds * rate / each))))
 
 
-def our_stack(case: Case, letters: Sequence[Sequence[str]]) -> Stack:
-    """A stack with one list of masks a member."""
-    scalar = Affine() if case.map == "affine" else Spline(bins=case.bins)
-    net = Conditioner(width=case.width, hidden_layers=case.hidden_layers)
-    specs = [
-        FlowSpec(
-            features=case.features,
-            layers=tuple(Coupling(mask=mask, map=scalar, conditioner=net) for mask in member),
-        )
-        for member in letters
-    ]
-    (stack,) = build(specs, torch.Generator().manual_seed(0))
-    return stack
-
-
-def train_specs(members: int) -> list[TrainSpec]:
-    """Adam, cosine and clip; each member has a learning rate of its own."""
-    return [
-        TrainSpec(
-            optimiser="adam", learning_rate=LEARNING_RATE * (1 + i / members), batch_size=BATCH
-        )
-        for i in range(members)
-    ]
-
-
-def our_step(case: Case, letters: Sequence[Sequence[str]], rows: Tensor) -> Callable[[], None]:
-    """The step of nfopt.training itself: one minibatch for all members."""
-    members = len(letters)
-    population = Population.start(
-        our_stack(case, letters), range(members), train_specs(members), ROWS, (0, 1), Plan(1)
-    )
-    data = TrainData(x=rows, val=rows[:1])
-    return lambda: population.advance(0.5, data)
-
-
 def our_own_batches_step(
     case: Case, letters: Sequence[Sequence[str]], rows: Tensor
 ) -> Callable[[], None]:
@@ -136,14 +85,6 @@ def our_own_batches_step(
     return step
 
 
-def balanced(case: Case, members: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """Masks that differ between the members, each layer pair a random half and its complement."""
-    return [
-        masks.letters(designs.complement_pairs(case.layers, case.features, rng))
-        for _ in range(members)
-    ]
-
-
 def unequal(case: Case, members: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
     """Masks with anything from 1 to D-1 features transformed."""
     counts = rng.integers(1, case.features, size=(members, case.layers))
@@ -156,16 +97,10 @@ def unequal(case: Case, members: int, rng: np.random.Generator) -> list[tuple[st
     ]
 
 
-def drawer(rows: Tensor, shape: tuple[int, ...]) -> Callable[[], Tensor]:
-    """Random minibatches of a table."""
-    generator = torch.Generator().manual_seed(0)
-    return lambda: rows[torch.randint(len(rows), shape, generator=generator)]
-
-
 def variants(case: Case, wanted: Sequence[str] | None = None) -> list[Variant]:
     """All that is compared for a case, or the named ones only."""
     rng = np.random.default_rng(0)
-    rows = torch.randn((ROWS, case.features), generator=torch.Generator().manual_seed(0))
+    rows = noise(case)
     draw = drawer(rows, (BATCH,))
     plain, odd = checkered(case), unequal(case, STACK, rng)
 

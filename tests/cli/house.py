@@ -34,7 +34,7 @@ def tiny_recipes(patch: pytest.MonkeyPatch) -> None:
     """Put a flow that trains in no time in the place of the recipes."""
 
     def recipe(
-        features: int, rows: int, *, context_features: int = 0, device: str = "cpu", **more: Any
+        features: int, rows: int, *, context_features: int = 0, **more: Any
     ) -> tuple[FlowSpec, TrainSpec]:
         flow = autoregressive(features, depth=1, width=8, context_features=context_features)
         return flow, TrainSpec(steps=40, batch_size=64)
