@@ -125,8 +125,8 @@ def test_one_that_races_alone_is_trained_once_and_in_full() -> None:
     ("specs", "more", "said"),
     [
         ([], {}, "`specs` must be at least one"),
-        (FLOWS, {"keep": (1,)}, "`keep` must be one number a rung"),
-        (FLOWS, {"rungs": (1.0, 0.5)}, "`rungs` must rise"),
+        (FLOWS, {"rungs": (0.5, 1.0), "keep": (1,)}, "`keep` must be one number a rung"),
+        (FLOWS, {"rungs": (1.0, 0.5), "keep": (2, 1)}, "`rungs` must rise"),
     ],
 )
 def test_wrong_arguments_are_said(specs: list[FlowSpec], more, said: str) -> None:
