@@ -2,8 +2,8 @@
 
     weights         the most likely paths
     perturbation    these in turn with the paths that cost least in NLL when options are swapped
-    tuned           the paths of the least NLL and the most likely ones, each trained on alone for a
-                    while from the shared weights
+    tuned           the paths of the least NLL and the most likely ones, and the flows of one type,
+                    each trained on alone for a while from the shared weights
 
 Shared weights fit none of the paths that share them, and those least that were drawn least. A tenth
 of a training in which a path has them for itself takes most of that away: of 64 flows the best is
@@ -102,7 +102,11 @@ class Proposer:
         return torch.where(found.isfinite(), found, worst + 10)
 
     def pool(self, weights: Tensor) -> list[Path]:
-        """List the paths that are worth tuning: of the least NLL and the most likely, in turn."""
+        """List the paths that are worth tuning.
+
+        Those of the least NLL and the most likely, in turn, and before them the flows of one type:
+        what one would take without a search is a rival in it.
+        """
         count, places = len(self.options), self.settings.places
         if count**places <= EVERY:
             paths = list(itertools.product(range(count), repeat=places))
@@ -111,7 +115,9 @@ class Proposer:
             likely = paths = most_likely(self.options, weights, EVERY)
         losses = self.losses(paths)
         best = [paths[k] for k in sorted(range(len(paths)), key=losses.__getitem__)]
-        return distinct(self.options, [best, likely])[: self.settings.pool]
+        plain = [(k,) * places for k in range(count)]
+        found = distinct(self.options, [best, likely])[: self.settings.pool]
+        return distinct(self.options, [[*plain, *found]])
 
     @torch.no_grad()
     def losses(self, paths: Sequence[Path]) -> list[float]:

@@ -45,8 +45,8 @@ class Settings(Plain, frozen=True):
             from the shared weights, the best first; "weights", the most likely flows; or
             "perturbation", these in turn with the flows of the least NLL by what it costs to put
             each other option in the place of a layer's own, one at a time.
-        pool: Flows that are tuned, those of the least NLL and the most likely ones; then as many
-            that differ from the best of them in one layer.
+        pool: Flows that are tuned, those of the least NLL and the most likely ones, beside the
+            flows of one type; then as many that differ from the best of them in one layer.
         tune: Steps of one of them, as a share of `steps`.
         clip: Greatest gradient norm of the weights; 0 switches clipping off.
 
@@ -73,7 +73,7 @@ class Settings(Plain, frozen=True):
     restarts: int = 1
     candidates: int = 8
     proposals: Proposals = "tuned"
-    pool: int = 8
+    pool: int = 6
     tune: float = 0.16
     clip: float = 5.0
 

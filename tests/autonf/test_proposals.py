@@ -79,8 +79,11 @@ def test_all_paths_are_compared_where_they_are_few_and_likely_ones_where_not() -
     one = searched(pool=50)
     flows = {tuple(k for k in path if k != 2) for path in itertools.product(range(3), repeat=2)}
     assert len(one.proposer().pool(one.logits.weights())) == len(flows)
+    assert len(searched(pool=1).proposer().pool(one.logits.weights())) <= 3 + 1
     deep = searched(places=7, steps=4, pool=5)
-    assert len(deep.proposer().pool(deep.logits.weights())) == 5
+    pool = deep.proposer().pool(deep.logits.weights())
+    assert pool[:2] == [(0,) * 7, (1,) * 7]  # what one would take without a search
+    assert 5 <= len(pool) <= 5 + 3
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-6])
