@@ -58,7 +58,7 @@ class RacePlan(Plain, frozen=True):
 
 
 RACES: dict[str, RacePlan] = {
-    "gradient": RacePlan(rungs=(0.75,), keep=(8,), work=5.75),
+    "gradient": RacePlan(rungs=(0.75,), keep=(8,), work=5.0),
     "halving": RacePlan(rungs=(1 / 16, 1 / 4, 1.0), keep=(64, 16, 4)),
 }
 

@@ -33,7 +33,7 @@ from nfopt.training.schedule import cosine
 SWAP_BATCHES = 4  # of rows, on which swaps of options are compared
 EVERY = 256  # paths at most that are all evaluated; of more the most likely ones are
 ROWS = 2048  # rows of the logits' part at most, on which paths are compared
-CHUNK = 64  # paths that are evaluated at a time
+CHUNK = 16  # paths that are evaluated at a time
 MOST_STEPS = 100  # of a path alone, where seconds end the search before its steps do
 RATE = 3e-3  # learning rate of a path alone, falling by a cosine
 
