@@ -139,8 +139,10 @@ class Proposer:
         misjudge most what they have seldom drawn.
         """
         ends = math.inf if seconds is None else self.clock() + seconds
-        steps = max(1, round(self.settings.tune * self.settings.steps))
-        batches = [self.rows[0].take() for _ in range(min(steps, MOST_STEPS))]
+        steps = min(MOST_STEPS, max(1, round(self.settings.tune * self.settings.steps)))
+        if seconds is not None:
+            steps = self._affordable(paths, steps, seconds)
+        batches = [self.rows[0].take() for _ in range(steps)]
         losses: dict[Path, float] = {}
         waiting = list(paths)
         for more in (self.near, None):
@@ -153,6 +155,14 @@ class Proposer:
             if more is not None:
                 waiting = more(min(losses, key=losses.__getitem__), list(losses))
         return sorted(losses, key=losses.__getitem__)
+
+    def _affordable(self, paths: Sequence[Path], steps: int, seconds: float) -> int:
+        """Say how many steps all of them can take, and half as many flows after them."""
+        began = self.clock()
+        for path in paths:
+            if self._alone(path, [self.rows[0].take()], began + seconds) is None:
+                break
+        return max(1, min(steps, int((seconds / (self.clock() - began + 1e-9) - 1) / 1.5)))
 
     def near(self, path: Path, known: Sequence[Path]) -> list[Path]:
         """List flows that differ from a path in one layer, without the known ones."""

@@ -109,3 +109,34 @@ def test_a_path_that_breaks_down_is_last() -> None:
     with torch.no_grad():
         stack.theta.fill_(float("nan"))
     assert one.proposer().tuned([(1, 0), (0, 0)])[-1] in {(1, 0), (1, 1), (1, 2)}
+
+
+def test_where_time_is_short_all_take_fewer_steps() -> None:
+    """A look at the clock is a second: one step of each of three flows takes a few."""
+    one = searched(steps=1000, pool=3)
+    ticks: list[int] = []
+
+    def clock() -> float:
+        ticks.append(1)
+        return float(len(ticks))
+
+    proposer = Proposer(**{**vars(one.proposer()), "clock": clock})
+    paths = [(0, 0), (1, 1), (0, 1)]
+    few = proposer._affordable(paths, 100, 60.0)
+    more = proposer._affordable(paths, 100, 600.0)
+    assert 1 <= few < more <= 100
+    assert proposer._affordable(paths, 100, 1e6) == 100
+    assert proposer._affordable(paths, 100, 0.5) == 1
+    tuned: list[tuple[int, ...]] = []
+    alone = Proposer._alone
+
+    def watched(self: Proposer, path: tuple[int, ...], *more: object) -> float | None:
+        loss = alone(self, path, *more)  # type: ignore[arg-type]
+        if loss is not None:
+            tuned.append(path)
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Proposer, "_alone", watched)
+        proposer.tuned(paths, 200.0)
+    assert set(tuned[len(paths) :]) >= set(paths)  # after a step of each, all of them
