@@ -1,1 +1,0 @@
-"""Tests on a CUDA device; see device.py."""
