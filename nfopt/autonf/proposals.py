@@ -7,8 +7,8 @@
 
 Shared weights fit none of the paths that share them, and those least that were drawn least. A tenth
 of a training in which a path has them for itself takes most of that away: of 64 flows the best is
-then among the first five, where by weights it is often not among the first ten
-(`studies/autonf2023`).
+then mostly among the first five, on three tables
+(`studies/autonf2023`, which has one on which it is missed each time, too).
 """
 
 from __future__ import annotations
