@@ -192,9 +192,15 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        """See `BaseStorage`."""
+        """See `BaseStorage`; also of a trial that was begun before the server was started anew."""
         given = (trial_id, param_name, param_value_internal, distribution)
-        self._patience.call(lambda: self.inner.set_trial_param(*given))
+        inner = self.inner
+        behind = getattr(inner, "_backend", None)
+        known = getattr(inner, "_trial_id_to_study_id_and_number", {})
+        # Optuna's cache answers KeyError for a trial that it has neither created nor read
+        if isinstance(behind, RDBStorage) and trial_id not in known:
+            inner = behind
+        self._patience.call(lambda: inner.set_trial_param(*given))
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """See `BaseStorage`."""

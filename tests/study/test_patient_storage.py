@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
@@ -218,6 +218,19 @@ def test_strays_of_what_optuna_repeats_by_itself_are_failed() -> None:
     assert len(states) == 2
     assert states.pop(trial_id) is TrialState.RUNNING
     assert set(states.values()) == {TrialState.FAIL}
+
+
+def test_a_trial_begun_before_a_restart_takes_parameters(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    before = open_storage(url)
+    trial = before.create_new_trial(before.create_new_study(MINIMIZE, "s"))
+    after = open_storage(url)  # a server that was killed and started anew has read nothing yet
+    after.set_trial_param(trial, "x", 0.25, FloatDistribution(0, 1))
+    assert before.get_trial(trial).params == {"x": 0.25}
+    with pytest.raises(ValueError, match="distribution"):
+        after.set_trial_param(trial, "x", 0, CategoricalDistribution([1, 2]))
+    with pytest.raises(KeyError):
+        after.set_trial_param(trial + 1, "x", 0.25, FloatDistribution(0, 1))
 
 
 def test_two_that_begin_at_once_are_not_each_other(patient: PatientStorage, flaky: Flaky) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from nfopt.errors import StudyError
@@ -89,23 +90,32 @@ def start(url: str, port: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["at any time", "a trial has begun"])
+def test_a_server_that_is_killed_is_waited_for(tmp_path: Path, when: str) -> None:
     url, port, said = f"sqlite:///{tmp_path}/s.db", free_port(), list[str]()
+    killed = threading.Event()
     server = start(url, port)
     try:
         remote = open_storage(f"grpc://127.0.0.1:{port}", patience=120, on_wait=said.append)
-        study = optuna.create_study(study_name="s", storage=remote)
+        sampler = RandomSampler(seed=0)  # reads no trials before it writes a parameter
+        study = optuna.create_study(study_name="s", storage=remote, sampler=sampler)
+
+        def objective(trial: optuna.Trial) -> float:
+            if when == "a trial has begun" and trial.number == 11:
+                killed.wait(60)  # the new server must take parameters of a trial it has not read
+            return trial.suggest_float("x", 0, 1)
 
         def work() -> None:
-            study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=30)
+            study.optimize(objective, n_trials=30)
 
         worker = threading.Thread(target=work)
         worker.start()
         local = open_storage(url)
-        while len(local.get_all_trials(1)) < 10:
+        while len(local.get_all_trials(1)) < (12 if when == "a trial has begun" else 10):
             time.sleep(0.1)
         server.kill()
         server.wait()
+        killed.set()
         time.sleep(2)
         assert worker.is_alive()
         server = start(url, port)
