@@ -37,7 +37,7 @@ from nfopt.evolution.genome import (
 from nfopt.evolution.variables import replaced
 from nfopt.masks import Masks, from_transformed
 from nfopt.space import SearchSpace
-from nfopt.space.assemble import decode_edges, order_at
+from nfopt.space.assemble import decode_edges, decode_order, encode_order, order_at
 from nfopt.space.genes import decode, encode, gene_domains
 from nfopt.space.plan import Plan
 from nfopt.space.use import in_use, structure
@@ -96,6 +96,7 @@ class Codec:
             self._defaults = {n: d.middle() for n, d in self.plan.parameters.items()}
             for row, bits in self.plan.genes.items():
                 genes |= gene_domains(row, bits, self.plan.encoding).keys()
+            genes |= set(self.plan.places)
         self.genes = frozenset(genes)
         self.names = tuple(name for name in self.distributions if name not in genes)
         self.index = {name: place for place, name in enumerate(self.names)}
@@ -125,7 +126,10 @@ class Codec:
             rows = params if self.genes <= params.keys() else {**self._defaults, **params}
             try:
                 genome = Genome(
-                    tuple(values), masks=_masks(self.plan, rows), parents=_edges(self.plan, rows)
+                    tuple(values),
+                    masks=_masks(self.plan, rows),
+                    order=_order(self.plan, rows),
+                    parents=_edges(self.plan, rows),
                 )
             except (TypeError, ValueError):  # words of another width: another space's trial
                 return None
@@ -152,6 +156,8 @@ class Codec:
             for feature, others in enumerate(genome.parents):
                 name = f"feature_{feature + 1}.edges"
                 params |= encode(name, np.delete(others, feature), plan.encoding)
+        if plan is not None and plan.places and genome.order is not None:
+            params |= encode_order(plan, [int(feature) for feature in genome.order])
         return params
 
     def held(self, params: Mapping[str, Any]) -> dict[int, Value]:
@@ -189,7 +195,7 @@ class Codec:
                 commute=plan.idle and _uniform(plan),
             )
         if plan.edges:
-            edges = EdgeBlock(plan.features, order=_only_order(plan))
+            edges = EdgeBlock(plan.features, orders=bool(plan.places), order=_only_order(plan))
         return Layout(
             variables,
             masks=masks,
@@ -238,7 +244,11 @@ def _uniform(plan: Plan) -> bool:
 
 def _only_order(plan: Plan) -> tuple[int, ...] | None:
     """The order that edges must follow, if all layers have the same one."""
-    if len(plan.limits["orders"]) > 1 or plan.fixed.get("mixing") not in ("none", "lu"):
+    if (
+        plan.places
+        or len(plan.limits["orders"]) > 1
+        or plan.fixed.get("mixing") not in ("none", "lu")
+    ):
         return None
     return order_at(plan, str(plan.limits["orders"][0]), np.arange(plan.features))
 
@@ -255,6 +265,11 @@ def _masks(plan: Plan, params: Mapping[str, Any]) -> Masks | None:
             idle = decode(params, f"layer_{number}.idle", plan.features, plan.encoding)
             masks[number - 1, idle & ~transformed] = "I"
     return masks
+
+
+def _order(plan: Plan, params: Mapping[str, Any]) -> Any:
+    order = decode_order(plan, params)
+    return None if order is None else np.array(order, dtype=np.intp)
 
 
 def _edges(plan: Plan, params: Mapping[str, Any]) -> Any:

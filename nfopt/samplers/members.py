@@ -12,12 +12,13 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt.adjacency import from_parents, strongest_parents
 from nfopt.evolution.first import with_design
 from nfopt.evolution.genome import Genome
 from nfopt.masks import parse
 from nfopt.samplers.codec import Codec
 from nfopt.space import SearchSpace
-from nfopt.space.plan import Plan
+from nfopt.space.guide import Guide
 from nfopt.spec import FlowSpec, TrainSpec
 
 Initial = FlowSpec | tuple[FlowSpec, TrainSpec] | FrozenTrial | Mapping[str, Any]
@@ -134,7 +135,9 @@ def design_names(codec: Codec) -> tuple[str, ...]:
     if plan.edges:
         names.append("all_parents")
         ranked = plan.guide is not None and plan.guide.ranks
-        names += [f"parents_{n}" for n in BUDGETS if ranked and n < plan.features - 1]
+        fewer = [n for n in BUDGETS if ranked and n < plan.features - 1]
+        names += [f"parents_{n}" for n in fewer]
+        names += [f"ordered_parents_{n}" for n in fewer if plan.places]
     return tuple(names)
 
 
@@ -153,8 +156,14 @@ def designed(codec: Codec, name: str, like: Genome, rng: np.random.Generator) ->
     known, _, number = name.rpartition("_")
     if name == "all_parents":
         return layout.repaired(replace(like, parents=~np.eye(plan.features, dtype=bool)))
-    if known == "parents":
-        return layout.repaired(replace(like, parents=_strongest(plan, int(number))))
+    if known.endswith("parents") and plan.guide is not None:
+        order = None
+        if plan.places:
+            order = np.arange(plan.features)
+            if known == "ordered_parents":
+                order = np.array(plan.guide.order, dtype=np.intp)
+        parents = _strongest(plan.guide, int(number), order)
+        return layout.repaired(replace(like, order=order, parents=parents))
     if name == "dependence" and plan.guide is not None:
         cuts = plan.guide.cuts
         rows = parse([cuts[layer % len(cuts)] for layer in range(plan.depth)])
@@ -171,9 +180,12 @@ def all_designed(codec: Codec, names: Sequence[str]) -> list[Genome]:
     return list({genome.key: genome for genome in found}.values())
 
 
-def _strongest(plan: Plan, budget: int) -> NDArray[np.bool_]:
-    parents = np.zeros((plan.features, plan.features), dtype=bool)
-    ranks = next(iter(plan.guide.ranks.values())) if plan.guide is not None else ()
+def _strongest(guide: Guide, budget: int, order: NDArray[np.intp] | None) -> NDArray[np.bool_]:
+    """The most dependent features of each, or with an order the most dependent predecessors."""
+    ranks = next(iter(guide.ranks.values()))
+    if order is not None:
+        return from_parents(strongest_parents([int(i) for i in order], ranks, budget))
+    parents = np.zeros((len(ranks), len(ranks)), dtype=bool)
     for feature, others in enumerate(ranks):
         parents[feature, list(others[:budget])] = True
     return parents

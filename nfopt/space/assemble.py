@@ -81,6 +81,7 @@ def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
     mixing = str(values["mixing"])
     place = np.arange(plan.features)  # the feature at each position, as permutations move them
     edges = decode_edges(plan, values) if plan.edges else None
+    free = decode_order(plan, values)
     layers: list[Layer] = []
     for number, kind in zip(numbers, kinds, strict=True):
         if kind != "identity":
@@ -94,7 +95,7 @@ def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
                     Coupling(mask=masks[number], map=_map(chosen, values), conditioner=_net(values))
                 )
             case "autoregressive":
-                order, parents = _dependencies(plan, values, number, kinds, place, edges)
+                order, parents = _dependencies(plan, values, number, kinds, place, edges, free)
                 layers.append(
                     Autoregressive(
                         order=order,
@@ -218,8 +219,8 @@ def settle(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 # ------------------------------------------------------------------------------ orders and parents
 
 
-def order_at(plan: Plan, name: str, place: NDArray[np.int64]) -> Order:
-    """A named order of the positions of a layer."""
+def order_at(plan: Plan, name: str, place: NDArray[np.int64], free: Order | None = None) -> Order:
+    """A named order of the positions of a layer; `free` is that of the features under search."""
     features = plan.features
     if name.startswith("random_"):
         return random_order(int(name.removeprefix("random_")), features)
@@ -227,6 +228,9 @@ def order_at(plan: Plan, name: str, place: NDArray[np.int64]) -> Order:
     if name.startswith("dependence") and plan.guide is not None:
         position = np.argsort(place)
         order = [int(position[feature]) for feature in plan.guide.order]
+    if name.startswith("searched") and free is not None:
+        position = np.argsort(place)
+        order = [int(position[feature]) for feature in free]
     return tuple(order[::-1] if name.endswith("reverse") else order)
 
 
@@ -243,13 +247,27 @@ def edges_at(edges: Bits, order: Order, place: NDArray[np.int64]) -> graph.Adjac
 
 
 def decode_edges(plan: Plan, values: Values) -> Bits:
-    """The edges under search, shape (D, D)."""
+    """The edges under search, shape (D, D); of those with an order only the ones along it."""
     edges = np.zeros((plan.features, plan.features), dtype=bool)
     for feature in range(plan.features):
         name = f"feature_{feature + 1}.edges"
         row = decode(values, name, plan.features - 1, plan.encoding)
         edges[feature, np.arange(plan.features) != feature] = row
-    return edges
+    order = decode_order(plan, values)
+    return edges if order is None else edges & graph.from_order(order)
+
+
+def decode_order(plan: Plan, values: Values) -> Order | None:
+    """The order of the features under search, if there is one; each value gives one."""
+    if not plan.places:
+        return None
+    places = [int(values[name]) for name in plan.places]
+    return tuple(int(feature) for feature in np.argsort(places, kind="stable"))
+
+
+def encode_order(plan: Plan, order: Sequence[int]) -> dict[str, Value]:
+    """Write an order of the features, each once, as the parameters that stand for it."""
+    return {plan.places[feature]: number for number, feature in enumerate(order, 1)}
 
 
 def parents_within(
@@ -271,6 +289,7 @@ def _dependencies(
     kinds: Sequence[str],
     place: NDArray[np.int64],
     edges: Bits | None,
+    free: Order | None,
 ) -> tuple[Order | None, graph.Parents | None]:
     """The order of an autoregressive layer, or its parents; exactly one of the two."""
     if not plan.ordered:
@@ -278,9 +297,10 @@ def _dependencies(
         before = kinds[: number - 1].count("autoregressive")
         order = tuple(range(plan.features))
         return (order[::-1] if before % 2 else order), None
-    order = order_at(plan, str(values[f"layer_{number}.order"]), place)
+    order = order_at(plan, str(values[f"layer_{number}.order"]), place, free)
     if edges is not None:
-        allowed = edges_at(edges, order, place)
+        # a layer that goes backwards has the edges of the searched order turned round
+        allowed = edges_at(edges if free is None else edges | edges.T, order, place)
         whole = np.array_equal(allowed, graph.from_order(order))
         return (order, None) if whole else (None, graph.parents_of(allowed))
     parents = parents_within(plan, str(values["measure"]), int(values["parents"]), order, place)

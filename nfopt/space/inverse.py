@@ -9,11 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from nfopt.adjacency import from_order, topological_order
 from nfopt.masks import letters, parse
 from nfopt.space.assemble import (
     build,
     design,
     edges_at,
+    encode_order,
     moved,
     order_at,
     parents_within,
@@ -204,11 +206,17 @@ def _order_params(plan: Plan, slots: Sequence[Slot]) -> dict[str, Value]:
         for layer, place in layers.values():
             position = np.argsort(place)
             edges |= layer.adjacency()[np.ix_(position, position)]
-        params: dict[str, Value] = {}
+        order, params = None, dict[str, Value]()
+        if plan.places:
+            order = _searched_order(plan, layers)
+            params |= encode_order(plan, order)
+            edges = (edges | edges.T) & from_order(order)
         for feature, row in enumerate(edges):
             others = np.delete(row, feature)
             params |= encode(f"feature_{feature + 1}.edges", others, plan.encoding)
-        return params | _orders(plan, layers, edges, "", 0)
+        if order is not None:
+            edges |= edges.T
+        return params | _orders(plan, layers, edges, "", 0, order)
     given = [layer.parents for layer, _ in layers.values() if layer.parents is not None]
     most = max((len(row) for parents in given for row in parents), default=plan.features - 1)
     failed: ValueError | None = None
@@ -226,12 +234,23 @@ def _order_params(plan: Plan, slots: Sequence[Slot]) -> dict[str, Value]:
     raise failed or ValueError("unreachable: a space has a measure")
 
 
+def _searched_order(
+    plan: Plan, layers: dict[int, tuple[Autoregressive, NDArray[np.int64]]]
+) -> tuple[int, ...]:
+    """The order that the first layer's edges are along; backwards where the space has only that."""
+    for layer, place in layers.values():
+        order = tuple(int(place[position]) for position in topological_order(layer.adjacency()))
+        return order if "searched" in plan.limits["orders"] else order[::-1]
+    return tuple(range(plan.features))
+
+
 def _orders(
     plan: Plan,
     layers: dict[int, tuple[Autoregressive, NDArray[np.int64]]],
     edges: NDArray[np.bool_] | None,
     measure: str,
     budget: int,
+    free: tuple[int, ...] | None = None,
 ) -> dict[str, Value]:
     names = [str(name) for name in plan.limits["orders"]]
     params: dict[str, Value] = {
@@ -241,7 +260,7 @@ def _orders(
     for number, (layer, place) in layers.items():
         graph = layer.adjacency()
         for name in names:
-            order = order_at(plan, name, place)
+            order = order_at(plan, name, place, free)
             if edges is not None:
                 same = np.array_equal(edges_at(edges, order, place), graph)
             else:

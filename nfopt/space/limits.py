@@ -32,6 +32,7 @@ _ORDERED = frozenset({"adjacency", "full"})
 
 ORDERS = ("given", "reverse", "dependence", "dependence_reverse")
 RANDOM_ORDERS = tuple(f"random_{number}" for number in range(1, 17))
+SEARCHED_ORDERS = ("searched", "searched_reverse")  # one free order, and the same backwards
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,11 @@ KEYS: dict[str, Span | Options] = {
     ),
     "pairs": Options(_SWITCH, (True,), one=True, kinds=_MASKED),
     "idle": Options(_SWITCH, (False,), one=True, kinds=_MASKED),
-    "orders": Options((*ORDERS, *RANDOM_ORDERS), (*ORDERS, *RANDOM_ORDERS[:4]), kinds=_ORDERED),
+    "orders": Options(
+        (*ORDERS, *SEARCHED_ORDERS, *RANDOM_ORDERS),
+        (*ORDERS, *RANDOM_ORDERS[:4]),
+        kinds=_ORDERED,
+    ),
     "parents": Span(1, 1023, (1, 1023), whole=True, log=True, kinds=_ORDERED),
     "measure": Options(
         ("partial_correlation", "mutual_information"),

@@ -8,7 +8,7 @@ from functools import cached_property
 from nfopt.space.domains import Domain, Integer, Value, only
 from nfopt.space.genes import gene_domains
 from nfopt.space.guide import Guide
-from nfopt.space.limits import KEYS, TRAINING, Limits
+from nfopt.space.limits import KEYS, SEARCHED_ORDERS, TRAINING, Limits
 
 NETS = ("width", "hidden_layers", "activation", "residual")
 MAPPED = frozenset({"coupling", "autoregressive", "elementwise"})
@@ -63,6 +63,13 @@ class Plan:
     def edges(self) -> bool:
         """Whether the edges themselves are searched."""
         return self.ordered and bool(self.limits["edges"][0])
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Parameters of the order under search, one a feature: it goes by them, ties by index."""
+        if not self.edges or self.limits["orders"][0] not in SEARCHED_ORDERS:
+            return ()
+        return tuple(f"feature_{feature}.place" for feature in range(1, self.features + 1))
 
     @property
     def pairs(self) -> bool:
@@ -137,6 +144,7 @@ class Plan:
         rows: dict[str, Domain] = {}
         for name, bits in self.genes.items():
             rows |= gene_domains(name, bits, self.encoding)
+        rows |= {name: Integer(1, self.features) for name in self.places}
         free = {name: d for name, d in self.domains.items() if name not in self.fixed}
         training = {name: free.pop(name) for name in TRAINING if name in free}
         return free | rows | training

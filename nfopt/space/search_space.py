@@ -14,7 +14,14 @@ from nfopt.space.assemble import build
 from nfopt.space.domains import Domain, Value
 from nfopt.space.guide import Guide
 from nfopt.space.inverse import params_of, split, traits
-from nfopt.space.limits import KEYS, Limits, check_kind, check_limits, read_given
+from nfopt.space.limits import (
+    KEYS,
+    SEARCHED_ORDERS,
+    Limits,
+    check_kind,
+    check_limits,
+    read_given,
+)
 from nfopt.space.plan import Plan
 from nfopt.spec import Autoregressive, Coupling, FlowSpec, TrainSpec
 
@@ -96,7 +103,9 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         merged |= own
         _check(kind, features, merged, guide)
         if guide is not None:
-            needed = merged.get("measure", ()) if merged.get("edges") == (False,) else ()
+            needed = merged.get("measure", ())
+            if merged.get("edges") == (True,):
+                needed = needed[:1]  # edges have no measure, but are drawn by one
             ranks = {name: rows for name, rows in guide.ranks.items() if name in needed}
             guide = msgspec.structs.replace(guide, ranks=ranks)
         train = known[0][1] if known else TrainSpec()
@@ -259,6 +268,8 @@ def _defaults(kind: str, features: int, rows: int, context_features: int, own: L
         found["parents"] = (1, max(features - 1, 1))
     if kind in ("coupling", "full") and own.get("idle") == (True,):
         found["pairs"] = (False,)  # what is idle in one layer needn't be so in the next
+    if set(own.get("orders", ())) & set(SEARCHED_ORDERS):
+        found["edges"] = (True,)  # an order that is searched is the order of edges
     if kind == "layers":
         found["mixing"] = ("lu", "permutation_lu", "permutation", "none")
     if features == 1:
@@ -298,6 +309,14 @@ def _check(kind: str, features: int, limits: Limits, guide: Guide | None) -> Non
         raise ValueError(
             f"`parents` is an empty range for {features} features: {list(limits['parents'])}; a "
             f"feature has at most {features - 1}."
+        )
+    free = set(limits.get("orders", ())) & set(SEARCHED_ORDERS)
+    if free and limits["edges"] == (False,):
+        raise ValueError("`edges` can't be false where `orders` are searched.")
+    if free and free != set(limits["orders"]):
+        raise ValueError(
+            f"`orders` must be of {' and '.join(SEARCHED_ORDERS)} alone where one is, not "
+            f"{', '.join(map(str, limits['orders']))}."
         )
     for key in ("orders", "masks"):
         named = any("dependence" in str(choice) for choice in limits.get(key, ()))

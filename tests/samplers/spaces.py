@@ -30,6 +30,9 @@ SPACES: dict[str, dict[str, Any]] = {
     "adjacency, one order": {
         "kind": "adjacency", "edges": True, "mixing": "lu", "orders": "dependence"
     },
+    "adjacency, a free order": {
+        "kind": "adjacency", "orders": ["searched", "searched_reverse"], "mixing": ["none", "lu"]
+    },
     "full": {},
     "full, idle and edges": {
         "idle": True, "edges": True, "layers": ["coupling", "autoregressive", "identity"]

@@ -90,6 +90,24 @@ def test_edges_are_those_that_the_order_allows() -> None:
     assert second.parents == ((2,), (), ())
 
 
+def test_edges_follow_an_order_under_search_and_turn_round_backwards() -> None:
+    limits = {"kind": "adjacency", "orders": ["searched", "searched_reverse"], "depth": 2}
+    space = SearchSpace.for_data(data(3), limits=limits | {"mixing": "none"})
+    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    # the order 2, 3, 1, as feature 1 comes last and equal places go by the index;
+    # feature 1 on 3 is along it, feature 2 on 1 against it, feature 3 on 2 along it
+    chosen = {
+        "feature_1.place": 3, "feature_2.place": 1, "feature_3.place": 1,
+        "feature_1.edges": 0b10, "feature_2.edges": 0b01, "feature_3.edges": 0b10,
+        "layer_1.order": "searched", "layer_2.order": "searched_reverse",
+    }  # fmt: skip
+    first, second = space.build(params | chosen)[0].layers
+    assert isinstance(first, Autoregressive)
+    assert isinstance(second, Autoregressive)
+    assert first.parents == ((2,), (), (1,))
+    assert second.parents == ((), (2,), (0,))
+
+
 def test_random_orders_never_change() -> None:
     limits = {"kind": "adjacency", "orders": ["random_1"], "depth": 1, "mixing": "none"}
     space = SearchSpace.for_data(data(6), limits=limits | {"parents": 5})

@@ -6,7 +6,16 @@ import pytest
 
 from nfopt import recipes
 from nfopt.space import Guide, SearchSpace
-from nfopt.spec import LU, Autoregressive, Conditioner, Elementwise, FlowSpec, Spline, TrainSpec
+from nfopt.spec import (
+    LU,
+    Autoregressive,
+    Conditioner,
+    Elementwise,
+    FlowSpec,
+    Reverse,
+    Spline,
+    TrainSpec,
+)
 
 from .toys import coupling, data
 
@@ -126,3 +135,25 @@ def test_training_and_orders_outside_are_named() -> None:
     layer = Autoregressive(order=(0, 1, 2, 3), conditioner=Conditioner())
     with pytest.raises(ValueError, match=r"`train` is outside the space: learning_rate is 0\.5"):
         space.params_of(FlowSpec(features=4, layers=(layer,)), TrainSpec(learning_rate=0.5))
+
+
+def test_a_free_order_is_found_from_the_edges() -> None:
+    """A chain in an order that has no name, there and back, behind a permutation or not."""
+    net = Conditioner(width=32)
+    there = Autoregressive(parents=((3,), (), (1, 3), (1,)), conditioner=net)
+    back = Autoregressive(parents=((), (2, 3), (), (0, 2)), conditioner=net)
+    whole = (
+        Autoregressive(order=(1, 3, 0, 2), conditioner=net),
+        Autoregressive(order=(2, 0, 3, 1), conditioner=net),
+    )
+    both = {"orders": ["searched", "searched_reverse"], "mixing": ["none", "reverse"]}
+    space = SearchSpace.for_data(data(4), kind="adjacency", limits=both)
+    for layers in ((there, back), (back, there), whole, (Reverse(), there)):
+        flow = FlowSpec(features=4, layers=layers)
+        assert space.build(space.params_of(flow, FITTING))[0] == flow
+    limits = {"orders": "searched"}
+    space = SearchSpace.for_data(data(4), kind="adjacency", limits=limits)
+    flow = FlowSpec(features=4, layers=(back, back))
+    assert space.build(space.params_of(flow, FITTING))[0] == flow
+    with pytest.raises(ValueError, match=r"the parents of layer 2, .* are none that the space has"):
+        space.params_of(FlowSpec(features=4, layers=(there, back)), FITTING)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nfopt.space import KEYS, KINDS, parse_limits, read_limits
+from nfopt.space import KEYS, KINDS, SearchSpace, parse_limits, read_limits
 from nfopt.space.limits import check_limits
 
 WRONG = {
@@ -62,6 +62,15 @@ def test_limits_from_a_file(tmp_path: Path) -> None:
         "maps": ["affine"],
         "idle": True,
     }
+
+
+def test_a_searched_order_needs_edges_and_no_other_orders() -> None:
+    space = SearchSpace.create(3, 300, kind="adjacency", limits={"orders": "searched"})
+    assert space.limits["edges"] == (True,)
+    with pytest.raises(ValueError, match="`edges` can't be false where `orders` are searched"):
+        SearchSpace.create(3, 300, limits={"orders": "searched", "edges": False})
+    with pytest.raises(ValueError, match=r"`orders` must be of searched and .* alone .* given"):
+        SearchSpace.create(3, 300, limits={"orders": ["searched", "given"]})
 
 
 @pytest.mark.parametrize("content", [None, b"depth = [1,", b"\xff\xfe", b"a = 1\na = 2"])

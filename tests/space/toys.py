@@ -35,6 +35,12 @@ SPACES: dict[str, dict[str, Any]] = {
     "adjacency, few parents": {"kind": "adjacency", "parents": [1, 2]},
     "adjacency, edges": {"kind": "adjacency", "edges": True, "mixing": MIXING},
     "adjacency, edges, bits": {"kind": "adjacency", "edges": True, "encoding": "bits"},
+    "adjacency, a free order": {"kind": "adjacency", "orders": "searched", "mixing": MIXING},
+    "adjacency, there and back, bits": {
+        "kind": "adjacency",
+        "orders": ["searched_reverse", "searched"],
+        "encoding": "bits",
+    },
     "full": {},
     "full, all kinds": {"layers": EVERYTHING, "mixing": MIXING, "maps": MAPS},
     "full, idle and edges": {"idle": True, "edges": True, "mixing": ["none", "lu"]},
