@@ -10,6 +10,7 @@ stopped.
     python studies/search_vs_fit/run.py --data DIR --jobs 2   # two runs side by side
     python studies/search_vs_fit/run.py --data DIR --methods fit "fit --members 5" search
     python studies/search_vs_fit/run.py --data DIR --rows 500 --minutes 3   # few rows
+    python studies/search_vs_fit/run.py --data DIR --rows 500 --minutes 3 --seeds 3  # each its own
 """
 
 from __future__ import annotations
@@ -116,20 +117,23 @@ def table(results: Path, minutes: float) -> Iterator[str]:
         yield f"| {data} | " + " | ".join(cells) + " |"
 
 
-def fewer(data: str, rows: int, folder: Path) -> str:
+def fewer(data: str, rows: int, seed: int, folder: Path) -> str:
     """Write a table with so many of its training rows, a quarter as many for validation.
 
-    miniboone_vt is without its column 4, nine per cent of which is one value.
+    Each seed has its own rows. miniboone_vt is without its column 4, nine per cent of which is one
+    value.
     """
     path = Path(data)
     parts = dict(np.load(path, allow_pickle=False).items())
     if path.stem == "miniboone_vt":
         parts = {name: np.delete(array, 4, axis=1) for name, array in parts.items()}
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name, count in (("train", rows), ("val", rows // 4)):
         parts[name] = parts[name][rng.permutation(len(parts[name]))[:count]]
-    np.savez(folder / f"{path.stem}_{rows}.npz", **parts)
-    return str(folder / f"{path.stem}_{rows}.npz")
+    written = folder / str(seed) / f"{path.stem}_{rows}.npz"
+    written.parent.mkdir(exist_ok=True)
+    np.savez(written, **parts)
+    return str(written)
 
 
 def main() -> None:
@@ -150,13 +154,16 @@ def main() -> None:
     if given.sets:
         stems = {Path(data).stem: data for data in found}
         found = [stems[name] for name in given.sets if name in stems]
+    tables = dict.fromkeys(range(given.seeds), found)
     if given.rows and given.data:
         folder = Path(tempfile.mkdtemp(prefix="nfopt-study-rows-"))
-        found = [fewer(data, given.rows, folder) for data in found]
+        tables = {
+            seed: [fewer(data, given.rows, seed, folder) for data in found] for seed in tables
+        }
     runs = [
         Run(method, data, minutes, seed)
-        for seed in range(given.seeds)
-        for data in found
+        for seed, some in tables.items()
+        for data in some
         for method in given.methods
     ]
     finished = done(given.results)
