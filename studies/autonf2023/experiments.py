@@ -2,7 +2,7 @@
 
 one             planar against radial, 4 layers, under L_O and under L_U; the binarised flow, alone
 two             8 layers of four types, cost on training or on the inverse, in equal processor
-                seconds: Grow, Block, DARTS-style argmax, halving, random flows, 8 x one type
+                seconds: Grow, Block, DARTS-style argmax, halving, random flows, 8 x each one type
 oracle          all flows of 3 layers and 4 types, trained alone
 oracle-search   where the search and halving land among them
 """
@@ -42,7 +42,8 @@ PRICES = (0.0, 0.005, 0.08)  # of its fronts, beside that one
 RATES = (1e-3, 3e-3, 8e-3)  # learning rates that every final flow is tuned over
 TUNING = 0.35  # of a method's seconds, where it searches as well
 SEARCHED = ("grow", "block", "darts", "halving", "random")
-MANUAL = ("autoregressive", "coupling")  # the same whatever the cost is
+# flows of one type by its number, spline and affine; the same whatever the cost is
+MANUAL = {"autoregressive": 1, "coupling": 3, "affine autoregressive": 0, "affine coupling": 2}
 EMPHASES: tuple[Literal["train", "inverse"], ...] = ("train", "inverse")
 
 
@@ -255,8 +256,7 @@ def _two(job: Job, source: Source, data: TrainData, length: Length) -> dict[str,
     train = TrainSpec(learning_rate=3e-3, batch_size=batch, steps=length.two)
     began = time.process_time()  # other work on the machine favours no method
     if job.what in MANUAL:
-        kind = 1 if job.what == "autoregressive" else 3
-        path = (kind,) * length.places
+        path = (MANUAL[job.what],) * length.places
         seconds = length.two_seconds
     else:
         settings = Settings(
