@@ -10,14 +10,15 @@ The predicted hours are printed before anything is trained.
     python studies/autonf2023/run.py --plan                # only the predicted hours
     python studies/autonf2023/run.py --tables              # only tables and plots of what is there
     python studies/autonf2023/run.py --quick               # minutes, to see that it works
-    python studies/autonf2023/run.py --data DIR --only two --methods grow,autoregressive,coupling \
-        --seeds 1 --seconds 240 --results long.jsonl       # some of experiment two, with more time
+    python studies/autonf2023/run.py --data DIR --match "two/.*/grow/.*/0.02/0" \
+        --seconds 240 --results results_240.jsonl          # some jobs, with more time for each
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from dataclasses import replace
@@ -53,17 +54,13 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", metavar="K/N", help="a share of the jobs")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--seconds", type=float, help="of one method in experiment two")
-    parser.add_argument("--seeds", type=int, help="of experiment two")
-    parser.add_argument("--methods", help="of experiment two, with commas")
+    parser.add_argument("--match", default="", help="only jobs whose names match: a pattern")
     for flag in ("all", "plan", "tables", "quick"):
         parser.add_argument(f"--{flag}", action="store_true")
     asked = parser.parse_args()
     length = QUICK if asked.quick else FULL
     if asked.seconds:
         length = replace(length, two_seconds=asked.seconds)
-    if asked.seeds:
-        length = replace(length, two_seeds=asked.seeds)
-    methods = set(asked.methods.split(",")) if asked.methods else None
     file = asked.results or (QUICK_RESULTS if asked.quick else HERE / "results.jsonl")
     sets: dict[str, Any] = TINY if asked.quick else NAMED if asked.data is None else dict(SETS)
     if asked.all and asked.data is not None:
@@ -82,12 +79,7 @@ def main() -> None:
             length, asked.only.split(","), sets, lambda *about: best_of_oracle(rows, *about)
         )
         known = {row["key"] for row in rows}
-        return [
-            job
-            for job in every
-            if job.key not in known
-            and (methods is None or job.experiment != "two" or job.what in methods)
-        ]
+        return [job for job in every if job.key not in known and re.match(asked.match, job.key)]
 
     if asked.tables:
         show(file)
