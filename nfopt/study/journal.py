@@ -42,22 +42,22 @@ class Journal(JournalFileBackend):
         Raises:
             OSError: If the disk is full, or the file can't be written.
         """
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         self._lock_file.acquire()
         try:
             # appended, not put at a place: a writer that was stopped for so long that its lock was
             # taken from it adds its lines behind those of others, and overwrites none
             with open(self._file_path, "r+b", opener=_appending) as file:
                 end, size = _whole_lines(file.fileno())
-                if end < size:
+                if end < size == os.fstat(file.fileno()).st_size:
                     os.ftruncate(file.fileno(), end)
                 try:
-                    file.write(lines.encode())
+                    file.write(lines)
                     file.flush()
                     os.fsync(file.fileno())
                 except OSError:
                     with suppress(OSError):  # whoever writes next tries again
-                        os.ftruncate(file.fileno(), end)
+                        _take_back(file.fileno(), end, lines)
                     raise
         finally:
             # the lock of a process that was stopped for long was taken from it: nothing to release
@@ -81,6 +81,12 @@ class Journal(JournalFileBackend):
 
 def _appending(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_APPEND)
+
+
+def _take_back(descriptor: int, end: int, lines: bytes) -> None:
+    """Cut a file off at `end`, if nothing but a beginning of these lines follows there."""
+    if lines.startswith(os.pread(descriptor, len(lines) + 1, end)):
+        os.ftruncate(descriptor, end)
 
 
 def _whole_lines(descriptor: int) -> tuple[int, int]:

@@ -78,16 +78,19 @@ def test_a_lock_that_was_taken_from_us_does_no_harm(
     assert study.user_attrs == {"k": 1}
 
 
+def line(name: str, value: str) -> dict[str, object]:
+    return {"op_code": 2, "worker_id": name, "study_id": 0, "user_attr": {name: value}}
+
+
+@pytest.mark.parametrize("torn", [False, True])
 def test_a_writer_that_was_stopped_overwrites_nothing(
-    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool
 ) -> None:
     """Between its look for the end and its write another one takes its lock, and writes."""
     path = tmp_path / "s.log"
     slow, other, real = Journal(path), Journal(path), journal_module._whole_lines
-
-    def line(name: str, value: str) -> dict[str, object]:
-        attribute = {name: value}
-        return {"op_code": 2, "worker_id": name, "study_id": 0, "user_attr": attribute}
+    if torn:
+        path.write_bytes(path.read_bytes() + b'{"op_code": 4, "x": "')
 
     def stopped(descriptor: int) -> tuple[int, int]:
         found = real(descriptor)
@@ -99,3 +102,27 @@ def test_a_writer_that_was_stopped_overwrites_nothing(
     monkeypatch.setattr(journal_module, "_whole_lines", stopped)
     slow.append_logs([line("slow", "y")])
     assert study.user_attrs == {"other": "x" * 10, "slow": "y"}
+
+
+def test_a_writer_that_was_stopped_and_meets_a_full_disk_takes_nothing_of_others(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, looked = tmp_path / "s.log", os.fsync, journal_module._whole_lines
+    slow, other = Journal(path), Journal(path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def stopped(descriptor: int) -> tuple[int, int]:
+        found = looked(descriptor)
+        monkeypatch.setattr(journal_module, "_whole_lines", looked)
+        (tmp_path / "s.log.lock").unlink()
+        other.append_logs([line("other", "x")])
+        monkeypatch.setattr(os, "fsync", full)
+        return found
+
+    monkeypatch.setattr(journal_module, "_whole_lines", stopped)
+    with pytest.raises(OSError, match="No space left"):
+        slow.append_logs([line("slow", "y")])
+    monkeypatch.setattr(os, "fsync", real)
+    assert study.user_attrs["other"] == "x"
