@@ -36,7 +36,8 @@ def share_out(workers: int, device: str, threads: int | None) -> tuple[list[str]
 
     Args:
         workers: How many.
-        device: Where to train; with CUDA each worker has a GPU of its own.
+        device: Where to train; with CUDA each worker has a GPU of its own, the first one that which
+            is named ("cuda:1").
         threads: CPU threads of all together; None: all cores.
 
     Returns:
@@ -58,7 +59,8 @@ def share_out(workers: int, device: str, threads: int | None) -> tuple[list[str]
             f"`workers` must be at most {count} with `device` {device!r}, one a GPU, got {workers}:"
             " a GPU trains a whole population at a time; or use device cpu."
         )
-    return [f"cuda:{number}" for number in range(workers)], each
+    first = torch.device(device).index or 0
+    return [f"cuda:{(first + number) % count}" for number in range(workers)], each
 
 
 class LocalWorkers:

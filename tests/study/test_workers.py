@@ -127,6 +127,7 @@ def test_cores_and_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share_out(4, "cpu", None) == (["cpu"] * 4, 2)
     assert share_out(16, "cpu", None)[1] == 1
     assert share_out(2, "cuda", 6) == (["cuda:0", "cuda:1"], 3)
+    assert share_out(2, "cuda:1", 6) == (["cuda:1", "cuda:0"], 3)
     with pytest.raises(ValueError, match="`workers` must be at most 2 with `device` 'cuda'"):
         share_out(3, "cuda", None)
     for wrong in (0, True, 1.5):
