@@ -156,14 +156,14 @@ def choose(
     plan, features, found = plan or RACES[method], data.x.shape[1], None
     context = 0 if data.context is None else data.context.shape[1]
     options = check_searched(options, features, settings)
-    units = prices.relative(options, costs)
+    units, counted = prices.relative(options, costs), price()
     began, keeper = clock(), None
     if checkpoint is not None:
         keeper = Keeper(
             checkpoint,
             identity(
                 repr((method, units, initial, seed, features, context, len(data.x), len(data.val))),
-                repr(vars(price())),
+                repr(vars(counted)),
                 *(msgspec.json.encode(each).decode() for each in (train, settings, plan)),
                 *(spec_of(options, (k,), features, context).to_json() for k in range(len(options))),
             ),
@@ -195,7 +195,8 @@ def choose(
     else:
         generator = torch.Generator().manual_seed(seed)
         paths = random_paths(options, settings.places, plan.keep[0], generator)
-        nats = price().rate(0.0)
+        nats = counted.rate(0.0)
+        paths.sort(key=lambda path: counted.excess(cost_of(path, units)) is not None)
     paths = [path for path in paths if layers_of(options, path)]
     if not paths:
         raise NfoptError("The search proposes no layer at all: try a lower `price`.")
@@ -207,7 +208,7 @@ def choose(
         data,
         rungs=plan.rungs,
         keep=plan.keep,
-        penalties=[nats * cost_of(path, units) for path in paths],
+        penalties=[counted.penalty(cost_of(path, units), nats) for path in paths],
         costs=[step_cost(spec) / average for spec in specs],
         work=math.inf if plan.work is None else plan.work,
         seed=seed,
@@ -220,7 +221,8 @@ def choose(
     )
     if keeper is not None:
         keeper.end_training()
-    text = cheap_text(options, paths[raced[0].position], units)
+    best = paths[raced[0].position]
+    said = (cheap_text(options, best, units), counted.excess(cost_of(best, units)))
     return Choice(
         raced=tuple(raced),
         paths=tuple(paths),
@@ -228,7 +230,7 @@ def choose(
         price=nats,
         found=found,
         seconds=clock() - began,
-        warnings=() if text is None else (text,),
+        warnings=tuple(text for text in said if text is not None),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from nfopt.autonf.options import NOTHING, Option, Path
 
+OVER = 1e3  # nats for each time that a target is exceeded by itself: more than NLLs differ by
 CHEAP_SHARE = 0.8  # of the layers of one flow; more of the cheapest type is worth a warning
 
 
@@ -23,6 +24,19 @@ class Price(ABC):
 
     def update(self, expected: float) -> None:
         """Take note of the expected cost, now and then."""
+        return None
+
+    def penalty(self, cost: float, rate: float) -> float:
+        """Say what the cost of a flow counts for, nats a row, when flows are compared.
+
+        Args:
+            cost: Of the flow, relative.
+            rate: Nats a row and unit of cost, as the search has ended with.
+        """
+        return rate * cost
+
+    def excess(self, cost: float) -> str | None:
+        """Say in a line if a flow is dearer than it may be."""
         return None
 
     def state(self) -> float:
@@ -58,7 +72,8 @@ class Target(Price):
     """The price at which the expected cost is at most a target: an augmented Lagrangian.
 
     The term is rho/2 * (max(0, mu/rho + cost - target)^2 - (mu/rho)^2), and mu moves to its
-    derivative at each update (Nocedal and Wright, Numerical Optimization, section 17.3).
+    derivative at each update (Nocedal and Wright, Numerical Optimization, section 17.3). When flows
+    are compared, those within the target come first, and among them the likelihood alone counts.
 
     Args:
         cost: Of the whole flow, in relative units.
@@ -81,6 +96,19 @@ class Target(Price):
     def update(self, expected: float) -> None:
         """Move the multiplier."""
         self.multiplier = self.rate(expected)
+
+    def penalty(self, cost: float, rate: float) -> float:
+        """Return 0 within the target."""
+        return OVER * max(0.0, cost / self.cost - 1) if self._over(cost) else 0.0
+
+    def excess(self, cost: float) -> str | None:
+        """Say so above the target."""
+        if not self._over(cost):
+            return None
+        return f"the flow costs {cost:.3g}, above the target {self.cost:.3g}: none was found below"
+
+    def _over(self, cost: float) -> bool:
+        return cost > self.cost * (1 + 1e-9)
 
     def state(self) -> float:
         """Return the multiplier."""

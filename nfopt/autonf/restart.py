@@ -271,7 +271,7 @@ class OneSearch:
             self.net,
             self.rows,
             self.settings,
-            lambda path: rate * cost_of(path, costs),
+            lambda path: self.price.penalty(cost_of(path, costs), rate),
             self.clock,
             self.should_stop,
         )

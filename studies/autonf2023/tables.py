@@ -139,7 +139,8 @@ def compared(rows: Rows) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     for data in dict.fromkeys(row["data"] for row in rows):
         for emphasis in ("train", "inverse"):
             for row in rows:
-                asked = row["price"] in prices and row["emphasis"] == emphasis
+                asked = row["price"] in prices or row["what"] == "target"
+                asked = asked and row["emphasis"] == emphasis
                 if row["data"] == data and (asked or row["what"] in MANUAL):
                     found.setdefault((data, emphasis, row["what"]), []).append(row)
     return found

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nfopt.autonf import Fixed, RacePlan, choose, front, options_of, sweep
+from nfopt.autonf import Fixed, RacePlan, Target, choose, front, options_of, sweep
 from nfopt.autonf.choose import RACES
 from nfopt.spec import TrainSpec
 
@@ -66,6 +66,36 @@ def test_a_winner_of_the_cheapest_type_alone_is_said() -> None:
         plan=RacePlan(rungs=(1.0,), keep=(8,)),
     )
     assert "affine-coupling, the cheapest type" in "".join(choice.warnings) or choice.cost < 2
+
+
+@pytest.mark.parametrize("method", RACES)
+def test_a_target_is_kept_whatever_is_better_above_it(method) -> None:
+    given = {"method": method, "costs": (1, 3, 0), "plan": PLAN}
+    for target, most in ((1.0, 1), (3.5, 3)):
+        choice = choose(
+            OPTIONS,
+            make_data(),
+            TRAIN,
+            settings(steps=10),
+            price=lambda t=target: Target(t),
+            **given,
+        )
+        assert 0 < choice.cost <= most
+        assert not [text for text in choice.warnings if "target" in text]
+
+
+def test_a_target_that_nothing_meets_is_said() -> None:
+    choice = choose(
+        OPTIONS,
+        make_data(),
+        TRAIN,
+        settings(steps=10),
+        costs=(1, 3, 0),
+        price=lambda: Target(0.5),
+        plan=PLAN,
+    )
+    assert choice.cost == 1
+    assert "the flow costs 1, above the target 0.5: none was found below" in choice.warnings
 
 
 def test_an_unknown_method_is_said() -> None:

@@ -130,6 +130,16 @@ def test_a_target_raises_its_price_until_it_is_met() -> None:
     assert Fixed(0.3).rate(99) == 0.3
 
 
+def test_flows_within_a_target_come_before_dearer_ones() -> None:
+    price = Target(4.0)
+    assert price.penalty(4.0, 0.7) == price.penalty(1.0, 0.7) == 0
+    assert price.penalty(6.0, 0.7) > price.penalty(5.0, 0.7) > 100
+    assert price.excess(4.0) is None
+    assert "the flow costs 5, above the target 4" in str(price.excess(5.0))
+    assert Fixed(0.5).penalty(4.0, 0.5) == 2
+    assert Fixed(0.5).excess(1e9) is None
+
+
 def test_costs_are_relative_to_the_cheapest_that_does_something() -> None:
     assert relative(OPTIONS, [4.0, 2.0, 0.0]) == (2.0, 1.0, 0.0)
     assert relative(OPTIONS, None) == (1.0, 1.0, 0.0)
