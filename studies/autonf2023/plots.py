@@ -13,6 +13,7 @@ from nfopt.autonf import front
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 Rows = Sequence[dict[str, Any]]
 
@@ -68,29 +69,51 @@ def oracles(rows: Rows, path: Path) -> Path | None:
 
 
 def fronts(rows: Rows, path: Path) -> Path | None:
-    """Validation NLL against cost: Grow at several prices, the other methods at the table's."""
+    """Validation NLL against cost: Grow at several prices, the other methods at the table's.
+
+    Affine flows of one type that are far worse than all others are outside of the frame.
+    """
     sweeps, methods = swept(rows), compared(rows)
     if not sweeps:
         return None
-    figure, axes = plt.subplots(1, len(sweeps), figsize=(3 * len(sweeps), 2.8), squeeze=False)
-    for axis, ((data, emphasis), points) in zip(axes[0], sweeps.items(), strict=True):
+    names = list(dict.fromkeys(what for *_, what in methods))
+    colours = {what: f"C{k}" for k, what in enumerate(names)}
+    tables = list(dict.fromkeys(data for data, _ in sweeps))
+    emphases = [e for e in ("train", "inverse") if e in {emphasis for _, emphasis in sweeps}]
+    figure, axes = plt.subplots(
+        len(emphases),
+        len(tables),
+        figsize=(3.4 * len(tables) + 1.6, 2.9 * len(emphases)),
+        squeeze=False,
+    )
+    for (data, emphasis), points in sweeps.items():
+        axis = axes[emphases.index(emphasis)][tables.index(data)]
         flat = [(cost, nll) for _, cost, nll in points]
         axis.step(*zip(*(flat[k] for k in front(flat)), strict=True), where="post", color="0.6")
-        axis.scatter(*zip(*flat, strict=True), s=14, color="0.3", label="grow, by price")
+        axis.scatter(*zip(*flat, strict=True), s=18, color="0.2", label="grow, by price")
+        near = [nll for _, nll in flat]
         for (name, counted, what), some in methods.items():
             if (name, counted) == (data, emphasis) and what != "grow":
                 cost = [row["cost"][emphasis] for row in some]
                 nll = [row["validation_nll"] for row in some]
-                axis.scatter(cost, nll, s=18, marker="x" if what in MANUAL else "o", label=what)
+                near += nll if what not in MANUAL[2:] else []
+                mark = "x" if what in MANUAL else "o"
+                axis.scatter(cost, nll, s=22, marker=mark, color=colours[what], label=what)
+        room = 0.08 * (max(near) - min(near))
+        axis.set_ylim(min(near) - room, max(near) + room)
         axis.set_xscale("log")
-        axis.set(title=f"{data}, {emphasis}", xlabel=f"cost of {emphasis}, relative")
-    axes[0][0].set_ylabel("validation NLL, nats")
-    axes[0][-1].legend(fontsize=6)
-    return _saved(figure, path)
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set(title=data, xlabel=f"cost of {emphasis}, relative")
+    for line in axes:
+        line[0].set_ylabel("validation NLL, nats")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="center right", fontsize=7)
+    return _saved(figure, path, right=1 - 1.6 / figure.get_figwidth())
 
 
-def _saved(figure: Any, path: Path) -> Path:
-    figure.tight_layout()
+def _saved(figure: Any, path: Path, right: float = 1.0) -> Path:
+    figure.tight_layout(rect=(0, 0, right, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
