@@ -74,8 +74,7 @@ class Proposer:
             swapped = most_likely(self.options, (-self.swaps(likely[0])).softmax(1), count)
             return distinct(self.options, [likely, swapped])[:count]
         if self.settings.proposals == "tuned":
-            found = self.tuned(self.pool(weights), seconds)
-            return (found if seconds is None else self.anchored(found))[:count]
+            return self.tuned(self.pool(weights), seconds)[:count]
         return likely
 
     # ---------------------------------------------------------------------------------- comparison
@@ -130,19 +129,6 @@ class Proposer:
             nlls = (-row_mean(log_p, held.weights)).tolist()
             found += [nll + self.penalty(path) for nll, path in zip(nlls, some, strict=True)]
         return [loss if math.isfinite(loss) else math.inf for loss in found]
-
-    def anchored(self, paths: Sequence[Path]) -> list[Path]:
-        """Put the first flow of one type second, so that it races whatever there is time for.
-
-        Where seconds are short, few steps alone do not undo what shared weights misjudge most: such
-        a flow has hardly been drawn as a whole, and what would be taken without a search must be a
-        rival in it (`studies/autonf2023`, experiment two).
-        """
-        same = [p for p in paths if len(set(p)) == 1 and not self.options[p[0]].idle]
-        if not same or same[0] in paths[:2]:
-            return list(paths)
-        rest = [path for path in paths if path != same[0]]
-        return [rest[0], same[0], *rest[1:]]
 
     # -------------------------------------------------------------------------------------- tuning
 

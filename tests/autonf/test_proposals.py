@@ -140,20 +140,3 @@ def test_where_time_is_short_all_take_fewer_steps() -> None:
         patch.setattr(Proposer, "_alone", watched)
         proposer.tuned(paths, 200.0)
     assert set(tuned[len(paths) :]) >= set(paths)  # after a step of each, all of them
-
-
-def test_where_time_is_short_a_flow_of_one_type_races_second() -> None:
-    proposer = searched().proposer()
-    assert proposer.anchored([(0, 1), (1, 0), (2, 2), (1, 1), (0, 0)]) == [
-        (0, 1), (1, 1), (1, 0), (2, 2), (0, 0)
-    ]  # fmt: skip
-    for there in ([(0, 0), (0, 1), (1, 1)], [(0, 1), (0, 0)], [(0, 1), (2, 2)], []):
-        assert proposer.anchored(there) == there
-
-
-@pytest.mark.parametrize("seconds", [None, 60.0])
-def test_one_of_one_type_is_among_the_first_two_if_seconds_count(seconds: float | None) -> None:
-    one = searched(places=4, pool=8)
-    found = one.proposer().propose(one.logits.weights(), seconds)
-    same = [number for number, path in enumerate(found) if len(set(path)) == 1]
-    assert seconds is None or same[0] <= 1
