@@ -196,7 +196,9 @@ def choose(
         generator = torch.Generator().manual_seed(seed)
         paths = random_paths(options, settings.places, plan.keep[0], generator)
         nats = counted.rate(0.0)
-        paths.sort(key=lambda path: counted.excess(cost_of(path, units)) is not None)
+        paths.sort(
+            key=lambda path: counted.penalty(cost_of(path, units), 0.0)
+        )  # over a target last
     paths = [path for path in paths if layers_of(options, path)]
     if not paths:
         raise NfoptError("The search proposes no layer at all: try a lower `price`.")

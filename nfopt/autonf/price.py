@@ -99,7 +99,7 @@ class Target(Price):
 
     def penalty(self, cost: float, rate: float) -> float:
         """Return 0 within the target."""
-        return OVER * max(0.0, cost / self.cost - 1) if self._over(cost) else 0.0
+        return OVER * (cost / self.cost - 1) if self._over(cost) else 0.0
 
     def excess(self, cost: float) -> str | None:
         """Say so above the target."""

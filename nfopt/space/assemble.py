@@ -225,12 +225,12 @@ def order_at(plan: Plan, name: str, place: NDArray[np.int64], free: Order | None
     if name.startswith("random_"):
         return random_order(int(name.removeprefix("random_")), features)
     order: Sequence[int] = range(features)
+    own = free if name.startswith("searched") else None
     if name.startswith("dependence") and plan.guide is not None:
+        own = plan.guide.order
+    if own is not None:
         position = np.argsort(place)
-        order = [int(position[feature]) for feature in plan.guide.order]
-    if name.startswith("searched") and free is not None:
-        position = np.argsort(place)
-        order = [int(position[feature]) for feature in free]
+        order = [int(position[feature]) for feature in own]
     return tuple(order[::-1] if name.endswith("reverse") else order)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from tables import MANUAL, compared, grouped, oracle_means, swept
+from listing import MANUAL
+from tables import PUBLISHED, compared, grouped, oracle_means, swept
 
 from nfopt.autonf import front
 
@@ -96,7 +97,7 @@ def fronts(rows: Rows, path: Path) -> Path | None:
             if (name, counted) == (data, emphasis) and what != "grow":
                 cost = [row["cost"][emphasis] for row in some]
                 nll = [row["validation_nll"] for row in some]
-                near += nll if what not in MANUAL[2:] else []
+                near += nll if what in PUBLISHED or what not in MANUAL else []
                 mark = "x" if what in MANUAL else "o"
                 axis.scatter(cost, nll, s=22, marker=mark, color=colours[what], label=what)
         room = 0.08 * (max(near) - min(near))

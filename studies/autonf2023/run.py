@@ -28,7 +28,8 @@ from typing import Any
 from zlib import crc32
 
 import torch
-from experiments import FULL, QUICK, Job, execute, jobs, predicted
+from experiments import execute, predicted
+from listing import FULL, QUICK, Job, jobs
 from plots import draw
 from tables import best_of_oracle, print_tables
 
