@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 import nfopt
-from nfopt.study.events import BatchTold, Event
+from nfopt.events import BatchTold, Event
 
 STUDY: dict[str, Any] = {
     "study": "example-resume",

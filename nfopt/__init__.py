@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
-    "AutoNFObjective": "nfopt.study",
+    "AutoNFObjective": "nfopt.runner.autonf.objective",
     "EvolutionSampler": "nfopt.samplers",
     "Flow": "nfopt.model",
     "FlowSpec": "nfopt.spec",
-    "Objective": "nfopt.study",
+    "Objective": "nfopt.study.objective",
     "SearchSpace": "nfopt.space",
     "TrainSpec": "nfopt.spec",
     "fit": "nfopt.api",

@@ -16,28 +16,22 @@ from typing import Any
 import optuna
 
 from nfopt.data import SplitKind
+from nfopt.events import OnEvent, ignore
 from nfopt.model import Flow
 from nfopt.recipes import recipe
 from nfopt.report import publishing, reported, watching
-from nfopt.study import (
-    Budget,
-    FitResult,
-    SearchResult,
-    Source,
-    check_device,
-    load_study,
-    read,
-    run_fit,
-    run_retrain,
-    run_search,
-)
-from nfopt.study.arguments import RUNS, check_flows, check_minutes, check_name
-from nfopt.study.events import OnEvent, ignore
-from nfopt.study.first import Recipe
+from nfopt.runner.deliver import run_fit, run_retrain
+from nfopt.runner.run import run_search
+from nfopt.runner.worker import threads_of
+from nfopt.storage.open import Storage
+from nfopt.storage.url import RUNS
+from nfopt.study.arguments import Budget, check_device, check_flows, check_minutes, check_name
+from nfopt.study.create import load_study
+from nfopt.study.dataset import Source, read
+from nfopt.study.first_trials import Recipe
 from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
-from nfopt.study.plan import MEMBERS
-from nfopt.study.storage import Storage
-from nfopt.study.workers import threads_of
+from nfopt.study.length import MEMBERS
+from nfopt.study.results import FitResult, SearchResult
 
 __all__ = ["fit", "load", "load_study", "retrain", "search"]
 
@@ -121,7 +115,7 @@ def search(
         seed: Of everything random; None: the study's, 0 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
         pictures: Draw all for optuna-dashboard; None: unless the storage is in memory.
-        on_event: Called with each of `nfopt.study.events`.
+        on_event: Called with each of `nfopt.events`.
         on_warning: Called with each warning about the data, instead of `warnings.warn`.
         should_stop: Asked about five times a second; True ends the call like Ctrl-C.
 

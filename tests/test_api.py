@@ -17,12 +17,14 @@ import torch
 
 import nfopt
 from nfopt import api, recipes
+from nfopt import attributes as names
 from nfopt.errors import NfoptError, StudyError
+from nfopt.events import Event, Notice
+from nfopt.runner import deliver
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
-from nfopt.study import SearchResult, deliver
-from nfopt.study import attributes as names
-from nfopt.study.events import Event, Notice
+from nfopt.study.results import SearchResult
 from nfopt.study.stacks import train_stack
+from nfopt.study.stored import specs_of
 
 Search = Callable[..., SearchResult]
 TRAIN = TrainSpec(steps=40, batch_size=64, learning_rate=5e-3)
@@ -44,7 +46,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return FLOW, TRAIN
 
     monkeypatch.setattr(api, "recipe", small)
-    monkeypatch.setattr("nfopt.study.run.first_trials", lambda *a, **k: [small(*a, **k)])
+    monkeypatch.setattr("nfopt.runner.run.first_trials", lambda *a, **k: [small(*a, **k)])
     assert recipes.recipe is not small
 
 
@@ -91,7 +93,7 @@ def test_a_page_that_fails_is_said_and_stops_nothing(
     def full(study: optuna.Study) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nfopt.report.around.html_page", full)
+    monkeypatch.setattr("nfopt.report.hooks.html_page", full)
     said: list[Event] = []
     result = search(path, trials=2, out="found", on_event=said.append)
     assert result.out == Path("found")
@@ -179,7 +181,7 @@ def test_fit_keeps_to_its_minutes(path: Path) -> None:
 
 
 def test_a_member_that_fails_is_left_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nfopt.study import finish
+    from nfopt.runner import retrain as finish
 
     bad: set[int] = {1}
 
@@ -204,7 +206,7 @@ def test_a_flow_of_ones_own(path: Path, tmp_path: Path, search: Search) -> None:
     assert nfopt.fit(path, flow=tmp_path / "own.json").flow.specs == (own,)
     assert nfopt.fit(path, flow=own).flow.specs == (own,)
     result = search(path, trials=4, initial="own.json")
-    specs = [names.specs_of(trial)[0] for trial in result.study.trials]
+    specs = [specs_of(trial)[0] for trial in result.study.trials]
     assert own in specs
     saved = search(path, study="b", trials=4, initial="nfopt-runs/events-fit/flow.json")
     assert saved.trials == 4

@@ -11,11 +11,11 @@ import optuna
 import pytest
 
 from nfopt import api
+from nfopt import attributes as names
 from nfopt.samplers.leftover import LEFTOVER
-from nfopt.samplers.reading import KIN, ORIGIN
+from nfopt.samplers.trials import KIN, ORIGIN
 from nfopt.space import KEYS, KINDS
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
-from nfopt.study import attributes as names
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOMETIMES = {
@@ -67,7 +67,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "recipe", lambda *args, **more: TINY)
-        patch.setattr("nfopt.study.run.first_trials", lambda *args, **more: [TINY])
+        patch.setattr("nfopt.runner.run.first_trials", lambda *args, **more: [TINY])
         return api.search(
             np.random.default_rng(0).normal(size=(200, 2)),
             trials=2,

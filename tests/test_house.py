@@ -12,13 +12,26 @@ ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
 
 FLOORS = (
-    ("errors", "masks", "designs", "adjacency", "dependence", "layers", "spec", "data"),
+    (
+        "errors",
+        "files",
+        "signals",
+        "masks",
+        "designs",
+        "adjacency",
+        "dependence",
+        "layers",
+        "spec",
+        "attributes",
+        "data",
+    ),
     ("flows",),
-    ("model", "training", "recipes", "space", "evolution"),
-    ("export", "samplers", "autonf"),
+    ("model", "training", "recipes", "space", "evolution", "seeds", "optuna_internals"),
+    ("export", "samplers", "autonf", "storage"),
+    ("distributed", "events"),
     ("study",),
-    ("report",),
-    ("api", "estimator", "cli", "__main__", ""),  # "" is nfopt/__init__.py
+    ("runner", "report"),
+    ("api", "cli", "__main__", ""),  # "" is nfopt/__init__.py
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 
@@ -32,18 +45,20 @@ SAME_FLOOR = {
     "spec": {"errors", "masks", "adjacency", "layers"},
     "data": {"errors"},
     "training": {"model"},
+    "distributed": {"events"},
     "api": {""},
-    "estimator": {"", "api"},
-    "cli": {"", "api", "estimator"},
+    "cli": {"", "api"},
     "__main__": {"cli"},
-    "": {"api", "estimator"},
+    "": {"api"},
 }
 
 # Libraries that only these places may import; the cores know nothing of storage or command line.
 ONLY_IN = {
-    "torch": {"flows", *FLOORS[2], *FLOORS[3], *FLOORS[4], *FLOORS[5], *FLOORS[6]} - {"evolution"},
-    "optuna": {"space", "samplers", *FLOORS[4], *FLOORS[5], *FLOORS[6]},
-    "sqlalchemy": {*FLOORS[4], *FLOORS[5], *FLOORS[6]},
+    "torch": {place for floor in FLOORS[1:] for place in floor}
+    - {"space", "evolution", "optuna_internals", "storage"},
+    "optuna": {"space", "optuna_internals", "samplers", "storage"}
+    | {place for floor in FLOORS[4:] for place in floor},
+    "sqlalchemy": {"storage"} | {place for floor in FLOORS[4:] for place in floor},
     "matplotlib": {"report"},
     "plotly": {"report"},
     "typer": {"cli"},

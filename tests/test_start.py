@@ -49,9 +49,9 @@ def test_start_is_light(code: str) -> None:
 SERVE = """
 import warnings
 warnings.simplefilter("ignore")
-from nfopt.study.proxy import serve
+from nfopt.storage.serve import serve
 serve("sqlite:///{folder}/s.db", port={port}, should_stop=lambda: True)
-from nfopt.study.storage import exists, open_storage
+from nfopt.storage.open import exists, open_storage
 assert exists("sqlite:///{folder}/s.db")
 """
 
@@ -64,15 +64,6 @@ def test_serving_a_storage_needs_no_torch(tmp_path: Path) -> None:
     loaded = loaded_by(SERVE.format(folder=tmp_path, port=port))
     assert loaded >= {"optuna", "sqlalchemy"}
     assert not loaded & {"matplotlib", "optuna_dashboard", "pandas", "plotly", "sklearn", "torch"}
-
-
-def test_every_name_of_the_studies_is_there() -> None:
-    import nfopt.study
-
-    assert {name for name in nfopt.study.__all__ if not hasattr(nfopt.study, name)} == set()
-    assert set(nfopt.study.__all__) <= set(dir(nfopt.study))
-    with pytest.raises(AttributeError, match=r"module 'nfopt.study' has no attribute 'raed'"):
-        _ = nfopt.study.raed
 
 
 def test_the_probe_sees_a_heavy_library() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nfopt.autonf import objective
 from nfopt.autonf.adam import Adam
-from nfopt.autonf.keeper import Step
+from nfopt.autonf.checkpoint import Step
 from nfopt.autonf.options import NOTHING, Path
 from nfopt.autonf.price import Price
 from nfopt.autonf.rows import Minibatch, Rows

@@ -21,17 +21,17 @@ import torch
 
 from nfopt.autonf import price as prices
 from nfopt.autonf.candidates import random_paths
+from nfopt.autonf.checkpoint import SECONDS, Keeper, OnCheckpoint
 from nfopt.autonf.estimator import check_searched
-from nfopt.autonf.keeper import SECONDS, Keeper, OnCheckpoint
+from nfopt.autonf.one_search import OnRecord
 from nfopt.autonf.options import Option, layers_of, spec_of
 from nfopt.autonf.options import Path as Layers
 from nfopt.autonf.price import Fixed, Price, cheap_text, cost_of
 from nfopt.autonf.race import Raced, race
-from nfopt.autonf.restart import OnRecord
 from nfopt.autonf.search import Found, search
 from nfopt.autonf.settings import Settings
 from nfopt.errors import NfoptError
-from nfopt.flows.work import step_cost
+from nfopt.flows.cost import step_cost
 from nfopt.layers import Plain, check_choice
 from nfopt.spec import TrainSpec
 from nfopt.training import TrainData

@@ -22,7 +22,7 @@ import torch
 from nfopt.autonf.options import Option, layers_of
 from nfopt.errors import NfoptError
 from nfopt.flows import Stack, build
-from nfopt.flows.work import inverse_cost, train_cost
+from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.layers import Plain, check_choice
 from nfopt.spec import FlowSpec
 from nfopt.training.measure import step

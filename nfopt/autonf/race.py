@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 import torch
 
-from nfopt.autonf.affordable import affordable, within
-from nfopt.autonf.keeper import Keeper, Lap, Runner
+from nfopt.autonf.checkpoint import Keeper, Lap, Runner
+from nfopt.autonf.race_budget import affordable, within
 from nfopt.flows import build
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData, mean_nll, train

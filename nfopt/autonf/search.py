@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from nfopt.autonf import price as prices
 from nfopt.autonf.candidates import distinct
+from nfopt.autonf.checkpoint import Ended, Keeper
 from nfopt.autonf.estimator import check_searched
 from nfopt.autonf.history import History
-from nfopt.autonf.keeper import Ended, Keeper
+from nfopt.autonf.one_search import OneSearch, OnRecord
 from nfopt.autonf.options import Option, Path
 from nfopt.autonf.price import Fixed, Price
-from nfopt.autonf.restart import OneSearch, OnRecord
 from nfopt.autonf.settings import Settings
 from nfopt.training import TrainData
 

@@ -173,11 +173,11 @@ def autonf(
 
         from nfopt.autonf import CostTable, default_place
         from nfopt.report import publishing, reported
-        from nfopt.study import check_device, read
-        from nfopt.study.arguments import check_minutes
-        from nfopt.study.autonf_run import run_autonf
-        from nfopt.study.autonf_setup import Setup
-        from nfopt.study.workers import threads_of
+        from nfopt.runner.autonf.run import run_autonf
+        from nfopt.runner.autonf.setup import Setup
+        from nfopt.runner.worker import threads_of
+        from nfopt.study.arguments import check_device, check_minutes
+        from nfopt.study.dataset import read
 
         began = time.monotonic()
         check_minutes(minutes)

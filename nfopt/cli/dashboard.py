@@ -42,11 +42,11 @@ def dashboard(
     also change and delete studies, so it serves this machine alone unless --host says otherwise.
     Ctrl-C ends it.
     """
+    from nfopt.distributed.artifacts import artifact_store, place_of, store_of
     from nfopt.errors import StudyError
     from nfopt.report.dashboard import Dashboard
-    from nfopt.study import load_study, open_storage
-    from nfopt.study.artifacts import artifact_store, place_of, store_of
-    from nfopt.study.storage import clear_errors, exists, mask_url
+    from nfopt.storage.open import clear_errors, exists, mask_url, open_storage
+    from nfopt.study.create import load_study
 
     with clear_errors(storage, "failed"):
         if study is None:

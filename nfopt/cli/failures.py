@@ -134,7 +134,7 @@ def without_secrets(text: str, args: Sequence[str] = ()) -> str:
     urls = [arg.partition("=")[2] if arg.startswith("--") else arg for arg in known]
     for url in urls:
         if "://" in url and "@" in url:
-            from nfopt.study.storage import mask_text  # heavy: only where there is a secret
+            from nfopt.storage.open import mask_text  # heavy: only where there is a secret
 
             text = mask_text(text, url)
     return _SECRET.sub(r"\1:***@", text)

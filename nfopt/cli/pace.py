@@ -79,7 +79,7 @@ def worker_rows(study: Any) -> list[dict[str, Any]]:
         `host`, `pid`, `alive` (None: it is on another machine), the numbers of its `trials`, and
         `beat`, the counter of its lease (None: it has none).
     """
-    from nfopt.study.leases import workers
+    from nfopt.distributed.lease import workers
 
     return [
         {

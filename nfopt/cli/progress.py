@@ -20,7 +20,7 @@ from nfopt.cli.failures import in_options, one_line
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from nfopt.study.events import Event, OnEvent, Started, Training
+    from nfopt.events import Event, OnEvent, Started, Training
 
 PAUSE = 30.0  # seconds between lines about a training that goes on, without a terminal
 BATCH_PAUSE = 5.0  # seconds between lines about populations that are done
@@ -69,7 +69,7 @@ class State:
 
     def tell(self, event: Event) -> None:
         """Note what an event says."""
-        from nfopt.study import events
+        from nfopt import events
 
         match event:
             case events.Started():
@@ -129,7 +129,7 @@ class Lines:
 
     def tell(self, event: Event) -> None:
         """Write a line, or none if the last one is not long ago."""
-        from nfopt.study import events
+        from nfopt import events
 
         now = self._clock()
         self._state.tell(event)
@@ -160,7 +160,7 @@ class Bar:
 
     def tell(self, event: Event) -> None:
         """Move the bar, or write a line above it."""
-        from nfopt.study import events
+        from nfopt import events
 
         self._state.tell(event)
         if isinstance(event, events.Training):
@@ -179,7 +179,7 @@ class Bar:
 
 def line_of(event: Event) -> str:
     """Say an event in one line; nothing for what no log needs."""
-    from nfopt.study import events
+    from nfopt import events
 
     match event:
         case events.Notice():

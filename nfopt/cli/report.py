@@ -25,9 +25,10 @@ def report(
 ) -> None:
     """Write a study as one HTML file that needs nothing else: best trials, masks and figures."""
     from nfopt.report.page import html_page
-    from nfopt.study import load_study
-    from nfopt.study.arguments import RUNS, check_name
-    from nfopt.study.storage import clear_errors
+    from nfopt.storage.open import clear_errors
+    from nfopt.storage.url import RUNS
+    from nfopt.study.arguments import check_name
+    from nfopt.study.create import load_study
 
     with clear_errors(storage, "failed"):
         page = html_page(load_study(study, storage))

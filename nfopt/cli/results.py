@@ -18,7 +18,7 @@ from nfopt.cli.progress import clock_text, count
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nfopt.study import FitResult, SearchResult
+    from nfopt.study.results import FitResult, SearchResult
 
 SCORES = (
     "Log-likelihoods are means in nats a row on the data's own scale. The flow was chosen on the "
@@ -147,6 +147,6 @@ def storage_flags(storage: str | None) -> str:
     """Write the option that finds a storage again, its password masked, if one is needed."""
     if storage is None or storage == os.environ.get("NFOPT_STORAGE"):
         return ""
-    from nfopt.study.storage import mask_url
+    from nfopt.storage.open import mask_url
 
     return f" --storage {quoted(mask_url(storage))}"

@@ -29,6 +29,6 @@ def serve(
 
     They take --storage grpc://HOST:PORT. It runs until Ctrl-C; workers wait when it is restarted.
     """
-    from nfopt.study.proxy import serve as run
+    from nfopt.storage.serve import serve as run
 
     run(storage, host=host, port=port, say=say)

@@ -28,7 +28,7 @@ def status(
     as_json: o.Json = False,
 ) -> None:
     """Show the studies of a storage; or of one study its states, workers, pace and best trials."""
-    from nfopt.study.storage import clear_errors, exists
+    from nfopt.storage.open import clear_errors, exists
 
     if study is not None:
         _one(study, storage, as_json)
@@ -48,7 +48,7 @@ def status(
 def _list(storage: str | None) -> list[dict[str, Any]]:
     import optuna
 
-    from nfopt.study.storage import open_storage
+    from nfopt.storage.open import open_storage
 
     opened = open_storage(storage)
     return [
@@ -58,8 +58,8 @@ def _list(storage: str | None) -> list[dict[str, Any]]:
 
 
 def _one(name: str, storage: str | None, as_json: bool) -> None:
-    from nfopt.study import load_study
-    from nfopt.study.storage import clear_errors
+    from nfopt.storage.open import clear_errors
+    from nfopt.study.create import load_study
 
     with clear_errors(storage, "failed"):
         study = load_study(name, storage)
@@ -79,7 +79,7 @@ def describe(study: optuna.Study) -> dict[str, Any]:
     Returns:
         Plain data, what `--json` prints.
     """
-    from nfopt.study import attributes as names
+    from nfopt import attributes as names
 
     known = study.user_attrs
     trials = study.get_trials(deepcopy=False)
@@ -114,9 +114,9 @@ def describe(study: optuna.Study) -> dict[str, Any]:
 
 def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
     """Complete trials, the lowest validation NLL first; those that began warm after all others."""
+    from nfopt import attributes as names
     from nfopt.spec import FlowSpec
-    from nfopt.study import attributes as names
-    from nfopt.study.kin import kin_of, ranked
+    from nfopt.study.ranking import kin_of, ranked
 
     objectives = study.user_attrs.get(names.OBJECTIVES) or ["nll"]
     place = objectives.index("nll") if "nll" in objectives else 0
@@ -261,6 +261,6 @@ def _show_workers(found: list[dict[str, Any]]) -> None:
 
 
 def _masked(storage: str | None) -> str:
-    from nfopt.study.storage import mask_url
+    from nfopt.storage.open import mask_url
 
     return mask_url(storage)

@@ -15,7 +15,7 @@ from nfopt.cli.progress import showing
 from nfopt.cli.reading import data_options, one_of, whole, words
 
 if TYPE_CHECKING:
-    from nfopt.study.events import Event, OnEvent
+    from nfopt.events import Event, OnEvent
 
 
 def search(
@@ -274,7 +274,7 @@ class Watched:
         """Give a callback that looks at an event and hands it on."""
 
         def look(event: Event) -> None:
-            from nfopt.study import events
+            from nfopt import events
 
             if isinstance(event, events.Started):
                 self.study, self.storage = event.study, event.storage

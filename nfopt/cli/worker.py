@@ -41,7 +41,7 @@ def worker(
     """
     with resumable(lambda: "Interrupted: what was in training waits for the next worker."):
         from nfopt.report import publishing
-        from nfopt.study.workers import run_worker
+        from nfopt.runner.worker import run_worker
 
         with showing() as show, publishing(show, storage, pictures) as tell:
             worked = run_worker(

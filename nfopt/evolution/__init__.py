@@ -1,14 +1,7 @@
 """The evolutionary core, knowing nothing of Optuna or torch: ask and tell on plain arrays."""
 
-from nfopt.evolution.genome import (
-    Category,
-    EdgeBlock,
-    Genome,
-    Integer,
-    Layout,
-    MaskBlock,
-    Real,
-    Usage,
-)
+from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock, Usage
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Category, Integer, Real
 
 __all__ = ["Category", "EdgeBlock", "Genome", "Integer", "Layout", "MaskBlock", "Real", "Usage"]

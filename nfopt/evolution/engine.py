@@ -17,17 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import posterior, ranking, selection
-from nfopt.evolution.brood import ATTEMPTS, Brood, Candidate
-from nfopt.evolution.exhaustive import every
-from nfopt.evolution.genome import Genome, Layout, Value
+from nfopt.evolution.genome.enumerate import every
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import FAILED, History, View
-from nfopt.evolution.judge import Judge
 from nfopt.evolution.mating import Mating, Parent
+from nfopt.evolution.offspring import ATTEMPTS, Brood, Candidate
+from nfopt.evolution.operators.credit import Rates
 from nfopt.evolution.population import Population, best_of
-from nfopt.evolution.rates import Rates
 from nfopt.evolution.records import Incumbent, Proposal, Record
 from nfopt.evolution.settings import Settings
 from nfopt.evolution.statistics import Statistics, gain_of, improves, statistics
+from nfopt.evolution.surrogate.acquisition import Judge
 
 __all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from nfopt.designs import DESIGNS
-from nfopt.evolution.context import Floats
-from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.operators.context import Floats
 from nfopt.masks import Masks
 
 NAMES = ("parity", "dependence", "halves", "binary_code")

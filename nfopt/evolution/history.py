@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import posterior
-from nfopt.evolution.genome import Genome
+from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.pairs import Pairs
+from nfopt.evolution.pruned import Rungs
 from nfopt.evolution.records import Record
-from nfopt.evolution.rungs import Rungs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

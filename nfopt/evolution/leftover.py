@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.designs import DECAY
-from nfopt.evolution.adjacency import allowed_edges, strength, with_edges
-from nfopt.evolution.context import Context, Floats, by_sums, pick, power_law, several, weighted
-from nfopt.evolution.genome import Genome, Layout
-from nfopt.evolution.layers import inserted
-from nfopt.evolution.masks import put_pair, with_masks
-from nfopt.evolution.repair import C, Codes, I, T, codes
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.repair import C, Codes, I, T, codes
+from nfopt.evolution.operators.context import (
+    Context,
+    Floats,
+    by_sums,
+    pick,
+    power_law,
+    several,
+    weighted,
+)
+from nfopt.evolution.operators.edges import allowed_edges, strength, with_edges
+from nfopt.evolution.operators.layers import inserted
+from nfopt.evolution.operators.masks import put_pair, with_masks
 
 MOST_PAIRS = 4
 """The most pairs that one mutation looks after."""

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import selection
-from nfopt.evolution.context import Context
-from nfopt.evolution.genome import Genome, Layout, Value
-from nfopt.evolution.operators import OPERATORS, applicable
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Value
+from nfopt.evolution.operators.context import Context
+from nfopt.evolution.operators.credit import Rates
+from nfopt.evolution.operators.table import OPERATORS, applicable
 from nfopt.evolution.pairs import Pairs
-from nfopt.evolution.rates import Rates
 from nfopt.evolution.settings import Settings
 
 Floats = NDArray[np.float64]

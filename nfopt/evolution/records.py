@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nfopt.evolution.genome import Genome
+from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.pairs import Pairs
 
 State = Literal["complete", "pruned", "failed", "running"]

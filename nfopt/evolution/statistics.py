@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution.history import FAILED, History, View
-from nfopt.evolution.judge import Judge
-from nfopt.evolution.operators import OPERATORS
-from nfopt.evolution.rates import Rates, gained
+from nfopt.evolution.operators.credit import Rates, gained
+from nfopt.evolution.operators.table import OPERATORS
+from nfopt.evolution.surrogate.acquisition import Judge
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nfopt.flows import base, plan
+from nfopt.flows import base
+from nfopt.flows import registry as plan
 from nfopt.flows.layer import Dropout, Order, Weights, feature_order
 from nfopt.spec import FlowSpec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nfopt.report.around import publishing, reported, watching
+from nfopt.report.hooks import publishing, reported, watching
 from nfopt.report.publisher import Publisher
 
 __all__ = ["Publisher", "publishing", "reported", "watching"]

@@ -15,11 +15,11 @@ from optuna.storages import BaseStorage, get_storage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt import attributes as names
 from nfopt.errors import NfoptError
-from nfopt.report.answers import Answers, of_a_trial
-from nfopt.study import attributes as names
-from nfopt.study.batch import MAX_ROUND_TRIP
-from nfopt.study.patient_storage import PatientStorage
+from nfopt.report.dashboard_api import Answers, of_a_trial
+from nfopt.storage.retrying import PatientStorage
+from nfopt.study.candidate import MAX_ROUND_TRIP
 
 if TYPE_CHECKING:
     from optuna.artifacts._protocol import ArtifactStore

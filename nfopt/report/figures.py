@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nfopt.layers import Autoregressive, Coupling, Permutation, Reverse
 from nfopt.masks import pair_coverage, parse
 from nfopt.report.canvas import BLUE, GREY, ORANGE, VERMILION, short
-from nfopt.report.history import Row, front, improvements, measured
+from nfopt.report.rows import Row, front, improvements, measured
 from nfopt.spec import FlowSpec
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from nfopt import attributes as names
 from nfopt.layers import Autoregressive, Coupling, words
 from nfopt.report.canvas import short
-from nfopt.report.history import Row, best_of
-from nfopt.samplers.reading import ORIGIN
+from nfopt.report.rows import Row, best_of
+from nfopt.samplers.trials import ORIGIN
 from nfopt.spec import FlowSpec
-from nfopt.study import attributes as names
+from nfopt.study.stored import specs_of
 
 LONGEST = 1_900  # characters of a trial's note: one piece of what a dashboard keeps
 FEW = 16  # columns whose names are written out, layer by layer
@@ -39,7 +40,7 @@ def trial_note(trial: FrozenTrial, columns: Sequence[str]) -> str | None:
     known = trial.user_attrs
     if names.SPEC not in known or names.TRAIN not in known:
         return None
-    spec, train = names.specs_of(trial)
+    spec, train = specs_of(trial)
     lines = [f"**{escape(spec.summary())}**", ""]
     steps = trial.intermediate_values
     nll = steps[max(steps)] if steps else None  # pruned trials have one too

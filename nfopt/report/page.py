@@ -6,12 +6,12 @@ import base64
 from html import escape
 from typing import TYPE_CHECKING
 
-from nfopt.report.history import measured, rows_of
+from nfopt import attributes as names
 from nfopt.report.masks import masks_png
 from nfopt.report.publisher import figures_of
+from nfopt.report.rows import measured, rows_of
 from nfopt.samplers.success import success
 from nfopt.spec import FlowSpec
-from nfopt.study import attributes as names
 
 if TYPE_CHECKING:
     import optuna

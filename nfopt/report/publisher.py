@@ -22,18 +22,9 @@ from typing import TYPE_CHECKING
 from optuna.artifacts import upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 
+from nfopt import attributes as names
 from nfopt.data import Prepared
-from nfopt.model import Flow
-from nfopt.report import attachments, figures
-from nfopt.report.curve import curve_png
-from nfopt.report.history import ENDED, Row, best_of, measured, rows_of
-from nfopt.report.masks import masks_png
-from nfopt.report.notes import study_note, trial_note
-from nfopt.report.samples import corner_of, member_flow
-from nfopt.report.searches import search_figures, search_png
-from nfopt.spec import FlowSpec
-from nfopt.study import attributes as names
-from nfopt.study.events import (
+from nfopt.events import (
     BatchTold,
     Done,
     Event,
@@ -46,6 +37,15 @@ from nfopt.study.events import (
     Started,
     ignore,
 )
+from nfopt.model import Flow
+from nfopt.report import attachments, figures
+from nfopt.report.curve import curve_png
+from nfopt.report.masks import masks_png
+from nfopt.report.notes import study_note, trial_note
+from nfopt.report.rows import ENDED, Row, best_of, measured, rows_of
+from nfopt.report.samples import corner_of, member_flow
+from nfopt.report.searches import search_figures, search_png
+from nfopt.spec import FlowSpec
 
 if TYPE_CHECKING:
     import optuna
@@ -205,7 +205,7 @@ class Publisher:
 
     def _own_store(self) -> ArtifactStore | None:
         if self._store is None and self._study is not None:
-            from nfopt.study.artifacts import store_of
+            from nfopt.distributed.artifacts import store_of
 
             self._store = store_of(self._study)
         return self._store

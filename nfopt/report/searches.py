@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt import attributes as names
 from nfopt.autonf import History, Record, front
 from nfopt.report.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, Canvas, short, width_of
 from nfopt.report.curve import Axis
 from nfopt.report.figures import NLL, plain_figure, rounded
-from nfopt.study import attributes as names
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

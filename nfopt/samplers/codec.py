@@ -21,20 +21,17 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from nfopt.evolution.genome import (
+from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock, Usage
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import (
     Category,
-    EdgeBlock,
-    Genome,
     Integer,
-    Layout,
-    MaskBlock,
     Real,
-    Usage,
     Value,
     Values,
     Variable,
+    replaced,
 )
-from nfopt.evolution.variables import replaced
 from nfopt.masks import Masks, from_transformed
 from nfopt.space import SearchSpace
 from nfopt.space.assemble import decode_edges, decode_order, encode_order, order_at

@@ -19,12 +19,12 @@ from optuna.samplers._base import _process_constraints_after_trial
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.evolution.engine import Evolution
-from nfopt.evolution.exhaustive import MOST, size
+from nfopt.evolution.genome.enumerate import MOST, size
 from nfopt.evolution.settings import Settings
 from nfopt.samplers.codec import Codec, external, variable_of
-from nfopt.samplers.members import Initial, read_initial
-from nfopt.samplers.reading import Intersection, trials_of
-from nfopt.samplers.state import State
+from nfopt.samplers.initial import Initial, read_initial
+from nfopt.samplers.replay import State
+from nfopt.samplers.trials import Intersection, trials_of
 from nfopt.space import SearchSpace
 
 SPACE = "nfopt:space"

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from optuna import Study
 
-from nfopt.evolution.operators import OPERATORS
+from nfopt.evolution.operators.table import OPERATORS
 from nfopt.evolution.statistics import Share
 from nfopt.samplers.evolution import EvolutionSampler
-from nfopt.samplers.reading import Origin
+from nfopt.samplers.trials import Origin
 from nfopt.space import SearchSpace
 
 DIRECTED, BLIND, CROSSED = "directed", "blind", "crossed"

@@ -10,9 +10,7 @@ import torch
 
 from nfopt.data import Prepared
 from nfopt.spec import FlowSpec
-from nfopt.study import plan
-
-RUNS = Path("nfopt-runs")
+from nfopt.study.length import DEFAULT_MINUTES
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Budget:
             raise ValueError(f"`trials` must be a whole number of at least 1, got {self.trials!r}.")
         check_minutes(self.minutes)
         if self.trials is None and self.minutes is None:
-            object.__setattr__(self, "minutes", plan.DEFAULT_MINUTES)
+            object.__setattr__(self, "minutes", DEFAULT_MINUTES)
 
     @property
     def seconds(self) -> float | None:

@@ -1,14 +1,14 @@
-"""What a flow costs: counted multiply-adds (see `nfopt.flows.work`), and the time of scoring."""
+"""What a flow costs: counted multiply-adds (see `nfopt.flows.cost`), and the time of scoring."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 
+from nfopt import seeds
 from nfopt.flows import build
-from nfopt.flows.work import inverse_cost, train_cost
+from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.spec import FlowSpec
-from nfopt.study import seeds
 from nfopt.training import TrainData, log_prob
 
 __all__ = ["inverse_cost", "scoring_seconds", "train_cost"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from nfopt import attributes as names
 from nfopt.space import KINDS, SearchSpace, parse_limits, read_limits
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study import attributes as names
-from nfopt.study.storage import Storage
-from nfopt.study.studies import stored_attributes
+from nfopt.storage.open import Storage
+from nfopt.study.create import stored_attributes
 
 Space = SearchSpace | str | os.PathLike[str] | Mapping[str, Any] | Sequence[str]
 Flows = FlowSpec | tuple[FlowSpec, TrainSpec] | str | os.PathLike[str]

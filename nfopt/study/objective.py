@@ -7,17 +7,19 @@ from typing import Any
 
 import optuna
 
+from nfopt import attributes as names
+from nfopt import seeds
 from nfopt.data import Prepared
+from nfopt.distributed.lease import Lease, lease_seconds
 from nfopt.recipes import first_trials
 from nfopt.space import SearchSpace
-from nfopt.study import attributes as names
-from nfopt.study import plan, seeds
-from nfopt.study.batch import Candidate, describe, facts, fault, report, values_of
-from nfopt.study.leases import Lease, lease_seconds
+from nfopt.study import stored
+from nfopt.study.candidate import Candidate, describe, facts, fault, report, values_of
+from nfopt.study.create import check_objectives
+from nfopt.study.dataset import Source, read
 from nfopt.study.left import changes_by_it, leftovers
-from nfopt.study.source import Source, read
+from nfopt.study.length import TRIAL_SHARE
 from nfopt.study.stacks import train_stack
-from nfopt.study.studies import check_objectives
 from nfopt.training import Rung, TrainData
 
 
@@ -50,7 +52,7 @@ class Objective:
         space: SearchSpace | None = None,
         *,
         objectives: Sequence[str] = ("nll",),
-        share: float = plan.TRIAL_SHARE,
+        share: float = TRIAL_SHARE,
         device: str = "cpu",
         seed: int = 0,
     ) -> None:
@@ -111,9 +113,9 @@ class Objective:
             on_rung=on_rung,
             should_stop=lambda: lease.lost,
         )
-        names.write(trial, facts(candidate, result))
+        stored.write(trial, facts(candidate, result))
         if changes_by_it(self.space):
-            names.write(trial, leftovers(stack, [result], self._rows).get(result.member, {}))
+            stored.write(trial, leftovers(stack, [result], self._rows).get(result.member, {}))
         if result.status == "pruned":
             raise optuna.TrialPruned(result.reason)
         reason = fault(result)

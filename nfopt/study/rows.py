@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from nfopt import seeds
 from nfopt.data import Prepared
-from nfopt.study import plan, seeds
-from nfopt.study.events import Notice, OnEvent
+from nfopt.events import Notice, OnEvent
+from nfopt.study.length import SEARCH_ROWS, SEARCH_VAL_ROWS
 from nfopt.training import TrainData
 
 
@@ -18,15 +19,15 @@ def search_rows(data: Prepared, seed: int, device: str, on_event: OnEvent) -> Tr
         on_event: Told if they are not all.
     """
     rows = len(data.parts[0])
-    if rows > plan.SEARCH_ROWS:
+    if rows > SEARCH_ROWS:
         data = data.subsample(
-            plan.SEARCH_ROWS,
+            SEARCH_ROWS,
             seeds.derive(seed, seeds.SUBSAMPLE),
-            val_rows=plan.SEARCH_VAL_ROWS,
+            val_rows=SEARCH_VAL_ROWS,
         )
         on_event(
             Notice(
-                f"the search uses {plan.SEARCH_ROWS:,} of {rows:,} training rows;"
+                f"the search uses {SEARCH_ROWS:,} of {rows:,} training rows;"
                 " the retraining uses all"
             )
         )

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import torch
 
+from nfopt import seeds
 from nfopt.flows import Stack, build
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study import seeds
-from nfopt.study.plan import RUNGS
+from nfopt.study.length import RUNGS
 from nfopt.training import MemberResult, Progress, Rung, TrainData, round_trip_error, train
 
 OnRung = Callable[[Rung], Iterable[int]]

@@ -17,16 +17,17 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
+from nfopt import attributes as names
+from nfopt.distributed.queue import trials_of
 from nfopt.errors import StudyError
-from nfopt.evolution.operators import OPERATORS
+from nfopt.evolution.operators.table import OPERATORS
 from nfopt.flows import Stack
 from nfopt.flows.inherit import inherit
-from nfopt.samplers.reading import Origin
+from nfopt.samplers.trials import Origin
 from nfopt.spec import FlowSpec
-from nfopt.study import attributes as names
-from nfopt.study.batch import Candidate
-from nfopt.study.kin import KIN, WARM, kin_of
-from nfopt.study.queue import trials_of
+from nfopt.study import stored
+from nfopt.study.candidate import Candidate
+from nfopt.study.ranking import KIN, WARM, kin_of
 from nfopt.study.weights import kept_flow
 
 SHARE = 0.5
@@ -109,6 +110,6 @@ class WarmStarts:
         elif candidate.trial.user_attrs.get(names.WARM_FROM) is not None:
             attributes = {names.WARM_FROM: None}  # it repeats one that began warm, and can't
         try:
-            names.write(candidate.trial, attributes)
+            stored.write(candidate.trial, attributes)
         except UpdateFinishedTrialError:
             candidate.lose()

@@ -19,16 +19,16 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError, safe_open
 
+from nfopt import attributes as names
 from nfopt.data import Preprocessing
+from nfopt.distributed import artifacts
+from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.errors import StudyError
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
-from nfopt.study import artifacts
-from nfopt.study import attributes as names
-from nfopt.study.batch import Candidate
-from nfopt.study.checkpoints import Checkpoints
-from nfopt.study.kin import kin_of
+from nfopt.study.candidate import Candidate
+from nfopt.study.ranking import kin_of
 from nfopt.training import MemberResult
 
 KEPT = 5  # trials

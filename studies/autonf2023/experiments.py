@@ -25,7 +25,7 @@ from nfopt.autonf import (
 )
 from nfopt.autonf.price import cost_of, relative
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study import Source
+from nfopt.study.dataset import Source
 from nfopt.study.stacks import train_stack
 from nfopt.training import TrainData, mean_nll
 from nfopt.training.measure import measure_step

@@ -33,7 +33,7 @@ from listing import FULL, QUICK, Job, jobs
 from plots import draw
 from tables import best_of_oracle, print_tables
 
-from nfopt.study import Source, read
+from nfopt.study.dataset import Source, read
 
 HERE = Path(__file__).parent
 QUICK_RESULTS = Path(tempfile.gettempdir()) / "autonf2023" / "results.jsonl"

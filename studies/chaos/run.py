@@ -1,7 +1,7 @@
 """Run the chaos test several times in a row and write a table: run.py --runs 10.
 
 Kinds: postgres (120 trials, 6 workers, two restarts of the database), journal, grpc (30 trials, 3
-workers). Needs the extras `dev`. See tests/study/chaos.py for what is done and what is looked at.
+workers). Needs the extras `dev`. See tests/runner/chaos.py for what is done and what is looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.study.chaos import Outcome, Postgres, chaos, proxy
+from tests.runner.chaos import Outcome, Postgres, chaos, proxy
 
 COLUMNS = (
     "finished",

@@ -33,12 +33,13 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt import attributes as names
 from nfopt.report import Publisher
 from nfopt.report.publisher import CURVE, MASKS
 from nfopt.space import SearchSpace
-from nfopt.study import attributes as names
-from nfopt.study.storage import open_storage
-from nfopt.study.studies import METRICS
+from nfopt.storage.open import open_storage
+from nfopt.study import stored
+from nfopt.study.create import METRICS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -127,7 +128,7 @@ def trials(space: SearchSpace, count: int, rng: np.random.Generator) -> Iterator
             meta = {"artifact_id": key, "filename": picture, "mimetype": "image/png"}
             value = json.dumps({**meta, "encoding": None})
             memory._storage.set_trial_system_attr(trial._trial_id, f"artifacts:{key}", value)
-        names.write(
+        stored.write(
             trial,
             {
                 names.SPEC: spec.to_json(),

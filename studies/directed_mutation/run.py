@@ -26,10 +26,11 @@ import torch
 from nfopt.evolution.settings import Settings
 from nfopt.evolution.statistics import Share
 from nfopt.samplers import EvolutionSampler
-from nfopt.samplers.reading import Origin
 from nfopt.samplers.success import Success, success
+from nfopt.samplers.trials import Origin
 from nfopt.space import SearchSpace
-from nfopt.study import Objective, read
+from nfopt.study.dataset import read
+from nfopt.study.objective import Objective
 
 STORAGE = "sqlite:///nfopt-runs/directed_mutation.db"
 FEW = 5  # children of an operator of which a median is told

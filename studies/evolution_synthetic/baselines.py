@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from problems import neighbour
 
-from nfopt.evolution.genome import Genome, Layout
-from nfopt.evolution.variables import Category
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Category
 
 
 class Random:

@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from nfopt.evolution.blocks import MaskBlock
-from nfopt.evolution.genome import Genome, Layout
-from nfopt.evolution.variables import Category, Integer, Real
+from nfopt.evolution.genome.blocks import MaskBlock
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Category, Integer, Real
 from nfopt.masks import pair_coverage
 
 

@@ -20,7 +20,7 @@ from baselines import BASELINES
 from problems import PROBLEMS, Problem
 
 from nfopt.evolution.engine import Evolution, Record, Settings
-from nfopt.evolution.genome import Genome
+from nfopt.evolution.genome.genome import Genome
 
 SETTINGS = {
     "default": Settings(),

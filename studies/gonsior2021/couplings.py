@@ -20,8 +20,8 @@ from trainings import RACE, SHORT, Make, Schedule, finished, trained
 from nfopt import designs
 from nfopt.evolution import Genome, Integer, Layout, MaskBlock
 from nfopt.masks import Masks, letters, repair
+from nfopt.seeds import derive
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, Layer, Permutation
-from nfopt.study.seeds import derive
 
 DESIGNS = ("parity", "halves", "binary_code", "dependence", "permuted_halves")
 PAIRS_FROM = 20

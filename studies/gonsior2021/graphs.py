@@ -18,8 +18,8 @@ from trainings import RACE, SHORT, Schedule, finished, trained
 
 from nfopt.dependence import rank_features
 from nfopt.evolution import EdgeBlock, Genome, Integer, Layout
+from nfopt.seeds import derive
 from nfopt.spec import Autoregressive, Conditioner, FlowSpec, Spline
-from nfopt.study.seeds import derive
 
 METHODS = ("full", "m", "evolved", "width", "m_random")
 """All predecessors; the m most dependent; searched; all with a width chosen; m random ones."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from nfopt.data import load
 from nfopt.data.synthetic import sparse_graph
 from nfopt.dependence import Strength, mutual_information, partial_correlation
-from nfopt.study import read
+from nfopt.study.dataset import read
 from nfopt.training import TrainData
 
 DROPPED = {"miniboone_vt": (4,)}

@@ -18,8 +18,8 @@ import torch
 from rows import Rows
 
 from nfopt.model import log_prob
+from nfopt.seeds import derive
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study.seeds import derive
 from nfopt.study.stacks import train_stack
 
 BLOCKS = 64

@@ -18,7 +18,7 @@ import msgspec
 import torch
 
 from nfopt.recipes import BATCH, EPOCHS, FEWEST_STEPS, LEARNING_RATE, recipe
-from nfopt.study import read
+from nfopt.study.dataset import read
 from nfopt.study.stacks import train_stack
 from nfopt.training import TrainData, mean_nll
 

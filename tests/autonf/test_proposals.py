@@ -8,10 +8,10 @@ import time
 import pytest
 import torch
 
+from nfopt.autonf.one_search import OneSearch
 from nfopt.autonf.options import options_of
 from nfopt.autonf.price import Fixed
 from nfopt.autonf.proposals import Proposer
-from nfopt.autonf.restart import OneSearch
 from nfopt.autonf.settings import Settings
 
 from .toys import make_data

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nfopt.autonf import restart
+from nfopt.autonf import one_search as restart
 from nfopt.autonf.estimator import exact_steps
 from nfopt.autonf.history import History
 from nfopt.autonf.options import options_of, spec_of

@@ -10,16 +10,17 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from nfopt import attributes as names
 from nfopt.autonf import RacePlan, Settings
 from nfopt.cli import run
+from nfopt.distributed.artifacts import store_of
 from nfopt.model import Flow
 from nfopt.report.dashboard import Dashboard
-from nfopt.study import attributes as names
-from nfopt.study import load_study, read
-from nfopt.study.artifacts import store_of
-from nfopt.study.autonf import AutoNFObjective
-from nfopt.study.autonf_run import run_autonf
-from nfopt.study.autonf_setup import Setup
+from nfopt.runner.autonf.objective import AutoNFObjective
+from nfopt.runner.autonf.run import run_autonf
+from nfopt.runner.autonf.setup import Setup
+from nfopt.study.create import load_study
+from nfopt.study.dataset import read
 
 from .house import furnish
 

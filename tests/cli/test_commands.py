@@ -24,8 +24,8 @@ from nfopt.cli import app, run
 from nfopt.cli.app import COMMANDS
 from nfopt.cli.options import SAMPLERS
 from nfopt.cli.reading import bounds_of, names, split_of
-from nfopt.study import samplers
-from nfopt.study.events import Started
+from nfopt.events import Started
+from nfopt.study import sampler as samplers
 
 from .house import SEARCH, furnish, snapshot, tiny_recipes
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from nfopt import events
 from nfopt.cli.progress import Bar, Lines, State, clock_text, line_of
 from nfopt.cli.results import plain, with_error
-from nfopt.study import events
 
 
 def _training(seconds: float, share: float = 0.5) -> events.Training:

@@ -9,10 +9,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nfopt import attributes as names
 from nfopt.cli.pace import seconds_left, trials_a_minute, worker_rows
 from nfopt.cli.status import _pace, _workers, describe
-from nfopt.study import attributes as names
-from nfopt.study.kin import KIN, WARM
+from nfopt.distributed.process import Worker
+from nfopt.study.ranking import KIN, WARM
 
 BEGAN = datetime(2026, 1, 1)
 
@@ -57,7 +58,7 @@ def test_a_study_is_described_with_its_workers() -> None:
     study = optuna.create_study(study_name="toy")
     study.set_user_attr(names.BUDGET, {"trials": 4, "minutes": None})
     study.add_trials([trial(0, 10), trial(10, 20)])
-    here, gone = names.Worker.here(), names.Worker("elsewhere", 1, "")
+    here, gone = Worker.here(), Worker("elsewhere", 1, "")
     for worker, lease in ((here, {"beat": 3}), (here, {"lead": 2}), (gone, {"beat": 1})):
         asked = study.ask()
         asked.set_user_attr(names.WORKER, msgspec.to_builtins(worker))

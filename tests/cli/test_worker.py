@@ -10,7 +10,7 @@ import pytest
 
 from nfopt.cli import run
 from nfopt.cli.ending import CtrlC
-from nfopt.study.stop import listening
+from nfopt.signals import listening
 
 
 def test_a_study_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

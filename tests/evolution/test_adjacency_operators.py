@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nfopt.evolution import EdgeBlock, Genome, Integer, Layout
-from nfopt.evolution.adjacency import trimmed
-from nfopt.evolution.operators import OPERATORS, Context
+from nfopt.evolution.operators.edges import trimmed
+from nfopt.evolution.operators.table import OPERATORS, Context
 
 D = 8
 CHAIN = Layout((), edges=EdgeBlock(D, orders=True))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfopt.evolution.blocks import MaskBlock
 from nfopt.evolution.engine import Evolution, Proposal, Record, Settings
-from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.genome.blocks import MaskBlock
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Category, Integer, Real
 from nfopt.evolution.pairs import Pairs
-from nfopt.evolution.variables import Category, Integer, Real
 
 from .layouts import LAYOUTS, features, strengths
 

@@ -7,7 +7,7 @@ import pytest
 
 from nfopt import masks as m
 from nfopt.evolution import Category, EdgeBlock, Genome, Integer, Layout, MaskBlock, Real
-from nfopt.evolution.operators import OPERATORS, Context
+from nfopt.evolution.operators.table import OPERATORS, Context
 
 SEED = 4
 

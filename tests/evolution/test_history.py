@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.variables import Integer
 from nfopt.evolution.history import FAILED, LATEST, History
 from nfopt.evolution.records import Record
-from nfopt.evolution.variables import Integer
 
 LAYOUT = Layout((Integer(0, 99),))
 

@@ -5,7 +5,7 @@ import pytest
 
 from nfopt import masks as m
 from nfopt.evolution import Category, Genome, Integer, Layout, MaskBlock
-from nfopt.evolution.operators import OPERATORS, Context
+from nfopt.evolution.operators.table import OPERATORS, Context
 
 ROWS = ["CCCTTT", "TTTCCC", "CTCTCT", "TCTCTC"]
 PAIRS = Layout((Integer(1, 8),), MaskBlock(8, 6, pairs=True, depth=0))

@@ -5,9 +5,9 @@ import pytest
 
 from nfopt import masks as m
 from nfopt.evolution import EdgeBlock, Genome, Integer, Layout, MaskBlock
+from nfopt.evolution.genome.repair import T
 from nfopt.evolution.leftover import cut
-from nfopt.evolution.operators import OPERATORS, Context
-from nfopt.evolution.repair import T
+from nfopt.evolution.operators.table import OPERATORS, Context
 
 D = 12
 

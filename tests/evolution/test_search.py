@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nfopt.evolution.blocks import MaskBlock
 from nfopt.evolution.engine import Evolution, Record, Settings
-from nfopt.evolution.genome import Genome, Layout
+from nfopt.evolution.genome.blocks import MaskBlock
+from nfopt.evolution.genome.genome import Genome, Layout
 
 LAYOUT = Layout((), MaskBlock(4, 16))
 SEEDS = range(4)

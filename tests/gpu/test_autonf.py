@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from autonf import toys as searched
-from autonf.test_keeper import OPTIONS, PLAN, TRAIN, Counter
-from autonf.test_keeper import Killed as KilledSearch
+from autonf.test_checkpoint import OPTIONS, PLAN, TRAIN, Counter
+from autonf.test_checkpoint import Killed as KilledSearch
 from training.toys import seeded
 
 from nfopt.autonf import Choice, CostTable, choose, options_of

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from msgspec.structs import replace
-from study.conftest import table
+from small_study import table
 from torch import Tensor
 from training.test_checkpoint import RUNS, SEVERAL, Killed, go, kill_at
 from training.toys import make_data, make_stack, seeded, spy

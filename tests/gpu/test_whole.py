@@ -13,20 +13,20 @@ import optuna
 import pytest
 import torch
 from msgspec.structs import replace
-from study.conftest import table
+from small_study import table
 from training.toys import SPEC, coupling_spec
 
 import nfopt
 from nfopt import api
+from nfopt import attributes as names
 from nfopt.autonf import CostTable, RacePlan, Settings
+from nfopt.distributed.queue import COUNTED
+from nfopt.events import Notice
 from nfopt.model import Flow
+from nfopt.runner.autonf.run import run_autonf
+from nfopt.runner.autonf.setup import Setup
 from nfopt.spec import Spline
-from nfopt.study import attributes as names
-from nfopt.study import read
-from nfopt.study.autonf_run import run_autonf
-from nfopt.study.autonf_setup import Setup
-from nfopt.study.events import Notice
-from nfopt.study.queue import COUNTED
+from nfopt.study.dataset import read
 
 from .device import DEVICE, KIND, gap
 
@@ -48,7 +48,7 @@ TINY = (coupling_spec(Spline(bins=4)), SPEC)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small flow in the place of the recipes."""
     monkeypatch.setattr(api, "recipe", lambda *given, **more: TINY)
-    monkeypatch.setattr("nfopt.study.run.first_trials", lambda *given, **more: [TINY])
+    monkeypatch.setattr("nfopt.runner.run.first_trials", lambda *given, **more: [TINY])
 
 
 def same_on_the_cpu(flow: Flow, out: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nfopt import attributes as names
 from nfopt.report import figures
-from nfopt.report.history import Row, best_of, front, improvements, rows_of
+from nfopt.report.rows import Row, best_of, front, improvements, rows_of
 from nfopt.spec import LU, Autoregressive, Coupling, FlowSpec, Permutation, Reverse
-from nfopt.study import attributes as names
 
 PIECES = 6  # of 2,045 characters, that a figure of any study may take
 

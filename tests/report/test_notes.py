@@ -6,11 +6,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from nfopt.report.history import rows_of
+from nfopt import attributes as names
 from nfopt.report.notes import LONGEST, escape, study_note, trial_note
-from nfopt.samplers.reading import ORIGIN
+from nfopt.report.rows import rows_of
+from nfopt.samplers.trials import ORIGIN
 from nfopt.spec import Coupling, FlowSpec, TrainSpec
-from nfopt.study import attributes as names
 
 from .toys import COLUMNS, flow, group, study, table, tell
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+from nfopt import attributes as names
 from nfopt.report.page import html_page
 from nfopt.samplers import EvolutionSampler
 from nfopt.space import SearchSpace
-from nfopt.study import attributes as names
 
 from .toys import group, study, table, tell
 

@@ -14,9 +14,9 @@ from optuna_dashboard import _custom_plot_data as plots
 from optuna_dashboard import _note, get_note, save_note
 from optuna_dashboard.artifact._backend import list_study_artifacts
 
+from nfopt.events import Event, Notice, ignore
 from nfopt.report import Publisher, attachments, publishing
 from nfopt.report.publisher import PAUSE
-from nfopt.study.events import Event, Notice, ignore
 
 from .toys import group, pixels, study, table, tell
 

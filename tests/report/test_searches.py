@@ -10,7 +10,10 @@ import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 
+from nfopt import attributes as names
 from nfopt.autonf import History, Record
+from nfopt.distributed.artifacts import get, store_of
+from nfopt.events import Event, Notice, SearchEnded
 from nfopt.report import Publisher
 from nfopt.report.page import html_page
 from nfopt.report.searches import (
@@ -22,9 +25,6 @@ from nfopt.report.searches import (
     search_figures,
     search_png,
 )
-from nfopt.study import attributes as names
-from nfopt.study.artifacts import get, store_of
-from nfopt.study.events import Event, Notice, SearchEnded
 
 from .toys import flow, study, table
 

@@ -16,15 +16,16 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from PIL import Image
 
+from nfopt import attributes as names
 from nfopt.data import Prepared, load, prepare, split
+from nfopt.events import BatchTold, Event, GroupTrained, Member
 from nfopt.flows import build
 from nfopt.report import Publisher
 from nfopt.space import SearchSpace
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, TrainSpec
-from nfopt.study import attributes as names
-from nfopt.study.events import BatchTold, Event, GroupTrained, Member
-from nfopt.study.storage import open_storage
-from nfopt.study.studies import METRICS
+from nfopt.storage.open import open_storage
+from nfopt.study import stored
+from nfopt.study.create import METRICS
 from nfopt.training import MemberResult
 
 COLUMNS = ("energy", "mass $m$", "x|y_z", "<b>")
@@ -81,7 +82,7 @@ def group(
         trial = found.ask()
         trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
         spec, train = flow(trial.number), TrainSpec(steps=400)
-        names.write(
+        stored.write(
             trial,
             {
                 names.SPEC: spec.to_json(),
@@ -117,7 +118,7 @@ def tell(found: optuna.Study, trained: GroupTrained) -> BatchTold:
     for member in trained.members:
         nll = member.result.nll
         state = TrialState.COMPLETE if member.result.status == "complete" else TrialState.PRUNED
-        names.write(member.trial, {names.SECONDS: 2.0, names.FIDELITY: 1.0, names.NLL_2SE: 0.02})
+        stored.write(member.trial, {names.SECONDS: 2.0, names.FIDELITY: 1.0, names.NLL_2SE: 0.02})
         found.tell(member.trial, nll if state is TrialState.COMPLETE else None, state=state)
     numbers = tuple(member.trial.number for member in trained.members)
     return BatchTold(numbers, len(numbers), 0, 0, (len(numbers),), len(found.trials), 0, 1.0, 1.0)

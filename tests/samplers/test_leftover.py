@@ -11,14 +11,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from nfopt.evolution.operators import OPERATORS
+from nfopt.evolution.operators.table import OPERATORS
 from nfopt.evolution.pairs import MOST
 from nfopt.evolution.settings import Settings
 from nfopt.masks import pair_coverage, parse
 from nfopt.samplers import EvolutionSampler, record_leftover
 from nfopt.samplers.leftover import LEFTOVER, leftover_of, measured, packed
-from nfopt.samplers.reading import Origin
 from nfopt.samplers.success import success
+from nfopt.samplers.trials import Origin
 from nfopt.space import SearchSpace
 
 from .spaces import masks_only, space_of

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from nfopt.evolution.settings import Settings
 from nfopt.samplers import EvolutionSampler
-from nfopt.samplers.reading import KIN, ORIGIN
+from nfopt.samplers.trials import KIN, ORIGIN
 from nfopt.space import SearchSpace
 
 from .spaces import masks_only, ones, space_of

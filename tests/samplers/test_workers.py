@@ -18,7 +18,7 @@ import pytest
 from nfopt.evolution.settings import Settings
 from nfopt.samplers import EvolutionSampler
 from nfopt.samplers.codec import Codec
-from nfopt.samplers.reading import Origin
+from nfopt.samplers.trials import Origin
 from nfopt.space import SearchSpace
 
 from .spaces import masks_only, ones

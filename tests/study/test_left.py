@@ -10,14 +10,16 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
+from small_study import LIMITS, RECIPES, flow, table
 
 from nfopt.flows import build
 from nfopt.samplers.leftover import LEFTOVER, leftover_of
 from nfopt.space import SearchSpace
-from nfopt.study import Objective, SearchResult, Source, left, read
+from nfopt.study import left
+from nfopt.study.dataset import Source, read
+from nfopt.study.objective import Objective
+from nfopt.study.results import SearchResult
 from nfopt.training import MemberResult, TrainData
-
-from .conftest import LIMITS, RECIPES, flow, table
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -8,13 +8,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from small_study import LIMITS, RECIPES, STEPS, table
 
+from nfopt import attributes as names
 from nfopt.space import SearchSpace
-from nfopt.study import Objective, Source, objective
-from nfopt.study import attributes as names
+from nfopt.study import objective
+from nfopt.study.dataset import Source
+from nfopt.study.objective import Objective
 from nfopt.study.stacks import train_stack
-
-from .conftest import LIMITS, RECIPES, STEPS, table
 
 
 @pytest.fixture(scope="module")

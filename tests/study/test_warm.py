@@ -11,20 +11,24 @@ import optuna
 import pytest
 import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from small_study import BEST, LIMITS, TRAIN, flow
 
+from nfopt import attributes as names
+from nfopt.distributed.checkpoints import Checkpoints
+from nfopt.distributed.lease import Lease
+from nfopt.events import Event, RungReached, Training
 from nfopt.flows import Stack
+from nfopt.runner import budget, trainer
+from nfopt.runner import retrain as finish
+from nfopt.runner.retrain import choose_finalists
 from nfopt.spec import FlowSpec
-from nfopt.study import SearchResult, finish, kept_flow, load_study, plan, trainer, warm, weights
-from nfopt.study import attributes as names
-from nfopt.study.checkpoints import Checkpoints
-from nfopt.study.events import Event, RungReached, Training
-from nfopt.study.finish import choose_finalists
-from nfopt.study.kin import KIN, WARM, fairly, kin_of
-from nfopt.study.leases import Lease
+from nfopt.study import warm, weights
+from nfopt.study.create import load_study
+from nfopt.study.ranking import KIN, WARM, fairly, kin_of
+from nfopt.study.results import SearchResult
 from nfopt.study.stacks import train_stack
-from nfopt.study.weights import BestWeights
-
-from .conftest import BEST, LIMITS, TRAIN, flow
+from nfopt.study.stored import specs_of
+from nfopt.study.weights import BestWeights, kept_flow
 
 Search = Callable[..., SearchResult]
 # one shape, so that every child could begin from its parent's weights
@@ -83,7 +87,7 @@ def test_children_begin_where_their_parents_ended_and_are_marked(
         assert not kin_of(parent), "only what began cold is begun from"
         assert parent.number in trial.user_attrs["nfopt:origin"]["parents"]
         old = parents[number]
-        spec = names.specs_of(trial)[0]
+        spec = specs_of(trial)[0]
         same = [new for own, new in begun if own == spec and _equal(new, old)]
         assert same, "all but what belongs to other features is the parent's"
         if trial.state is TrialState.COMPLETE:
@@ -151,7 +155,7 @@ def test_it_is_off_unless_asked_for_and_the_study_remembers(search: Search, url:
 def test_what_was_interrupted_goes_on_as_warm(
     search: Search, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "TRIAL_SHARE", 1.0)
+    monkeypatch.setattr(budget, "TRIAL_SHARE", 1.0)
     asked: list[int] = []
 
     def tell(event: Event) -> None:
@@ -214,7 +218,7 @@ def test_the_limits_of_count_and_bytes_hold() -> None:
 def test_many_parents_are_kept_only_where_children_begin_from_them(
     search: Search, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nfopt.study.loop.PARENTS", 2)
+    monkeypatch.setattr("nfopt.runner.loop.PARENTS", 2)
     study = search(trials=24, storage=url, **WIDE).study
     there = {path.name for path in artifacts(url)}
     having = [t for t in study.trials if t.user_attrs.get(names.WEIGHTS) in there]

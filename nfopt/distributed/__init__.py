@@ -1,0 +1,1 @@
+"""What lets several processes share a study: leases, the queue, artifacts, checkpoints."""

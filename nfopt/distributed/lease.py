@@ -1,0 +1,321 @@
+"""Leases: how anyone sees, on any storage, that a trial's worker is gone.
+
+A worker advances a counter every quarter of the lease's time, on the first trial of the population
+that it trains; the others point at that trial, so a lease costs one write a population. Whoever
+looks on times by its own clock how long a counter stood still: clocks need not agree.
+
+    nfopt:lease = {"beat": 7}      of the first trial
+    nfopt:lease = {"lead": 12}     of the others: trial 12 has the counter
+
+A worker that was stopped for too long finds its trials finished by someone else, and gives up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt import attributes as names
+from nfopt.distributed.process import Worker
+from nfopt.optuna_internals import attributes_of
+from nfopt.storage.errors import trouble
+
+SECONDS = 60.0  # that a counter stands still until its lease has run out
+BEATS = 4  # in that time
+LEAST_SECONDS = 1.0
+OVERDUE = 2.0  # seconds that whoever failed a trial has to queue it
+
+
+def check_lease(seconds: float) -> float:
+    """Raise ValueError unless the seconds of a lease are finite and at least 1."""
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not LEAST_SECONDS <= seconds < float("inf"):
+        raise ValueError(
+            f"`lease` must be at least {LEAST_SECONDS:g} second and finite, got {seconds!r}."
+        )
+    return float(seconds)
+
+
+def lease_seconds(study: optuna.Study) -> float:
+    """Read the time of a study's leases."""
+    return float(attributes_of(study).get(names.LEASE_SECONDS, SECONDS))
+
+
+def ours(trial: FrozenTrial) -> bool:
+    """Say whether a running trial can be judged: it has a lease, or was asked and nothing more."""
+    return lead_of(trial) is not None or not (names.WORKER in trial.user_attrs or trial.params)
+
+
+def lead_of(trial: FrozenTrial) -> int | None:
+    """Say which trial has the counter of a trial's lease; None if it has no lease."""
+    lease = trial.user_attrs.get(names.LEASE)
+    if not isinstance(lease, dict):
+        return None
+    lead = lease.get("lead", trial.number)
+    return lead if isinstance(lead, int) else None
+
+
+# ------------------------------------------------------------------------------------- whose it is
+
+
+class Lease:
+    """What this process trains, and the thread that keeps saying so.
+
+    Args:
+        study: The study.
+        seconds: Of the lease.
+        observer: Shown the running trials at each beat, or None.
+
+    Attributes:
+        lost: Trials of the population were finished by someone else: stop, and tell nothing.
+    """
+
+    def __init__(
+        self, study: optuna.Study, seconds: float = SECONDS, observer: Observer | None = None
+    ) -> None:
+        self.lost = False
+        self.seconds = seconds
+        self._study, self._observer = study, observer
+        self._lead: tuple[int, int] | None = None  # its id in the storage, its number
+        self._beat = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nfopt-lease", daemon=True)
+
+    def attributes(self) -> dict[str, Any]:
+        """Give what the next trial of the population is made with."""
+        lead = self._lead
+        return {
+            names.LEASE: {"beat": 0} if lead is None else {"lead": lead[1]},
+            names.WORKER: msgspec.to_builtins(Worker.here()),
+        }
+
+    def led_by(self, trial: optuna.Trial | FrozenTrial) -> None:
+        """Take a trial as the one with the counter."""
+        with self._lock:
+            self._lead, self._beat, self.lost = (trial._trial_id, trial.number), 0, False
+
+    def hold(self, trial: optuna.Trial) -> None:
+        """Take a trial that was in the queue: the first one of a population leads it."""
+        attributes = self.attributes()
+        if self._lead is None:
+            self.led_by(trial)
+        try:
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+        except UpdateFinishedTrialError:
+            self.lost = True
+
+    def move(self, trials: Sequence[optuna.Trial]) -> None:
+        """Let the first of these lead the others, as the present one is about to be told."""
+        self.drop()
+        for trial in trials:
+            self.hold(trial)
+
+    def drop(self) -> None:
+        """Hold nothing any more; to be called before the first trial is told."""
+        with self._lock:
+            self._lead, self.lost = None, False
+
+    @property
+    def lead(self) -> int | None:
+        """Number of the trial with the counter."""
+        return None if self._lead is None else self._lead[1]
+
+    @property
+    def lead_key(self) -> int | None:
+        """Its id in the storage."""
+        return None if self._lead is None else self._lead[0]
+
+    @contextmanager
+    def beating(self) -> Iterator[Lease]:
+        """Advance the counter for as long as the block runs."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            self._thread.join(timeout=1.0)  # it may wait for the storage; nothing depends on it
+
+    def _run(self) -> None:
+        while not self._over.wait(self.seconds / BEATS):
+            try:
+                self.beat()
+                if self._observer is not None:
+                    self._observer.look(self._study)
+            except KeyError:  # the study was deleted: the main thread says so
+                return
+            except Exception as error:
+                if trouble(error) is None:
+                    raise
+                # a storage that is away: the main thread says so
+
+    def beat(self) -> None:
+        """Advance the counter once."""
+        with self._lock:
+            lead = self._lead
+            if lead is None or self.lost:
+                return
+            self._beat += 1
+            try:
+                self._study._storage.set_trial_user_attr(lead[0], names.LEASE, {"beat": self._beat})
+            except UpdateFinishedTrialError:
+                self.lost = True
+
+
+# ------------------------------------------------------------------------------------- who is gone
+
+
+class Observer:
+    """Times how long each running trial's lease stood still. Safe to be used by two threads.
+
+    Between two looks at most half of a lease's time counts, so whoever was stopped, or waited for
+    the storage, does not judge the others by a single look afterwards.
+
+    Args:
+        seconds: After which it has run out.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.seconds, self._clock = seconds, clock
+        self._seen: dict[int, tuple[object, float]] = {}  # counter, seconds that it stood still
+        self._owed: dict[int, float] = {}  # interrupted trials, when they were first seen
+        self._looked = clock()
+        self._lock = threading.Lock()
+
+    def look(self, study: optuna.Study) -> None:
+        """Note the counters of all running trials."""
+        running = study._storage.get_all_trials(
+            study._study_id, deepcopy=False, states=(TrialState.RUNNING,)
+        )
+        self.note(running)
+
+    def note(self, running: Iterable[FrozenTrial]) -> None:
+        """Note the counters of these trials, all that are running."""
+        trials = {trial.number: trial for trial in running}
+        with self._lock:
+            now, before = self._clock(), self._seen
+            gap = min(now - self._looked, self.seconds / 2)
+            self._looked, self._seen = now, {}
+            for number, trial in trials.items():
+                counter = _counter(trial, trials)
+                old = before.get(number)
+                same = old is not None and old[0] == counter
+                self._seen[number] = (counter, old[1] + gap if old is not None and same else 0.0)
+
+    def expired(self, trial: FrozenTrial) -> bool:
+        """Say whether a running trial's lease has run out."""
+        # of a stranger it can't be known whether its process lives
+        return ours(trial) and self.still(trial) >= self.seconds
+
+    def overdue(self, owed: Iterable[FrozenTrial]) -> list[int]:
+        """Choose the interrupted trials that nobody has queued for some seconds."""
+        with self._lock:
+            now = self._clock()
+            self._owed = {trial.number: self._owed.get(trial.number, now) for trial in owed}
+            return [number for number, since in self._owed.items() if now - since >= OVERDUE]
+
+    def still(self, trial: FrozenTrial) -> float:
+        """Seconds that a trial's counter was seen standing still."""
+        with self._lock:
+            return self._seen.get(trial.number, (None, 0.0))[1]
+
+
+def _counter(trial: FrozenTrial, running: dict[int, FrozenTrial]) -> object:
+    lead = lead_of(trial)
+    leading = None if lead is None else running.get(lead)
+    beat = None if leading is None else (leading.user_attrs.get(names.LEASE) or {}).get("beat")
+    # whatever else is written is a sign of life too
+    return lead, beat, len(trial.user_attrs), len(trial.params), len(trial.intermediate_values)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A worker with what it trains, for a table.
+
+    Attributes:
+        worker: Host, process; None if the trials do not say.
+        lead: Number of the trial with the counter.
+        numbers: Its running trials.
+        beat: The counter.
+        still: Seconds that the counter was seen standing still; 0 without an observer.
+        alive: False: its process is gone, or its lease has run out; None: can't be known.
+    """
+
+    worker: Worker | None
+    lead: int | None
+    numbers: tuple[int, ...]
+    beat: int | None
+    still: float
+    alive: bool | None
+
+
+def workers(study: optuna.Study, observer: Observer | None = None) -> list[Running]:
+    """List who trains what.
+
+    Args:
+        study: The study.
+        observer: That has looked at it before; None: only processes of this host can be judged.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if observer is not None:
+        observer.note(running)
+    by_lead: dict[tuple[bool, int], list[FrozenTrial]] = {}
+    for trial in running:
+        lead = lead_of(trial)
+        by_lead.setdefault((lead is not None, trial.number if lead is None else lead), []).append(
+            trial
+        )
+    found = []
+    for (leased, lead), trials in sorted(by_lead.items()):
+        first = next((trial for trial in trials if trial.number == lead), trials[0])
+        worker = Worker.of(first)
+        alive = None if worker is None else worker.alive()
+        if observer is not None and alive is not False:
+            alive = not observer.expired(first) if leased else alive
+        lease: Any = first.user_attrs.get(names.LEASE) or {}
+        found.append(
+            Running(
+                worker=worker,
+                lead=lead if leased else None,
+                numbers=tuple(trial.number for trial in trials),
+                beat=lease.get("beat"),
+                still=0.0 if observer is None else observer.still(first),
+                alive=alive,
+            )
+        )
+    return found
+
+
+def gone(running: Iterable[FrozenTrial], observer: Observer) -> dict[int, str]:
+    """Choose the trials whose worker is gone.
+
+    Args:
+        running: All running trials.
+        observer: That has looked at them.
+
+    Returns:
+        Why, by number; a population's first trial before the others, so that a worker that comes
+        back late can keep nothing more of it.
+    """
+    found, lead = {}, {}
+    for trial in running:
+        worker = Worker.of(trial)
+        lead[trial.number] = lead_of(trial) == trial.number
+        if worker is not None and worker.alive() is False:
+            found[trial.number] = "its process was killed"
+        elif observer.expired(trial):
+            found[trial.number] = f"its lease ran out: unheard of for {observer.seconds:g} s"
+    return {number: found[number] for number in sorted(found, key=lambda n: (not lead[n], n))}

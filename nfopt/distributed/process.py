@@ -1,0 +1,73 @@
+"""The process that trains a trial, and whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+from optuna.trial import FrozenTrial
+
+from nfopt.attributes import WORKER
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """The process that trains a trial.
+
+    Attributes:
+        host: Of the machine.
+        pid: Of the process.
+        began: When the process began, in the system's own count, so that a process number that is
+            used again is not mistaken for it; "" where the system does not tell.
+        space: Which processes can see each other (two containers of one host name can't); "" where
+            the system does not tell.
+    """
+
+    host: str
+    pid: int
+    began: str
+    space: str = ""
+
+    @classmethod
+    def here(cls) -> Worker:
+        """This process."""
+        return cls(socket.gethostname(), os.getpid(), _began(os.getpid()), _space())
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Worker | None:
+        """Read a trial's worker, if it has one."""
+        try:
+            return msgspec.convert(trial.user_attrs.get(WORKER), cls)
+        except msgspec.ValidationError:
+            return None
+
+    def alive(self) -> bool | None:
+        """Say whether the process lives; None if it is on another machine, which can't be known."""
+        if self.host != socket.gethostname() or (self.space and self.space != _space()):
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return not self.began or self.began == _began(self.pid)
+
+
+def _began(pid: int) -> str:
+    if not sys.platform.startswith("linux"):
+        return ""
+    try:
+        # field 22 of stat, counted after the command's closing bracket, is the start time
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

@@ -1,0 +1,299 @@
+"""What waits in a study, who may take it, and whether the budget allows it.
+
+Optuna's storages give an order (a trial's number) and one step that only one can take (from WAITING
+to RUNNING, from RUNNING to an end). All that has to be exact is built from these two:
+
+- An interrupted trial is FAIL with `nfopt:again`, and is owed until a trial says `nfopt:retry_of`
+  it. Whoever sees a debt pays it; where two did, the first of the two trials counts and the other
+  is struck out when it is taken. So a crash at any point loses and doubles nothing.
+- A trial may train if fewer than N trials with a lower number are finished, running, waiting or
+  owed. Of trials asked at one time by several workers, the lower numbers go on.
+- Of the trials that one population left, whoever takes the first takes all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import _filter_study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nfopt import attributes as names
+from nfopt.distributed.lease import Lease, lead_of, ours
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+KEPT = (names.FIRST, names.SEED, names.WARM_FROM)  # what a retry takes from the interrupted trial
+
+
+def trials_of(study: optuna.Study) -> list[FrozenTrial]:
+    """Read all trials, by number."""
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
+
+
+def waiting_in(study: optuna.Study) -> list[FrozenTrial]:
+    """Read what waits, by number: cheap where nothing does."""
+    return study._storage.get_all_trials(
+        study._study_id, deepcopy=False, states=(TrialState.WAITING,)
+    )
+
+
+def counted(trials: Iterable[FrozenTrial]) -> int:
+    """Count COMPLETE + PRUNED trials."""
+    return sum(trial.state in COUNTED for trial in trials)
+
+
+# ------------------------------------------------------------------------------------ interrupted
+
+
+def interrupt(
+    study: optuna.Study, trial: optuna.Trial | FrozenTrial, reason: str, *, again: bool = True
+) -> bool:
+    """Make a running trial FAIL, its parameters to come back; False if someone else was first.
+
+    Args:
+        study: The study.
+        trial: Of the study, maybe no longer running.
+        reason: Kept with the trial.
+        again: Whether its parameters come back.
+    """
+    storage, key = study._storage, trial._trial_id
+    try:
+        storage.set_trial_user_attr(key, names.REASON, reason)
+        if again:
+            storage.set_trial_user_attr(key, names.AGAIN, True)
+        return storage.set_trial_state_values(key, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
+
+
+def owed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """List the interrupted trials that have not come back, by number."""
+    paid = {trial.user_attrs.get(names.RETRY_OF) for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if trial.state is TrialState.FAIL
+        and trial.user_attrs.get(names.AGAIN)
+        and trial.number not in paid
+        and parameters_of(trial)
+    ]
+
+
+def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Read what was suggested, or is to be suggested, to a trial."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return fixed | trial.params
+
+
+def pay(study: optuna.Study, numbers: Collection[int] | None = None) -> int:
+    """Put the parameters of interrupted trials into the queue.
+
+    Args:
+        study: The study.
+        numbers: Only of these trials; None: all.
+
+    Returns:
+        How many.
+    """
+    debts = owed(trials_of(study))
+    if numbers is not None:
+        debts = [trial for trial in debts if trial.number in numbers]
+    for trial in debts:
+        kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
+        study.enqueue_trial(parameters_of(trial), {names.RETRY_OF: trial.number, **kept})
+    return len(debts)
+
+
+# ----------------------------------------------------------------------------------------- budget
+
+
+def in_play(trials: Sequence[FrozenTrial]) -> list[int]:
+    """List the numbers of the trials that are results, or may become some; they rise."""
+    alive = (*COUNTED, TrialState.WAITING)
+    debts = {trial.number for trial in owed(trials)}
+    return [
+        trial.number
+        for trial in trials
+        if trial.state in alive
+        or trial.number in debts
+        or (trial.state is TrialState.RUNNING and ours(trial))
+    ]
+
+
+def allowed(places: Sequence[int], number: int, budget: int | None) -> bool:
+    """Say whether a trial may train under a budget of COMPLETE + PRUNED trials.
+
+    Args:
+        places: From `in_play`.
+        number: Of the trial.
+        budget: None: there is none.
+    """
+    return budget is None or bisect_left(places, number) < budget
+
+
+# ----------------------------------------------------------------------------------------- taking
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Trials that are to be taken together.
+
+    Attributes:
+        trials: In the order of their numbers.
+        origin: First trial of the population that they were interrupted in; None if they are new.
+    """
+
+    trials: tuple[FrozenTrial, ...]
+    origin: FrozenTrial | None = None
+
+
+def next_waiting(
+    study: optuna.Study, count: int, budget: int | None, trials: Sequence[FrozenTrial] | None = None
+) -> Waiting | None:
+    """Choose what is taken from the queue: what an interrupted population left, or new trials.
+
+    Args:
+        study: The study; what is twice in its queue is struck out.
+        count: New trials at most; an interrupted population is never cut.
+        budget: COMPLETE + PRUNED trials of the study at most, or None.
+        trials: All of the study, if they were just read.
+    """
+    if trials is None:
+        if not waiting_in(study):
+            return None
+        trials = trials_of(study)
+    waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+    if not waiting:
+        return None
+    waiting = _strike_out(study, trials, waiting)
+    places = [] if budget is None else in_play(trials)
+    waiting = [trial for trial in waiting if allowed(places, trial.number, budget)]
+    busy: set[int | None] = set()
+    for trial in trials:
+        if trial.state is TrialState.RUNNING:  # taken by another, or not yet all interrupted
+            origin = origin_of(trial, trials)
+            busy |= {lead_of(trial), None if origin is None else origin.number}
+    populations: dict[int | None, list[FrozenTrial]] = {}
+    for trial in waiting:
+        origin = origin_of(trial, trials)
+        populations.setdefault(None if origin is None else origin.number, []).append(trial)
+    for key, members in populations.items():
+        if key is None:
+            return Waiting(tuple(members[:count]))
+        if key not in busy:
+            return Waiting(tuple(members), trials[key])
+    return None
+
+
+def origin_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Find the first trial of the population in which what a trial repeats was interrupted."""
+    old = trial.user_attrs.get(names.RETRY_OF)
+    if not isinstance(old, int) or not 0 <= old < len(trials):
+        return None
+    lead = lead_of(trials[old])
+    return trials[old if lead is None or lead >= len(trials) else lead]
+
+
+def pop(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial | None:
+    """Take a waiting trial, if nobody else has."""
+    try:
+        if not study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            return None
+    except UpdateFinishedTrialError:
+        return None
+    study._thread_local.cached_all_trials = None
+    return optuna.Trial(study, trial._trial_id)
+
+
+def reserve(study: optuna.Study, count: int, budget: int | None, lease: Lease) -> list[FrozenTrial]:
+    """Make trials that are not in the queue, as many as the budget has a place for.
+
+    Args:
+        study: The study.
+        count: Trials.
+        budget: COMPLETE + PRUNED trials of the study at most, or None.
+        lease: Of this worker; whoever sees a trial, sees whose it is.
+
+    Returns:
+        What they are made of, to be started when they are asked. Nothing was read of the study
+        while their numbers are below the budget.
+    """
+    alone = lease.lead is None
+    made = [_made(study, lease) for _ in range(count)]
+    # a trial of a low number has a place whatever the others are
+    if budget is None or all(trial.number < budget for trial in made):
+        return made
+    kept, places = [], in_play(trials_of(study))
+    for trial in made:
+        if allowed(places, trial.number, budget):
+            kept.append(trial)
+        else:
+            interrupt(study, trial, "the budget was met by others", again=False)
+    if alone and not kept:
+        lease.drop()
+    return kept
+
+
+def _made(study: optuna.Study, lease: Lease) -> FrozenTrial:
+    """Make a running trial; its template is what the storage has of it now.
+
+    The template holds the lease alone: Optuna writes a template while it locks the whole study.
+    """
+    trial = create_trial(state=TrialState.RUNNING, user_attrs=lease.attributes())
+    trial._trial_id = study._storage.create_new_trial(study._study_id, trial)
+    trial.number = study._storage.get_trial_number_from_id(trial._trial_id)
+    if lease.lead is None:
+        lease.led_by(trial)
+    return trial
+
+
+class Begun(optuna.Trial):
+    """A running trial of which all is known, so that the storage is not asked for it.
+
+    Args:
+        study: The study.
+        trial: As the storage has it.
+    """
+
+    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        # as the parent does, which begins with a read
+        self.study, self.storage, self._trial_id = study, study._storage, trial._trial_id
+        self._cached_frozen_trial = trial
+        study.sampler.before_trial(_filter_study(study, trial), trial)
+        self.relative_search_space: dict[str, BaseDistribution] | None = None
+        self._relative_params: dict[str, Any] | None = None
+        self._fixed_params = trial.system_attrs.get("fixed_params", {})
+
+
+def start(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """Give a trial that was just made, and can be asked for parameters."""
+    # as `Study.ask` does; that takes whatever waits, here it is chosen
+    study._thread_local.cached_all_trials = None
+    return Begun(study, trial)
+
+
+def _strike_out(
+    study: optuna.Study, trials: Sequence[FrozenTrial], waiting: Sequence[FrozenTrial]
+) -> list[FrozenTrial]:
+    """Fail what stands in the queue a second time, because two put it there at one time."""
+    retries: dict[object, int] = {}
+    firsts: dict[object, int] = {}
+    for trial in trials:
+        retries.setdefault(trial.user_attrs.get(names.RETRY_OF), trial.number)
+        firsts.setdefault(trial.user_attrs.get(names.FIRST), trial.number)
+    left = []
+    for trial in waiting:
+        old = trial.user_attrs.get(names.RETRY_OF)
+        key = trial.user_attrs.get(names.FIRST)
+        first = firsts[key] if old is None else retries[old]
+        if (old is None and key is None) or first == trial.number:
+            left.append(trial)
+        else:
+            interrupt(study, trial, f"twice in the queue: as trial {first}", again=False)
+    return left

@@ -1,0 +1,1 @@
+"""The genome: its variables and blocks of masks, repair, and spaces small enough to enumerate."""

@@ -1,0 +1,80 @@
+"""What goes on around a search: pictures while it runs, here and in its workers, a page at its end.
+
+with publishing(on_event, storage, pictures) as tell:
+    result = reported(run_search(..., watch=watching(storage, pictures), on_event=tell), tell)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from optuna.storages import InMemoryStorage
+
+from nfopt.events import Notice, OnEvent, Watch
+from nfopt.report.page import html_page
+from nfopt.report.publisher import Publisher
+from nfopt.study.results import SearchResult
+
+REPORT = "report.html"
+
+Result = TypeVar("Result", bound=SearchResult)
+
+
+@contextmanager
+def publishing(tell: OnEvent, storage: object, pictures: bool | None) -> Iterator[OnEvent]:
+    """Give the callback of a search that draws, or the one it was given.
+
+    Args:
+        tell: Told of everything.
+        storage: Of the search.
+        pictures: Whether to draw; None: unless the storage is in memory, where no dashboard looks.
+    """
+    if watching(storage, pictures) is None:
+        yield tell
+        return
+    publisher = Publisher()
+    yield publisher.through(tell)
+    publisher.finish()
+
+
+def watching(storage: object, pictures: bool | None) -> Watch | None:
+    """Give what draws in the other workers of a search, or None where nothing is to be drawn.
+
+    Args:
+        storage: Of the search.
+        pictures: As in `publishing`.
+    """
+    if pictures is None:
+        pictures = not isinstance(storage, InMemoryStorage)
+    return _draw if pictures else None
+
+
+def _draw(tell: OnEvent, storage: object) -> AbstractContextManager[OnEvent]:
+    return publishing(tell, storage, True)  # a function of a module: Ray takes it by its name
+
+
+def reported(result: Result, tell: OnEvent) -> Result:
+    """Write the study's page beside the flow; a page is never worth a search.
+
+    Args:
+        result: Of a search.
+        tell: Told in a line if that fails.
+
+    Returns:
+        `result`.
+    """
+    if result.out is None:
+        return result
+    path = result.out / REPORT
+    beside = path.with_name(f".{REPORT}.{os.getpid()}")
+    try:
+        beside.write_text(html_page(result.study), encoding="utf-8")
+        beside.replace(path)
+    except Exception as error:  # noqa: BLE001 - whatever a page can fail at
+        beside.unlink(missing_ok=True)
+        reason = " ".join(str(error).split())[:200]
+        tell(Notice(f"{path} can't be written ({type(error).__name__}: {reason})"))
+    return result

@@ -1,0 +1,1 @@
+"""The differentiable search as a study: setup, objective, checkpoints, run."""

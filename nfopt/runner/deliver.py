@@ -1,0 +1,307 @@
+"""From candidates to a flow on disk: retrain, choose, score once, save. And `retrain`, `fit`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import optuna
+
+from nfopt import attributes as names
+from nfopt import seeds
+from nfopt.data import Prepared
+from nfopt.distributed.queue import COUNTED
+from nfopt.errors import NfoptError
+from nfopt.events import Done, Finalists, Notice, OnEvent, ignore
+from nfopt.model import Flow
+from nfopt.runner import budget as plan
+from nfopt.runner.retrain import Finalist, Retraining, Trained
+from nfopt.signals import listening
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.storage.url import RUNS
+from nfopt.study import costs
+from nfopt.study.arguments import check_members, check_minutes
+from nfopt.study.dataset import Source, read_again
+from nfopt.study.results import (
+    FitResult,
+    Score,
+    SearchResult,
+    gap_text,
+    info_of,
+    member_scores,
+    mixture,
+    score_of,
+)
+from nfopt.study.stored import specs_of
+from nfopt.training import TrainData
+
+
+def deliver(
+    study: optuna.Study,
+    finalists: Sequence[Finalist],
+    data: Prepared,
+    retraining: Retraining,
+    out: Path,
+    warnings: list[str],
+    *,
+    mean_group: float = math.nan,
+) -> SearchResult:
+    """Retrain candidates of a study, keep the best on validation data, score it once, save it.
+
+    What is kept is one flow or, where `retraining.members` allows it, a mixture of several.
+
+    Args:
+        study: The study.
+        finalists: Candidates, the best first.
+        data: All rows.
+        retraining: How; it holds the same rows on its device.
+        out: Folder.
+        warnings: Those so far; a gap between test and validation is added.
+        mean_group: Of the search, for the result.
+    """
+    left = None if retraining.deadline is None else retraining.deadline - retraining.clock()
+    retraining.on_event(
+        Finalists(
+            numbers=tuple(finalist.number for finalist in finalists),
+            summaries=tuple(finalist.spec.summary() for finalist in finalists),
+            seconds=left,
+        )
+    )
+    kept = retraining.run(finalists)
+    best = kept[0]
+    flow = Flow(
+        [each.finalist.spec for each in kept],
+        [each.weights for each in kept],
+        data.preprocessing,
+        device=retraining.data.x.device,
+    )
+    common = _conclude(
+        flow,
+        _validation(flow, kept, data),
+        data,
+        retraining,
+        out,
+        warnings,
+        study=study.study_name,
+        trial=best.finalist.number,
+        trials=[each.finalist.number for each in kept],
+        train=msgspec.to_builtins(best.finalist.train),
+        seeds=[each.seed for each in kept],
+        steps=[each.steps for each in kept],
+    )
+    trials = len(study.get_trials(deepcopy=False, states=COUNTED))
+    return SearchResult(
+        **common,
+        study=study,
+        trials=trials,
+        number=best.finalist.number,
+        mean_group=mean_group,
+    )
+
+
+def _validation(flow: Flow, members: Sequence[Trained], data: Prepared) -> Score:
+    """Score a flow on validation data; one member's score is known from its training."""
+    if len(members) == 1:
+        return Score(members[0].nll, members[0].nll_2se)
+    return score_of(mixture(member_scores(flow, data.parts[1])), data.parts[1])
+
+
+def _conclude(
+    flow: Flow,
+    validation: Score,
+    data: Prepared,
+    run: Retraining,
+    out: Path | None,
+    warnings: list[str],
+    **info: Any,
+) -> dict[str, Any]:
+    """Score a flow on test data, once; save it; return a result's fields."""
+    tested = member_scores(flow, data.parts[2])
+    test = score_of(mixture(tested), data.parts[2])
+    gap = gap_text(validation, test)
+    if gap is not None:
+        run.on_event(Notice(gap))
+        warnings = [*warnings, gap]
+    flow.info = info_of(data, validation, test, **info, warnings=warnings)
+    run.stop.check()
+    saved = None if out is None else flow.save(out)
+    seconds = run.clock() - run.began
+    run.on_event(
+        Done(
+            number=info.get("trial"),
+            validation_nll=validation.nll,
+            test_nll=test.nll,
+            test_nll_2se=test.nll_2se,
+            seconds=seconds,
+            out=None if saved is None else str(saved),
+        )
+    )
+    return {
+        "flow": flow,
+        "validation_nll": validation.nll,
+        "validation_nll_2se": validation.nll_2se,
+        "test_nll": test.nll,
+        "test_nll_2se": test.nll_2se,
+        "parameters": sum(spec.parameter_count() for spec in flow.specs),
+        "seconds": seconds,
+        "out": saved,
+        "members": tuple(score_of(row, data.parts[2]).nll for row in tested),
+        "disagreement": float(tested.std(dim=0, correction=0).mean()),
+        "warnings": tuple(warnings),
+    }
+
+
+def run_fit(
+    source: Source,
+    recipe: tuple[FlowSpec, TrainSpec],
+    *,
+    members: int = 1,
+    minutes: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    on_event: OnEvent = ignore,
+    should_stop: Callable[[], bool] | None = None,
+    began: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> FitResult:
+    """Train one recipe from several seeds as one stack, without a search.
+
+    Args:
+        source: The data.
+        recipe: Flow and training.
+        members: Seeds; their mixture is the flow.
+        minutes: Wall clock of the whole call; None: the recipe's full steps.
+        seed: Of weights, batches and dropout.
+        device: Where to train.
+        out: Folder for the flow, or None.
+        on_event: Told of the progress.
+        should_stop: Asked about five times a second.
+        began: Clock time at which the call began; None: now.
+        clock: Seconds.
+
+    Raises:
+        ValueError: If an argument is not usable.
+        NfoptError: If no member can be used.
+        KeyboardInterrupt: On SIGINT, SIGTERM or `should_stop`.
+    """
+    began = clock() if began is None else began
+    check_minutes(minutes)
+    check_members(members)
+    data = source.data
+    warnings = list(data.warnings)
+    times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
+    rows = TrainData.of(data, device)
+    deadline = None
+    if times is not None:
+        scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
+        scoring = members * costs.scoring_seconds([recipe[0]], rows, scored)
+        deadline = began + plan.leave(times.retrain, clock() - began, scoring)
+    with listening(should_stop) as stop:
+        training = Retraining(
+            data=rows,
+            seed=seed,
+            stop=stop,
+            deadline=deadline,
+            on_event=on_event,
+            began=began,
+            clock=clock,
+            phase="fit",
+        )
+        trained = training.all([Finalist(None, *recipe)] * members)
+        good = [member for member in trained if not member.reason]
+        if not good:
+            raise NfoptError(
+                f"The flow can't be trained on this data ({trained[0].reason}):"
+                " look at its columns, or give `bounds` or `log` for heavy tails."
+            )
+        if len(good) < members:
+            lost = [member.reason for member in trained if member.reason]
+            warnings.append(f"{len(lost)} of {members} members are left out: {lost[0]}")
+            on_event(Notice(warnings[-1]))
+        flow = Flow(
+            [member.finalist.spec for member in good],
+            [member.weights for member in good],
+            data.preprocessing,
+            device=training.data.x.device,
+        )
+        common = _conclude(
+            flow,
+            _validation(flow, good, data),
+            data,
+            training,
+            None if out is None else Path(out),
+            warnings,
+            train=msgspec.to_builtins(recipe[1]),
+            seeds=[member.seed for member in good],
+            steps=[member.steps for member in good],
+        )
+    return FitResult(**common)
+
+
+def run_retrain(
+    study: optuna.Study,
+    number: int,
+    *,
+    data: Any = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    on_event: OnEvent = ignore,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchResult:
+    """Train one trial of a study in full, score and save it.
+
+    Args:
+        study: What `load_study` gave.
+        number: Of the trial.
+        data: Where the data is now; None: where the study found it.
+        minutes: Wall clock of the whole call; None: the trial's full steps.
+        seed: Of the weights; None: one of the study's own.
+        device: Where to train.
+        out: Folder for the flow; None: nfopt-runs/STUDY-NUMBER.
+        on_event: Told of the progress.
+        should_stop: Asked about five times a second.
+        clock: Seconds.
+
+    Raises:
+        ValueError: If there is no such trial, or it was never trained.
+        StudyError: If the data is not the study's.
+    """
+    began = clock()
+    check_minutes(minutes)
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        raise ValueError(
+            f"`trial` {number} is not in study {study.study_name!r}, which has {len(trials)} trials"
+            f"{f', 0 to {len(trials) - 1}' if trials else ''}."
+        )
+    spec, train = specs_of(trials[number])
+    source = read_again(study.user_attrs, data)
+    times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
+    own = int(study.user_attrs.get(names.STUDY_SEED, 0)) if seed is None else seed
+    rows = TrainData.of(source.data, device)
+    deadline = None
+    if times is not None:
+        scoring = costs.scoring_seconds([spec], rows, len(source.data.parts[2]))
+        deadline = began + plan.leave(times.retrain, clock() - began, scoring)
+    with listening(should_stop) as stop:
+        retraining = Retraining(
+            data=rows,
+            seed=seeds.derive(own, seeds.RETRAIN, number),
+            stop=stop,
+            deadline=deadline,
+            on_event=on_event,
+            began=began,
+            clock=clock,
+        )
+        target = RUNS / f"{study.study_name}-{number}" if out is None else Path(out)
+        warnings = list(source.data.warnings)
+        finalists = [Finalist(number, spec, train)]
+        return deliver(study, finalists, source.data, retraining, target, warnings)

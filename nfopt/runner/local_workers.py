@@ -1,0 +1,178 @@
+"""More workers on this machine: processes that run `nfopt worker` beside a search."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+import torch
+
+from nfopt.events import Notice, OnEvent, Watch
+from nfopt.storage.open import Storage, mask_text, worker_environment
+
+STOP_SECONDS = 8.0  # for a last checkpoint, before a worker is killed
+QUIET_SECONDS = 3.0  # that they have to end by themselves once the budget is met
+SAID = ("Error:", "Warning:")
+PICTURES = "NFOPT_PICTURES"  # of the environment: whether nfopt worker draws
+
+
+def cores() -> int:
+    """Count the CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def share_out(workers: int, device: str, threads: int | None) -> tuple[list[str], int | None]:
+    """Give each worker a device and threads.
+
+    Args:
+        workers: How many.
+        device: Where to train; with CUDA each worker has a GPU of its own, the first one that which
+            is named ("cuda:1").
+        threads: CPU threads of all together; None: all cores.
+
+    Returns:
+        A device each, and threads each (None: one worker, which has what torch chooses).
+
+    Raises:
+        ValueError: If there are fewer GPUs than workers, or `workers` is no number.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"`workers` must be a whole number of at least 1, got {workers!r}.")
+    if workers == 1:
+        return [device], threads
+    each = max(1, (cores() if threads is None else threads) // workers)
+    if not device.startswith("cuda"):
+        return [device] * workers, each
+    count = torch.cuda.device_count()
+    if count < workers:
+        raise ValueError(
+            f"`workers` must be at most {count} with `device` {device!r}, one a GPU, got {workers}:"
+            " a GPU trains a whole population at a time; or use device cpu."
+        )
+    first = torch.device(device).index or 0
+    return [f"cuda:{(first + number) % count}" for number in range(workers)], each
+
+
+class LocalWorkers:
+    """Worker processes, from entering the block to leaving it.
+
+    Args:
+        study: Name.
+        storage: URL; it goes into their environment, where no list of processes shows it.
+        devices: One a worker.
+        threads: CPU threads of each.
+        on_event: Told in one line of a worker that fails.
+        stopping: Asked a few times a second: then they are stopped at once, side by side.
+        watch: Not called here, as the workers are `nfopt worker`: they draw unless it is None.
+        command: That a worker is started with; for tests.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        storage: Storage | None,
+        devices: Sequence[str],
+        threads: int | None,
+        on_event: OnEvent,
+        stopping: Callable[[], bool],
+        watch: Watch | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "nfopt", "worker"),
+    ) -> None:
+        if devices and storage is not None and not isinstance(storage, str):
+            raise ValueError(
+                "`storage` must be a URL where `workers` is above 1: other processes open it."
+            )
+        self._study, self._storage, self._command = study, storage, command
+        self._devices, self._threads = devices, threads
+        self._on_event, self._stopping = on_event, stopping
+        self._draw = watch is not None
+        self._processes: list[subprocess.Popen[str]] = []
+        self._over, self._lock = threading.Event(), threading.Lock()
+
+    def __enter__(self) -> LocalWorkers:
+        """Start them."""
+        environment = dict(os.environ)
+        if self._devices:
+            environment |= worker_environment(self._storage)
+            environment[PICTURES] = "1" if self._draw else "0"
+        arguments = [f"--parent={os.getpid()}"]
+        if self._threads is not None:
+            arguments.append(f"--threads={self._threads}")
+            environment["OMP_NUM_THREADS"] = str(self._threads)
+        for number, device in enumerate(self._devices, 1):
+            process = subprocess.Popen(
+                [*self._command, f"--device={device}", *arguments, "--", self._study],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C comes to them from here, once
+            )
+            self._processes.append(process)
+            threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
+        if self._processes:
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End them: those that still train put their population where others find it."""
+        self._stop()
+        until = time.monotonic() + STOP_SECONDS
+        for process in self._processes:
+            try:
+                process.wait(timeout=max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def finish(self) -> None:
+        """Let them end by themselves, as the budget is met; then stop them."""
+        until = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < until and any(p.poll() is None for p in self._processes):
+            time.sleep(0.05)
+        self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:
+            if self._over.is_set():
+                return  # a second signal would end them without a last checkpoint
+            self._over.set()
+        for process in self._processes:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.2):
+            if self._stopping():
+                self._stop()
+
+    def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
+        """Hand on what a worker has to say, and its end if that was not in order."""
+        last = ""
+        for line in process.stderr or ():
+            if line.startswith(SAID):
+                last = mask_text(line.partition(":")[2].strip(), self._storage)
+                if not line.startswith("Error:"):
+                    self._on_event(Notice(f"worker {number}: {last}"))
+        code = process.wait()
+        if code != 0 and not self._over.is_set():
+            how = last or (f"signal {-code}" if code < 0 else f"exit code {code}")
+            self._on_event(Notice(f"worker {number} has ended, the search goes on: {how}"))

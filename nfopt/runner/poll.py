@@ -1,0 +1,77 @@
+"""How often a worker looks at a study: at whatever it likes, while looking costs it little.
+
+A look reads every trial that is new, and all that run, row by row. Where populations take seconds
+that is nothing. Where many workers share trials that cost nothing it would be most of their work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt.distributed import queue
+from nfopt.study.candidate import Candidate
+from nfopt.study.ranking import kin_of
+
+SHARE = 0.1  # of a worker's time that looks take, where they are not needed
+
+
+class Looking:
+    """What one worker knows of a study since it last looked.
+
+    Args:
+        study: The study.
+        place: Of the NLL among the values.
+        longest: Seconds between two looks at most.
+        clock: Seconds, monotonic.
+
+    Attributes:
+        counted: COMPLETE + PRUNED trials: those of the last look, and this worker's own since.
+        best: Number and NLL of the best of these that is COMPLETE, or None.
+        made: Trials that there are at least, of whatever state.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        place: int = 0,
+        longest: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counted, self.made = 0, 0
+        self.best: tuple[int, float] | None = None
+        self._study, self._place, self._longest, self._clock = study, place, longest, clock
+        self._next = -1.0
+
+    def due(self) -> bool:
+        """Say whether it is time for a look, if none is needed."""
+        return self._clock() >= self._next
+
+    def look(self) -> list[FrozenTrial]:
+        """Read all trials, by number."""
+        began = self._clock()
+        trials = queue.trials_of(self._study)
+        ended = self._clock()
+        self._next = ended + min((ended - began) / SHARE, self._longest)
+        self.counted, self.made, self.best = queue.counted(trials), len(trials), None
+        for trial in trials:
+            self._note(trial.number, trial.state, trial.values, kin_of(trial))
+        return trials
+
+    def add(self, candidates: Iterable[Candidate]) -> None:
+        """Count trials that this worker told."""
+        for candidate in candidates:
+            self.made = max(self.made, candidate.number + 1)
+            if not candidate.lost:
+                self.counted += candidate.state in queue.COUNTED
+                kin = kin_of(candidate.trial)
+                self._note(candidate.number, candidate.state, candidate.values, kin)
+
+    def _note(self, number: int, state: TrialState, values: list[float] | None, kin: str) -> None:
+        if state is TrialState.COMPLETE and values and not kin:  # warm ones are ahead for free
+            found = values[self._place]
+            if self.best is None or (found, number) < (self.best[1], self.best[0]):
+                self.best = (number, found)

@@ -1,0 +1,327 @@
+"""Train one population of a study, from its beginning or from a checkpoint, and tell its trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial
+
+from nfopt import attributes as names
+from nfopt import seeds
+from nfopt.distributed import queue
+from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
+from nfopt.distributed.lease import Lease
+from nfopt.events import GroupTrained, Member, Notice, OnEvent, RungReached, Training
+from nfopt.flows import Stack
+from nfopt.runner import budget as plan
+from nfopt.runner.pruning import to_prune
+from nfopt.signals import Stop
+from nfopt.study import stored
+from nfopt.study.candidate import Candidate, fault, groups, release, report, tell
+from nfopt.study.left import leftovers
+from nfopt.study.length import Length
+from nfopt.study.ranking import kin_of
+from nfopt.study.stacks import train_stack
+from nfopt.study.warm import SHARE, WarmStarts
+from nfopt.study.weights import BestWeights
+from nfopt.training import CheckpointError, MemberResult, Progress, Rung, TrainData
+
+Members = Sequence[Candidate | None]  # None: was in the population, and is not ours any more
+
+
+@dataclass
+class Trainer:
+    """What one worker trains with; the attributes are those of `nfopt.runner.loop.Search`."""
+
+    study: optuna.Study
+    data: TrainData
+    length: Length
+    objectives: Sequence[str]
+    stop: Stop
+    deadline: float | None
+    leader: str | None
+    lease: Lease
+    checkpoints: Checkpoints
+    best: BestWeights
+    on_event: OnEvent
+    warm: WarmStarts
+    directs: bool = False  # the evolution can make use of what a flow left
+    began: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    group_sizes: list[int] = field(default_factory=list)
+    member_seconds: float | None = None  # measured, where a trial's length is in steps
+    saving: Saving | None = None
+
+    # ------------------------------------------------------------------------------- populations
+
+    def train(self, candidates: Sequence[Candidate], origin: FrozenTrial | None = None) -> float:
+        """Train candidates and tell them; return the seconds of the training.
+
+        Args:
+            candidates: What was asked together.
+            origin: First trial of the population that they were interrupted in.
+
+        Raises:
+            KeyboardInterrupt: If it is time to stop; what is not told is the caller's to release.
+        """
+        trained, left = 0.0, list(candidates)
+        restored = None if origin is None else self.checkpoints.find(origin)
+        if restored is not None and origin is not None:
+            members = self._members(restored.asked, candidates)
+            kind = self.data.x.device.type
+            if not any(members) or restored.asked.device != kind:
+                why = f"it is of other trials or of device {restored.asked.device!r}, not {kind!r}"
+                self.checkpoints.set_aside(origin.number, ValueError(why))
+            else:
+                left = [c for c in left if not any(c is member for member in members)]
+                self.warm.resume([member for member in members if member is not None])
+                trained += self._group(members, restored.asked, restored, left)
+                self.stop.check()
+        self.warm.begin(left)
+        warm = [c for c in left if self.warm.is_warm(c)]
+        cold = [c for c in left if not self.warm.is_warm(c)]
+        asked = [candidate.number for candidate in left]
+        for group in sorted(groups(cold) + groups(warm), key=lambda g: asked.index(g[0].number)):
+            left = [c for c in left if not any(c is member for member in group)]
+            trained += self._group(group, self._asked(group), None, left)
+            self.stop.check()
+        return trained
+
+    def abandon(self) -> None:
+        """Remove the checkpoint of what was in training: it can't be gone on with."""
+        if self.saving is not None:
+            self.saving.end()
+
+    def _asked(self, group: Sequence[Candidate]) -> Asked:
+        steps, seconds = self.length.steps_of(group[0].train.steps), self._seconds(len(group))
+        if self.warm.is_warm(group[0]):
+            steps = max(1, round(SHARE * steps))
+            seconds = None if seconds is None else SHARE * seconds
+        return Asked(
+            numbers=[c.number for c in group],
+            specs=[c.spec for c in group],
+            trains=[c.train for c in group],
+            seeds=[c.seed for c in group],
+            batches=seeds.derive(group[0].seed, seeds.BATCHES),
+            steps=steps,
+            seconds=seconds,
+            device=self.data.x.device.type,
+            rungs=[{} for _ in group],
+        )
+
+    def _members(self, asked: Asked, candidates: Sequence[Candidate]) -> list[Candidate | None]:
+        """Find which of the candidates a checkpoint's members have come back as."""
+        trials = queue.trials_of(self.study)
+        found: list[Candidate | None] = [None] * len(asked.numbers)
+        for candidate in candidates:
+            old: object = candidate.number
+            while isinstance(old, int) and old not in asked.numbers:
+                old = trials[old].user_attrs.get(names.RETRY_OF)
+            if isinstance(old, int):
+                place = asked.numbers.index(old)
+                if candidate.spec == asked.specs[place] and candidate.seed == asked.seeds[place]:
+                    found[place] = candidate
+        return found
+
+    # ----------------------------------------------------------------------------------- one stack
+
+    def _group(
+        self,
+        members: Members,
+        asked: Asked,
+        source: Restored | None,
+        rest: Sequence[Candidate],
+    ) -> float:
+        """Train a stack and tell it; `rest` is what this worker still has to train afterwards."""
+        began = self.clock()
+        numbers = [
+            old if member is None else member.number
+            for old, member in zip(asked.numbers, members, strict=True)
+        ]
+        known = msgspec.structs.replace(asked, numbers=numbers)
+        for member, rungs in zip(members, known.rungs, strict=True):
+            for step, value in rungs.items() if member is not None else ():
+                self._report(member, step / 100, value)
+        self.saving = saving = self.checkpoints.begin(known, source)
+        try:
+            stack, results = self._run(members, saving)
+        except CheckpointError as error:
+            self.checkpoints.set_aside(known.numbers[0], error)
+            self._begin_again(members)
+            saving.end(kept=True)
+            self.saving = saving = self.checkpoints.begin(msgspec.structs.replace(known, step=0))
+            stack, results = self._run(members, saving)
+        live = sum(member is not None for member in members)
+        self.group_sizes.append(live)
+        taken = self.clock() - began
+        self.member_seconds = taken / len(members)
+        if self.lease.lost:
+            self._give_up(members)
+        kept = self._tell(members, results, stack, rest)
+        saving.end(kept=kept)
+        self.saving = None
+        self.best.tidy()
+        return taken
+
+    def _begin_again(self, members: Members) -> None:
+        """Find anew what members begin from; those whose parent's weights are gone leave."""
+        live = [member for member in members if member is not None and not member.told]
+        warm = [c for c in live if kin_of(self.study._storage.get_trial(c.trial._trial_id))]
+        self.warm.begin(warm)
+        gone = [candidate for candidate in warm if not self.warm.is_warm(candidate)]
+        release(self.study, gone, "what it began from is gone")
+
+    def _run(self, members: Members, saving: Saving) -> tuple[Stack, list[MemberResult]]:
+        asked = saving.asked
+        return train_stack(
+            asked.specs,
+            asked.trains,
+            asked.seeds,
+            self.data,
+            batches=asked.batches,
+            steps=asked.steps,
+            seconds=asked.seconds,
+            on_rung=lambda rung: self._rung(members, rung, asked),
+            on_progress=lambda progress: self._progress(asked, progress),
+            should_stop=self._over,
+            checkpoint=saving.path,
+            checkpoint_seconds=self.checkpoints.seconds,
+            on_checkpoint=saving.saved,
+            on_built=lambda stack: self.warm.apply(stack, members),
+        )
+
+    def _give_up(self, members: Members) -> None:
+        lost = [member for member in members if member is not None and not member.told]
+        for member in lost:
+            member.lose()
+        self.on_event(
+            Notice(
+                f"{len(lost)} trials were taken over by another worker, as nothing was heard of"
+                " this one: what it found of them does not count"
+            )
+        )
+
+    def _tell(
+        self,
+        members: Members,
+        results: Sequence[MemberResult],
+        stack: Stack,
+        rest: Sequence[Candidate],
+    ) -> bool:
+        """Tell a stack's trials, the one with the lease last; True if some are to go on."""
+        pairs = [
+            (member, result)
+            for member, result in zip(members, results, strict=True)
+            if member is not None and not member.told
+        ]
+        again = self.lease.lost or any(m is not None and m.lost for m in members)
+        if rest:
+            self.lease.move([candidate.trial for candidate in rest])
+        pairs.sort(key=lambda pair: pair[0].number == self.lease.lead)
+        stopped = self.stop()
+        told = [
+            Member(c.trial, c.spec, c.train, c.seed, dict(c.rungs), result) for c, result in pairs
+        ]
+        if told and not stopped:
+            self.on_event(GroupTrained(tuple(told), stack, self.clock() - self.began))
+        left = leftovers(stack, results, self.data) if self.directs and told else {}
+        for candidate, result in pairs:
+            if stopped and result.status in ("interrupted", "complete"):
+                again = True  # an interrupted run has not scored its members
+                continue  # the caller releases it
+            if result.status == "complete" and not fault(result):
+                self.best.offer(candidate, result, stack)
+            if not candidate.told and result.member in left:
+                try:
+                    stored.write(candidate.trial, left[result.member])
+                except UpdateFinishedTrialError:
+                    candidate.lose()
+            if candidate.number == self.lease.lead:
+                self.lease.drop()
+            if not candidate.told:
+                tell(self.study, candidate, result, self.objectives, stopped="out of time")
+            again |= candidate.lost or (result.status == "interrupted" and not candidate.rungs)
+        if not stopped and again:
+            queue.pay(self.study)
+        return again
+
+    # -------------------------------------------------------------------------------- while it runs
+
+    def _seconds(self, members: int) -> float | None:
+        seconds = self.length.seconds_of(members)
+        if seconds is not None and self.deadline is not None:
+            left = self.deadline - self.clock()
+            if plan.may_start(left, seconds):
+                return min(seconds, left)  # the schedule ends a little earlier
+        return seconds  # if it is far too late for that, the deadline stops it at its last rung
+
+    def late(self) -> bool:
+        """Say whether the search should be over."""
+        return self.deadline is not None and self.clock() > self.deadline + plan.GRACE
+
+    def _over(self) -> bool:
+        return self.stop() or self.late() or self.lease.lost
+
+    def _report(self, member: Candidate | None, fraction: float, value: float) -> None:
+        if member is None or member.told:
+            return
+        try:
+            report(self.study, member, fraction, value)
+        except UpdateFinishedTrialError:
+            member.lose()
+
+    def _rung(self, members: Members, rung: Rung, asked: Asked) -> set[int]:
+        values = dict(zip(rung.members, rung.bests, strict=True))
+        strangers = {m for m in values if (one := members[m]) is None or one.told}
+        if len(self.objectives) > 1 or rung.fraction >= 1.0:
+            return strangers
+        step = round(100 * rung.fraction)
+        for member, value in values.items():
+            self._report(members[member], rung.fraction, value)
+        strangers = {m for m in values if (one := members[m]) is None or one.told}
+        own = {m: one for m in values if (one := members[m]) is not None and m not in strangers}
+        for member, candidate in own.items():
+            asked.rungs[member] = dict(candidate.rungs)
+        numbers = {candidate.number for candidate in own.values()}
+        trials = self.study.get_trials(deepcopy=False)
+        kins = {kin_of(trials[number]) for number in numbers}  # one, as they are trained alike
+        history = [
+            trial.intermediate_values[step]
+            for trial in trials
+            # what was interrupted has its value in the trial that it came back as
+            if step in trial.intermediate_values
+            and trial.number not in numbers
+            and not trial.user_attrs.get(names.AGAIN)
+            and kin_of(trial) in kins
+        ]
+        # the best recipe is what every other trial is compared with
+        spare = [m for m, candidate in own.items() if self._leads(candidate)]
+        pruned = to_prune({m: values[m] for m in own}, history, spare=spare)
+        told = {own[m].number: values[m] for m in own}
+        gone = tuple(sorted(own[m].number for m in pruned))
+        self.on_event(RungReached(rung.fraction, told, gone))
+        return pruned | strangers
+
+    def _leads(self, candidate: Candidate) -> bool:
+        key = candidate.trial.user_attrs.get(names.FIRST)
+        return key is not None and key == self.leader
+
+    def _progress(self, asked: Asked, progress: Progress) -> None:
+        asked.step = progress.step
+        seen = [nll for nll in progress.nlls if nll is not None]
+        self.on_event(
+            Training(
+                phase="search",
+                what=asked.specs[0].summary(),
+                members=len(progress.members),
+                step=progress.step,
+                share=progress.share,
+                nll=min(seen, default=None),
+                seconds=self.clock() - self.began,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Optuna storages: opened by URL, retried when they go away, their errors in plain words."""

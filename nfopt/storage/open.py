@@ -1,0 +1,258 @@
+"""Open any storage by its URL: one that waits while its server is away, and shows no password."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import (
+    BaseStorage,
+    InMemoryStorage,
+    RDBStorage,
+    get_storage,
+)
+from optuna.storages.journal import JournalStorage
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from nfopt.errors import StudyError
+from nfopt.storage.backoff import PATIENCE, StorageAway
+from nfopt.storage.errors import trouble
+from nfopt.storage.grpc import Remote
+from nfopt.storage.journal import Journal
+from nfopt.storage.retrying import PatientStorage
+from nfopt.storage.sqlite import SqliteStorage
+from nfopt.storage.url import (
+    DEFAULT_STORAGE,
+    DRIVERS,
+    EXTRAS,
+    Address,
+    Storage,
+    address,
+    mask_text,
+    mask_url,
+    worker_environment,
+)
+
+__all__ = [
+    "DEFAULT_STORAGE",
+    "Storage",
+    "StorageAway",
+    "clear_errors",
+    "exists",
+    "mask_text",
+    "mask_url",
+    "open_storage",
+    "worker_environment",
+]
+
+SQLITE_TIMEOUT = 60.0  # seconds that a process waits for another one's write
+CONNECT_TIMEOUT = 10  # seconds in which a server must answer
+# Two workers that open a new database at once both make its tables: one of them looks again.
+MADE_MEANWHILE = ("already exists", "duplicate key", "UNIQUE constraint failed", "Duplicate entry")
+ATTEMPTS, PAUSE = 10, 0.2  # seconds between them
+
+
+def open_storage(
+    storage: Storage | None = None,
+    *,
+    patience: float = PATIENCE,
+    on_wait: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> BaseStorage:
+    """Open a storage; a file is made with its folders, for several processes at a time.
+
+    Args:
+        storage: A URL (see `nfopt.storage.url`), an open storage, or None for what NFOPT_STORAGE
+            says, else the default.
+        patience: Seconds to wait for a storage that went away after it was open. One that is away
+            now is an error at once.
+        on_wait: See `PatientStorage`.
+        should_stop: See `Patience`.
+
+    Raises:
+        ValueError: If it is no URL.
+        StudyError: If it can't be opened; one line, the password masked.
+    """
+    if isinstance(storage, PatientStorage | InMemoryStorage):
+        return storage
+    failures: Callable[[], int] | None = None
+    if isinstance(storage, BaseStorage):
+        opened = get_storage(storage)
+    else:
+        place = address(storage)
+        with clear_errors(storage, "can't be opened"):
+            opened = _OPEN[place.kind](place)
+    if isinstance(inner := getattr(opened, "_backend", None), RDBStorage):
+        failures = _count_failures(inner.engine)
+    return PatientStorage(
+        opened, patience=patience, on_wait=on_wait, should_stop=should_stop, failures=failures
+    )
+
+
+def exists(storage: Storage | None) -> bool:
+    """Say whether there can be a study in a storage, without making anything."""
+    if isinstance(storage, BaseStorage):
+        return True
+    path = address(storage).path
+    return path is None or path.exists()
+
+
+@contextmanager
+def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None]:
+    """Turn what a storage raises in the block into a StudyError of one line.
+
+    Args:
+        storage: For its name and its password.
+        what: What is said of it.
+    """
+    try:
+        yield
+    except StorageAway as error:
+        raise StudyError(f"`storage` {mask_url(storage)} {error}") from None
+    except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
+        found = trouble(error)
+        reason = " ".join(mask_text(found.reason if found else str(error), storage).split())
+        raise StudyError(
+            f"`storage` {mask_url(storage)} {what}: {reason}{_advice(reason)}"
+        ) from None
+
+
+def _advice(reason: str) -> str:
+    if "does not exist" in reason and "database" in reason:
+        return " (make it first: createdb NAME)"
+    if "Unknown database" in reason:
+        return " (make it first: CREATE DATABASE NAME)"
+    return ""
+
+
+# --------------------------------------------------------------------------------- one kind each
+
+
+def _open_sqlite(place: Address) -> BaseStorage:
+    _make_folder(place)
+    storage = _rdb(place, {"connect_args": {"timeout": SQLITE_TIMEOUT}}, SqliteStorage)
+    _share(storage)
+    return get_storage(storage)
+
+
+def _open_database(place: Address) -> BaseStorage:
+    url = make_url(place.url)
+    keywords: dict[str, Any] = {}
+    if url.drivername in DRIVERS.values() and "connect_timeout" not in url.query:
+        keywords["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
+    return get_storage(_rdb(place, keywords))
+
+
+def _rdb(
+    place: Address, keywords: dict[str, Any], kind: type[RDBStorage] = RDBStorage
+) -> RDBStorage:
+    for _ in range(ATTEMPTS):
+        try:
+            return kind(place.url, engine_kwargs=keywords)
+        except ImportError:
+            raise StudyError(f"`storage` {place.name} {_driver(make_url(place.url))}") from None
+        except RuntimeError as error:  # a schema of another version
+            raise StorageInternalError(str(error)) from error
+        except SQLAlchemyError as error:
+            if not any(text in str(error) for text in MADE_MEANWHILE):
+                raise
+            time.sleep(PAUSE)
+    return kind(place.url, engine_kwargs=keywords)
+
+
+def _open_journal(place: Address) -> BaseStorage:
+    _make_folder(place)
+    try:
+        return JournalStorage(Journal(place.path or Path()))
+    except OSError as error:
+        raise StorageInternalError(str(error)) from error
+
+
+def _open_grpc(place: Address) -> BaseStorage:
+    try:
+        proxy = Remote(place.host, place.port)
+        proxy.wait_server_ready(timeout=CONNECT_TIMEOUT)
+        proxy.get_all_studies()  # it may be another server than ours
+    except ImportError:
+        raise StudyError(
+            f"`storage` {place.name} needs what is not installed: pip install 'nfopt[grpc]'."
+        ) from None
+    except ConnectionError:
+        raise StudyError(
+            f"`storage` {place.name} can't be opened: no server answers there. Start one:"
+            f" nfopt serve --storage URL --port {place.port}"
+        ) from None
+    except Exception as error:
+        found = trouble(error)
+        if found is None:
+            raise
+        raise StorageInternalError(found.reason) from None
+    return proxy
+
+
+_OPEN: dict[str, Callable[[Address], BaseStorage]] = {
+    "sqlite": _open_sqlite,
+    "database": _open_database,
+    "journal": _open_journal,
+    "grpc": _open_grpc,
+}
+
+
+def _driver(url: URL) -> str:
+    """Say how to get the driver that is not installed."""
+    backend = url.get_backend_name()
+    if backend not in EXTRAS:
+        return "needs its Python driver, which is not installed (SQLAlchemy's pages name them)."
+    form = "" if url.drivername in DRIVERS.values() else f", and write the URL as {backend}://..."
+    return f"needs a driver that is not installed: pip install 'nfopt[{EXTRAS[backend]}]'{form}."
+
+
+def _make_folder(place: Address) -> None:
+    if place.path is None:
+        return
+    folder = place.path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"`storage` {place.name} can't be opened: folder {str(folder)!r}: {error.strerror}"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise StudyError(f"`storage` {place.name} can't be opened: no right to write in {folder}.")
+
+
+def _share(storage: RDBStorage) -> None:
+    """Let readers and one writer work at a time (write-ahead log)."""
+
+    def configure(connection: Any, record: ConnectionPoolEntry) -> None:
+        # with a write-ahead log this is safe against a crash of the process; a full flush at each
+        # of a trial's dozen commits would cost more than all else here
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    sqlalchemy.event.listen(storage.engine, "connect", configure)
+    storage.engine.dispose()
+    with storage.engine.connect() as connection:
+        connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+
+
+def _count_failures(engine: sqlalchemy.Engine) -> Callable[[], int]:
+    """Count the errors of a database's driver."""
+    numbers = count(1)
+    last = 0
+
+    def note(context: Any) -> None:
+        nonlocal last
+        last = next(numbers)
+
+    sqlalchemy.event.listen(engine, "handle_error", note)
+    return lambda: last

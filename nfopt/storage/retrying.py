@@ -1,0 +1,303 @@
+"""A storage that waits while its server is away, and goes on: no result in hand is lost.
+
+`PatientStorage` stands around any Optuna storage. A call that fails because the server is being
+restarted, the gRPC proxy is gone, or another process holds a lock, is made again, with growing
+pauses, until it succeeds or the patience is over. Everything else that a storage raises passes.
+
+A call whose answer was lost may have been carried out. Writing an attribute, a parameter or an
+intermediate value twice does no harm. The others look first whether they were:
+
+| call | made again |
+|---|---|
+| create a trial | is there one that began in the very microsecond at which ours began? |
+| finish a trial | it is finished, with our state and values: done. With others: an error, as ever |
+| create a study | there is one of that name, still empty: it is ours |
+| delete a study | there is none: done |
+
+What can't be known: whether it was we who took a waiting trial from the queue. It is left alone.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt.storage.backoff import PATIENCE, Patience
+
+OPEN_STATES = (TrialState.RUNNING, TrialState.WAITING)
+ONE_OPEN = tuple([(state,) for state in OPEN_STATES])
+
+
+class PatientStorage(BaseStorage, BaseHeartbeat):
+    """An Optuna storage that waits for its server.
+
+    Args:
+        inner: Any Optuna storage; a database with Optuna's cache around it.
+        patience: Seconds that a call waits at most.
+        on_wait: Told once when the storage is away and once when it is back; None: a StudyWarning.
+        should_stop: See `Patience`; may be set later.
+        failures: Counts what the storage's driver has raised so far, also what Optuna took care of
+            by itself; None where that can't be.
+
+    Attributes:
+        inner: The storage.
+    """
+
+    def __init__(
+        self,
+        inner: BaseStorage,
+        *,
+        patience: float = PATIENCE,
+        on_wait: Callable[[str], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        failures: Callable[[], int] | None = None,
+    ) -> None:
+        self.inner = inner
+        self._patience = Patience(inner, patience, on_wait=on_wait, should_stop=should_stop)
+        self._failures = failures
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process can use."""
+        return self.__dict__ | {"_failures": None}
+
+    def listen(
+        self,
+        *,
+        on_wait: Callable[[str], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Set who is told of a wait, and who may end it.
+
+        Args:
+            on_wait: See the class.
+            should_stop: See the class.
+        """
+        self._patience.on_wait, self._patience.should_stop = on_wait, should_stop
+
+    # -------------------------------------------------------------------------------------- studies
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """See `BaseStorage`."""
+        # a name that nobody else has, so that ours is known again
+        name = f"no-name-{uuid.uuid4()}" if study_name is None else study_name
+
+        def again() -> int:
+            try:
+                return self.inner.create_new_study(directions, name)
+            except DuplicatedStudyError:
+                found = self.inner.get_study_id_from_name(name)
+                same = list(self.inner.get_study_directions(found)) == list(directions)
+                if not same or self.inner.get_study_user_attrs(found):
+                    raise
+                if self.inner.get_all_trials(found, deepcopy=False):
+                    raise
+                return found
+
+        return self._patience.call(lambda: self.inner.create_new_study(directions, name), again)
+
+    def delete_study(self, study_id: int) -> None:
+        """See `BaseStorage`."""
+
+        def again() -> None:
+            try:
+                self.inner.delete_study(study_id)
+            except KeyError:
+                return
+
+        self._patience.call(lambda: self.inner.delete_study(study_id), again)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """See `BaseStorage`."""
+        self._patience.call(lambda: self.inner.set_study_user_attr(study_id, key, value))
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """See `BaseStorage`."""
+        self._patience.call(lambda: self.inner.set_study_system_attr(study_id, key, value))
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_study_id_from_name(study_name))
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_study_name_from_id(study_id))
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_study_directions(study_id))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_study_user_attrs(study_id))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_study_system_attrs(study_id))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """See `BaseStorage`."""
+        return self._patience.call(self.inner.get_all_studies)
+
+    # --------------------------------------------------------------------------------------- trials
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """See `BaseStorage`."""
+        if template_trial is None:  # what Optuna makes of None, with a mark to know it again by
+            template = optuna.trial.create_trial(state=TrialState.RUNNING)
+        else:
+            template = template_trial
+
+        def again() -> int:
+            ours = self._twins(study_id, template)
+            return ours[0] if ours else self.inner.create_new_trial(study_id, template)
+
+        before = self._failures() if self._failures else 0
+        trial_id = self._patience.call(
+            lambda: self.inner.create_new_trial(study_id, template), again
+        )
+        if self._failures and self._failures() != before and template.state in OPEN_STATES:
+            # Optuna makes a database's failed attempts again by itself, without a look
+            for stray in self._twins(study_id, template):
+                if stray != trial_id:
+                    self.set_trial_state_values(stray, TrialState.FAIL)
+        return trial_id
+
+    def _twins(self, study_id: int, template: FrozenTrial) -> list[int]:
+        """Return the ids of the trials that are ours: begun when the template was, in its state."""
+        trials = self._patience.call(lambda: self.inner.get_all_trials(study_id, deepcopy=False))
+        return [
+            trial._trial_id
+            for trial in trials
+            if trial.datetime_start == template.datetime_start
+            and trial.state == template.state
+            and trial.params == template.params
+        ]
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """See `BaseStorage`; also of a trial that was begun before the server was started anew."""
+        given = (trial_id, param_name, param_value_internal, distribution)
+        inner = self.inner
+        behind = getattr(inner, "_backend", None)
+        known = getattr(inner, "_trial_id_to_study_id_and_number", {})
+        # Optuna's cache answers KeyError for a trial that it has neither created nor read
+        if isinstance(behind, RDBStorage) and trial_id not in known:
+            inner = behind
+        self._patience.call(lambda: inner.set_trial_param(*given))
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """See `BaseStorage`."""
+        find = self.inner.get_trial_id_from_study_id_trial_number
+        return self._patience.call(lambda: find(study_id, trial_number))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """See `BaseStorage`; an earlier attempt that was carried out counts as this one."""
+
+        def again() -> bool:
+            try:
+                return self.inner.set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                found = self.inner.get_trial(trial_id)
+                ours = None if values is None else [float(value) for value in values]
+                theirs = None if found.values is None else [float(value) for value in found.values]
+                # by their text, in which nan equals nan
+                if found.state == state and (ours is None or repr(ours) == repr(theirs)):
+                    return True
+                raise
+
+        return self._patience.call(
+            lambda: self.inner.set_trial_state_values(trial_id, state, values), again
+        )
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """See `BaseStorage`."""
+        given = (trial_id, step, intermediate_value)
+        self._patience.call(lambda: self.inner.set_trial_intermediate_value(*given))
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """See `BaseStorage`."""
+        self._patience.call(lambda: self.inner.set_trial_user_attr(trial_id, key, value))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """See `BaseStorage`."""
+        self._patience.call(lambda: self.inner.set_trial_system_attr(trial_id, key, value))
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        """See `BaseStorage`; it never changes, so what Optuna's cache knows is not read again."""
+        known = getattr(self.inner, "_trial_id_to_study_id_and_number", {}).get(trial_id)
+        return int(known[1]) if known else self.get_trial(trial_id).number
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_trial(trial_id))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """See `BaseStorage`; what is open is read without bringing Optuna's cache up to date."""
+        inner = self.inner
+        behind = getattr(inner, "_backend", None)
+        # the cache would read what is finished since, too
+        if states in ONE_OPEN and isinstance(behind, RDBStorage):
+            inner = behind
+        return self._patience.call(lambda: inner.get_all_trials(study_id, deepcopy, states))
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """See `BaseStorage`."""
+        return self._patience.call(lambda: self.inner.get_best_trial(study_id))
+
+    def remove_session(self) -> None:
+        """See `BaseStorage`."""
+        self.inner.remove_session()
+
+    # ----------------------------------------------------------------------------------- heartbeats
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """See Optuna's heartbeats; only a database that was opened with them has them."""
+        beats = self.inner
+        if isinstance(beats, BaseHeartbeat):
+            self._patience.call(lambda: beats.record_heartbeat(trial_id))
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        beats = self.inner
+        if not isinstance(beats, BaseHeartbeat):
+            return []
+        return self._patience.call(lambda: beats._get_stale_trial_ids(study_id))
+
+    def get_heartbeat_interval(self) -> int | None:
+        """See Optuna's heartbeats."""
+        beats = self.inner
+        return beats.get_heartbeat_interval() if isinstance(beats, BaseHeartbeat) else None
+
+    def get_heartbeat_stale_trial_callback(
+        self,
+    ) -> Callable[[optuna.Study, FrozenTrial], None] | None:
+        """See Optuna's heartbeats."""
+        beats = self.inner
+        if not isinstance(beats, BaseHeartbeat):
+            return None
+        return beats.get_heartbeat_stale_trial_callback()

@@ -1,0 +1,220 @@
+"""Where a storage is: its URL taken apart, and its password kept out of whatever is shown.
+
+| kind | written |
+|---|---|
+| sqlite | sqlite:///FILE |
+| database | postgresql://USER:PASSWORD@HOST/NAME, mysql://..., any other that SQLAlchemy knows |
+| journal | journal:///FILE, or just a path that ends in .log or .journal |
+| grpc | grpc://HOST:PORT, what `nfopt serve` has opened |
+
+FILE is seen from the current folder; one from the root has its own slash: sqlite:////data/my.db.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+from optuna.storages import BaseStorage
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from nfopt.errors import StudyError
+
+RUNS = Path("nfopt-runs")  # where results go, and the default storage
+DEFAULT_STORAGE = "sqlite:///nfopt-runs/nfopt.db"
+VARIABLE = "NFOPT_STORAGE"  # of the environment: what is taken where no storage is named
+GRPC_PORT = 13000  # Optuna's
+SUFFIXES = (".log", ".journal")  # a path that ends so is a journal file
+# The short names mean the drivers that our extras bring; another one can be written out.
+DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+}
+EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+_SECRET_KEYS = re.compile(r"([?&][^=&#]*(?:pass|secret|token)[^=&#]*=)([^&#]*)", re.IGNORECASE)
+
+Kind = Literal["sqlite", "database", "journal", "grpc"]
+Storage = str | BaseStorage
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a storage is.
+
+    Attributes:
+        kind: How it is opened.
+        url: What SQLAlchemy is given, the password in it; only of the kinds sqlite and database.
+        name: To be shown, without a password.
+        path: Of the file, where there is one.
+        host: Of the gRPC server.
+        port: Of the gRPC server.
+    """
+
+    kind: Kind
+    url: str
+    name: str
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+
+def address(storage: str | None) -> Address:
+    """Take a storage's URL apart.
+
+    Args:
+        storage: As the user wrote it; None: what NFOPT_STORAGE says, else the default.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it is no URL of a known kind; one line, the password masked.
+    """
+    given = chosen(storage)
+    name = mask_url(given)
+    scheme, separator, rest = given.partition("://")
+    if not separator and given.endswith(SUFFIXES):
+        return Address("journal", "", f"journal:///{given}", Path(given))
+    if scheme == "journal":
+        return Address("journal", "", name, _journal_path(rest, name))
+    if scheme == "grpc":
+        host, port = _host_and_port(rest, name)
+        return Address("grpc", "", name, host=host, port=port)
+    try:
+        url = make_url(given)
+        url = url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+        backend = url.get_backend_name()
+        url.get_dialect()
+    except NoSuchModuleError:
+        raise ValueError(
+            f"`storage` {name} has the scheme {scheme!r}, which is not known:"
+            " take sqlite, postgresql, mysql, journal or grpc."
+        ) from None
+    except ImportError:  # a driver that is not installed: said when it is opened, with the way out
+        pass
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            f"`storage` must be a URL such as {DEFAULT_STORAGE}, postgresql://HOST/NAME,"
+            f" journal:///FILE or grpc://HOST:PORT, got {name!r}."
+        ) from None
+    full = url.render_as_string(hide_password=False)
+    if backend == "sqlite":
+        database = url.database
+        file = None if database in (None, "", ":memory:") else Path(str(database))
+        return Address("sqlite", full, name, file)
+    return Address("database", full, name)
+
+
+def chosen(storage: str | None) -> str:
+    """Return the storage that is meant: the given one, NFOPT_STORAGE's, or the default."""
+    if storage is None:
+        return os.environ.get(VARIABLE) or DEFAULT_STORAGE
+    if not isinstance(storage, str):
+        raise TypeError(
+            f"`storage` must be a URL or an Optuna storage, got {type(storage).__name__}."
+        )
+    return storage
+
+
+def _journal_path(rest: str, name: str) -> Path:
+    if not rest.startswith("/") or len(rest) < 2 or "@" in rest.partition("/")[0]:
+        raise ValueError(
+            f"`storage` {name} must be journal:///FILE, or journal:////FILE from the root."
+        )
+    return Path(unquote(rest[1:]))
+
+
+def _host_and_port(rest: str, name: str) -> tuple[str, int]:
+    host, _, port = rest.rstrip("/").rpartition(":")
+    if not host and port:
+        host, port = port, str(GRPC_PORT)
+    if not host or "@" in host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"`storage` {name} must be grpc://HOST:PORT, without user and password.")
+    return host, int(port)
+
+
+# ---------------------------------------------------------------------------------------- passwords
+
+
+def url_of(storage: Storage | None) -> str | None:
+    """Return the URL behind an open storage, its password in it; None if it has none.
+
+    Args:
+        storage: A URL, an open storage with whatever is wrapped around it, or None for the default.
+    """
+    if storage is None or isinstance(storage, str):
+        return chosen(storage)
+    inner: Any = storage
+    while hasattr(inner, "inner"):  # ours
+        inner = inner.inner
+    if hasattr(inner, "_host"):  # Optuna's gRPC proxy
+        return f"grpc://{inner._host}:{inner._port}"
+    inner = getattr(inner, "_backend", inner)  # Optuna's cache or journal
+    if path := getattr(inner, "_file_path", None):
+        return f"journal:///{path}"
+    url = getattr(inner, "url", None)
+    return url if isinstance(url, str) else None
+
+
+def mask_url(storage: Storage | None) -> str:
+    """Name a storage without its password."""
+    url = url_of(storage)
+    if url is None:
+        inner = getattr(storage, "inner", storage)
+        return type(getattr(inner, "_backend", inner)).__name__
+    head, separator, rest = url.partition("://")
+    if separator and head not in ("journal", "grpc"):
+        try:
+            shown = make_url(url).render_as_string(hide_password=True)
+            return _SECRET_KEYS.sub(r"\1***", shown)
+        except (ArgumentError, ValueError):
+            pass
+    # no URL that SQLAlchemy knows: whatever stands between "://" and "@" may be a secret
+    login = separator and "@" in rest and not rest.startswith("/")
+    shown = f"{head}://***@{rest.rpartition('@')[2]}" if login else url
+    return _SECRET_KEYS.sub(r"\1***", shown)
+
+
+def mask_text(text: str, storage: Storage | None) -> str:
+    """Take a storage's URL and password out of a message, in whatever way they are written."""
+    url = url_of(storage)
+    if url is None:
+        return text
+    text = text.replace(url, mask_url(url))
+    for secret in _secrets(url):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _secrets(url: str) -> list[str]:
+    found: set[str] = set()
+    try:
+        password = make_url(url).password
+    except (ArgumentError, ValueError):
+        login = url.partition("://")[2].rpartition("@")[0]
+        password = login.partition(":")[2] or None
+    given = [str(password or ""), *(value for _, value in _SECRET_KEYS.findall(url))]
+    for plain in {form for text in given for form in (text, unquote(text), unquote_plus(text))}:
+        found |= {plain, quote(plain, safe=""), quote_plus(plain)}
+    return sorted(found - {""}, key=len, reverse=True)
+
+
+def worker_environment(storage: Storage | None) -> dict[str, str]:
+    """Return the environment by which another process finds a storage.
+
+    A command line can be read by everyone on the machine, so no URL is ever put into one.
+
+    Raises:
+        StudyError: If the storage lives in this process only.
+    """
+    url = url_of(storage)
+    if url is None or ":memory:" in url:
+        raise StudyError(
+            f"`storage` {mask_url(storage)} lives in this process only: other workers can't reach"
+            " it. Give a URL, such as " + DEFAULT_STORAGE + "."
+        )
+    return {VARIABLE: url}

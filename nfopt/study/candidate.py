@@ -1,0 +1,269 @@
+"""A population of trials: trained as one stack, told truthfully, let go so that it comes back.
+
+for group in groups(ask_population(...)):     as a rule one: see `asking`
+results = train(...)
+for each: tell(study, candidate, result, ...)
+
+A trial that someone else has finished meanwhile, because its lease ran out, is `told` without a
+word: what this worker has found of it does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import _filter_study
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt import attributes as names
+from nfopt import seeds
+from nfopt.distributed import queue
+from nfopt.distributed.lease import Observer, gone
+from nfopt.model.disk import versions
+from nfopt.space import SearchSpace
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import costs, stored
+from nfopt.training import MemberResult
+
+MAX_ROUND_TRIP = 1e-2
+OBJECTIVES = ("nll", "parameters", "inverse_cost")
+
+
+@dataclass
+class Candidate:
+    """A trial that is asked and not told.
+
+    Attributes:
+        trial: The running trial.
+        spec: Its flow.
+        train: Its training at full length.
+        seed: Of its weights.
+        rungs: Validation NLL by rung in percent, as reported.
+        told: Its trial is finished.
+        lost: Someone else has finished it.
+        state: As it was told; FAIL until then.
+        values: The same.
+    """
+
+    trial: optuna.Trial
+    spec: FlowSpec
+    train: TrainSpec
+    seed: int
+    rungs: dict[int, float] = field(default_factory=dict)
+    told: bool = False
+    lost: bool = False
+    state: TrialState = TrialState.FAIL
+    values: list[float] | None = None
+
+    def lose(self) -> None:
+        """Note that someone else has finished it."""
+        self.told = self.lost = True
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.trial.number
+
+
+def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
+    """Suggest a running trial's flow and write its attributes.
+
+    Args:
+        trial: Asked, and nothing more.
+        space: What is searched.
+        seed: Of the study.
+    """
+    spec, train = space.suggest(trial)
+    # what comes back, comes back with its seed
+    own = int(trial.user_attrs.get(names.SEED, seeds.derive(seed, seeds.WEIGHTS, trial.number)))
+    attributes = {
+        names.SPEC: spec.to_json(),
+        names.TRAIN: train.to_json(),
+        names.GENOME: space.genome(spec),
+        names.PARAMETERS: spec.parameter_count(),
+        names.COST_TRAIN: costs.train_cost(spec),
+        names.COST_INVERSE: costs.inverse_cost(spec),
+        names.SEED: own,
+        names.VERSIONS: versions(),
+    }
+    stored.write(trial, attributes)
+    return Candidate(trial, spec, train, own)
+
+
+def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Group the candidates that can train as one stack, the order kept."""
+    found: dict[tuple[str, int, int], list[Candidate]] = {}
+    for candidate in candidates:
+        train = candidate.train
+        key = (candidate.spec.shape_key(), train.batch_size, train.steps)
+        found.setdefault(key, []).append(candidate)
+    return list(found.values())
+
+
+def tell(
+    study: optuna.Study,
+    candidate: Candidate,
+    result: MemberResult,
+    objectives: Sequence[str] = ("nll",),
+    *,
+    stopped: str | None = None,
+) -> TrialState:
+    """Tell a trained trial: COMPLETE, PRUNED or FAIL, with what is known of it.
+
+    Args:
+        study: The study.
+        candidate: A running trial of it.
+        result: How its training ended.
+        objectives: What the study's values are.
+        stopped: Why the training was stopped from outside. A trial stopped for lack of time after a
+            rung is PRUNED there, as it was in truth compared and not finished.
+
+    Returns:
+        The trial's state; whatever someone else has made it, if that was first.
+    """
+    reason = fault(result)
+    known: dict[str, object] = dict(facts(candidate, result))
+    why = reason or result.reason or (stopped if result.status == "interrupted" else None)
+    known |= {names.REASON: why} if why else {}
+    if result.status == "interrupted" and not candidate.rungs:
+        known[names.AGAIN] = True  # it never came to a rung: for the next time
+    if result.status == "interrupted":
+        state = TrialState.PRUNED if candidate.rungs else TrialState.FAIL
+    elif reason:
+        state = TrialState.FAIL
+    else:
+        state = TrialState.PRUNED if result.status == "pruned" else TrialState.COMPLETE
+    values = None
+    try:
+        stored.write(candidate.trial, known)
+        if state is TrialState.COMPLETE:
+            if candidate.rungs:  # the end of a curve; a value alone says it all
+                report(study, candidate, 1.0, result.nll)
+            values = values_of(candidate, result.nll, objectives)
+        elif state is TrialState.PRUNED and candidate.rungs:
+            values = [candidate.rungs[max(candidate.rungs)]]  # as Optuna does
+        _finish(study, candidate.trial, state, values)
+    except UpdateFinishedTrialError:
+        found = study._storage.get_trial(candidate.trial._trial_id)
+        if not found.state.is_finished():
+            raise
+        # our own word may have arrived although the storage did not say so before it went away
+        if found.state is not state or (values is not None and found.values != values):
+            candidate.lose()
+        state, values = found.state, found.values
+    candidate.told, candidate.state, candidate.values = True, state, values
+    return state
+
+
+def _finish(
+    study: optuna.Study, trial: optuna.Trial, state: TrialState, values: list[float] | None
+) -> None:
+    """End a trial as `Study.tell` does, without reading it first.
+
+    Raises:
+        UpdateFinishedTrialError: If it has ended.
+    """
+    study._thread_local.cached_all_trials = None
+    known, storage = trial._cached_frozen_trial, study._storage
+    try:
+        study.sampler.after_trial(_filter_study(study, known), known, state, values)
+    finally:
+        written = storage.set_trial_state_values(trial._trial_id, state, values)
+    if not written:  # two have written its values at one time
+        raise UpdateFinishedTrialError(f"Trial {trial.number} has ended.")
+
+
+def facts(candidate: Candidate, result: MemberResult) -> dict[str, float | None]:
+    """Return what training tells of a trial, by attribute."""
+    return {
+        names.SECONDS: result.seconds,
+        names.FIDELITY: min(1.0, result.steps / max(1, candidate.train.steps)),
+        names.ROUND_TRIP: names.finite(result.round_trip),
+        names.NLL_2SE: names.finite(result.nll_2se),
+    }
+
+
+def fault(result: MemberResult) -> str:
+    """Say why a trained member counts as failed, or nothing."""
+    if result.status == "failed":
+        return result.reason
+    if result.status in ("pruned", "interrupted"):
+        return ""
+    if not math.isfinite(result.nll):
+        return "validation NLL not finite"
+    if not result.round_trip <= MAX_ROUND_TRIP:
+        return f"round-trip error {result.round_trip:.3g} above {MAX_ROUND_TRIP:g}"
+    return ""
+
+
+def values_of(candidate: Candidate, nll: float, objectives: Sequence[str]) -> list[float]:
+    """Compute a trial's values in the order of the objectives."""
+    found = {
+        "nll": lambda: nll,
+        "parameters": lambda: float(candidate.spec.parameter_count()),
+        "inverse_cost": lambda: costs.inverse_cost(candidate.spec),
+    }
+    return [float(found[name]()) for name in objectives]
+
+
+def report(study: optuna.Study, candidate: Candidate, fraction: float, value: float) -> None:
+    """Report a validation NLL at a rung, as percent of a trial's length.
+
+    Optuna allows it for one objective only, and not for values that are not finite.
+    """
+    step = round(100 * fraction)
+    if len(study.directions) == 1 and math.isfinite(value) and not candidate.told:
+        if step not in candidate.rungs:  # else it was reported before an interruption
+            candidate.trial.report(value, step)
+        candidate.rungs[step] = value
+
+
+def release(
+    study: optuna.Study, candidates: Sequence[Candidate], reason: str, *, again: bool = True
+) -> None:
+    """Fail the trials that are still running, and put their parameters back into the queue.
+
+    Args:
+        study: The study.
+        candidates: Those that are told are left alone.
+        reason: Kept with the trial.
+        again: Whether their parameters come back.
+    """
+    for candidate in candidates:
+        if not candidate.told:
+            queue.interrupt(study, candidate.trial, reason, again=again)
+            candidate.told = True
+    if again:
+        queue.pay(study, [candidate.number for candidate in candidates])
+
+
+def reap(
+    study: optuna.Study, observer: Observer, trials: Sequence[FrozenTrial] | None = None
+) -> list[int]:
+    """Fail the running trials whose worker is gone, and queue their parameters again.
+
+    Args:
+        study: The study.
+        observer: That has looked at it before; processes of this host are judged without.
+        trials: All of the study, if they were just read.
+
+    Returns:
+        Numbers of the trials that were failed by this call.
+    """
+    trials = queue.trials_of(study) if trials is None else trials
+    running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
+    observer.note(running.values())
+    dead = [
+        number
+        for number, reason in gone(running.values(), observer).items()
+        if queue.interrupt(study, running[number], reason)
+    ]
+    # whoever failed a trial queues it too; what they left undone is seen at the second look
+    late = observer.overdue(queue.owed(trials))
+    if dead or late:
+        queue.pay(study, {*dead, *late})
+    return dead

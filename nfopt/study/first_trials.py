@@ -1,0 +1,59 @@
+"""What a study tries first: the recipes and the caller's own flows, as its space has them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from nfopt.space import SearchSpace
+from nfopt.spec import FlowSpec, TrainSpec
+
+Recipe = tuple[FlowSpec, TrainSpec]
+
+
+def first_of(space: SearchSpace, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Take the recipes that a space holds, trained as it says; a limit holds for them too.
+
+    Args:
+        space: What is searched.
+        recipes: The best first.
+
+    Returns:
+        At least one, each once, in their order; where the space holds none, its middle.
+    """
+    found: dict[tuple[object, ...], Recipe] = {}
+    for recipe in recipes:
+        if holds(space, recipe):
+            params = space.params_of(*recipe)
+            found.setdefault(tuple(params.values()), space.build(params))
+    if not found:
+        middle = {name: domain.middle() for name, domain in space.parameters.items()}
+        return [space.build(middle)]
+    return list(found.values())
+
+
+def holds(space: SearchSpace, recipe: Recipe) -> bool:
+    """Whether a study of the space could ask for the flow."""
+    try:
+        space.params_of(*recipe)
+    except ValueError:
+        return False
+    return True
+
+
+def check_initial(initial: Sequence[Recipe], space: SearchSpace) -> None:
+    """Refuse flows that the study could not ask for.
+
+    Raises:
+        ValueError: If a flow is outside the space; one line.
+    """
+    for number, (spec, train) in enumerate(initial, 1):
+        try:
+            space.params_of(spec, train)
+        except ValueError as error:
+            raise ValueError(f"`initial` flow {number} can't be tried: {error}") from None
+
+
+def first_key(spec: FlowSpec, train: TrainSpec) -> str:
+    """Name a first trial, so that a later call, with others or in another order, knows it again."""
+    return hashlib.sha256(f"{spec.to_json()}{train.to_json()}".encode()).hexdigest()[:16]

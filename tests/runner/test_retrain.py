@@ -1,0 +1,239 @@
+"""Who is retrained, who wins, and how the winner is scored."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState, create_trial
+from small_study import BEST, TRAIN, flow
+
+from nfopt import attributes as names
+from nfopt.data import Part
+from nfopt.errors import StudyError
+from nfopt.model import Flow
+from nfopt.runner import budget as plan
+from nfopt.runner import retrain as finish
+from nfopt.runner.ensemble import LEAST_GAIN
+from nfopt.runner.retrain import Finalist, Retraining, choose_finalists, first_round
+from nfopt.signals import Stop
+from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.study import costs
+from nfopt.study.dataset import Source
+from nfopt.study.first_trials import first_key
+from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
+from nfopt.study.stacks import train_stack
+from nfopt.training import TrainData
+
+
+def study_of(*trials: tuple[FlowSpec, TrialState, float | None, dict[str, Any]]) -> optuna.Study:
+    study = optuna.create_study()
+    for spec, state, value, more in trials:
+        known = {names.SPEC: spec.to_json(), names.TRAIN: TRAIN.to_json()} | more
+        study.add_trial(create_trial(state=state, value=value, user_attrs=known))
+    return study
+
+
+KEY = first_key(*BEST)
+DONE, CUT, BAD = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+A, B, C, D = (flow("CTC", width=width) for width in (4, 5, 6, 7))
+
+
+def numbers(study: optuna.Study, count: int = 2) -> set[int | None]:
+    return {each.number for each in choose_finalists(study, BEST, count=count)}
+
+
+def test_the_best_with_distinct_specs_and_the_recipe() -> None:
+    study = study_of(
+        (A, DONE, 2.0, {}),
+        (B, DONE, 1.0, {}),
+        (B, DONE, 1.1, {}),
+        (C, DONE, 3.0, {}),
+        (D, CUT, 0.5, {}),
+        (D, BAD, None, {}),
+        (BEST[0], DONE, 9.0, {names.FIRST: KEY}),
+    )
+    assert numbers(study) == {0, 1, 6}
+    assert numbers(study, count=1) == {1, 6}
+    assert numbers(study, count=10) == {0, 1, 3, 6}
+    assert [each.number for each in choose_finalists(study, BEST)] == [1, 6, 0, 3]
+
+
+def test_a_recipe_behind_others_comes_second() -> None:
+    study = study_of(
+        (A, DONE, 1.0, {}), (B, DONE, 2.0, {}), (BEST[0], DONE, 3.0, {names.FIRST: KEY})
+    )
+    assert [each.number for each in choose_finalists(study, BEST)] == [0, 2, 1]
+
+
+def test_a_recipe_among_the_best_is_there_once() -> None:
+    study = study_of((BEST[0], DONE, 1.0, {names.FIRST: KEY}), (A, DONE, 2.0, {}))
+    assert [each.number for each in choose_finalists(study, BEST)] == [0, 1]
+
+
+def test_another_training_of_the_recipes_flow_does_not_replace_it() -> None:
+    study = study_of((BEST[0], DONE, 1.0, {}), (BEST[0], DONE, 2.0, {names.FIRST: KEY}))
+    assert numbers(study) == {0, 1}
+
+
+def test_without_trials_there_is_the_recipe() -> None:
+    (only,) = choose_finalists(study_of((A, BAD, None, {})), BEST)
+    assert (only.number, only.spec, only.train) == (None, *BEST)
+
+
+def test_where_nothing_is_complete_the_best_pruned_one() -> None:
+    study = study_of((A, CUT, 2.0, {}), (B, CUT, 1.0, {}))
+    assert numbers(study) == {1, None}
+
+
+def test_trials_of_others_are_no_finalists() -> None:
+    study = optuna.create_study()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert numbers(study) == {None}
+
+
+def test_the_recipe_has_half_of_the_places_where_there_is_one_finalist() -> None:
+    best, recipe, third = Finalist(1, A, TRAIN), Finalist(0, *BEST), Finalist(2, C, TRAIN)
+    assert first_round([best, third, recipe], BEST, 2, 2) == [best, third]
+    assert first_round([best, third, recipe], BEST, 1, 1) == [best]
+    assert first_round([best, third, recipe], BEST, 1, 5) == [best] * 3 + [recipe] * 2
+    assert first_round([recipe, third], BEST, 1, 3) == [recipe] * 3
+    assert first_round([recipe], BEST, 4, 4) == [recipe]
+
+
+def retraining(source: Source, **more: Any) -> Retraining:
+    return Retraining(data=TrainData.of(source.data), seed=0, stop=Stop(), **more)
+
+
+def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
+    return [Finalist(number, spec, train) for number, spec in enumerate(specs)]
+
+
+def test_the_lowest_validation_nll_wins(source: Source) -> None:
+    idle = TRAIN.__class__(steps=40, batch_size=64, learning_rate=1e-7)
+    good = Finalist(1, flow("CTC", "TCT"), TRAIN)
+    (best,) = retraining(source).run([*finalists(A, train=idle), good])
+    assert best.finalist is good
+    assert best.steps == TRAIN.steps
+
+
+def test_flows_that_do_not_invert_or_have_no_density_are_passed_over(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled: dict[str, Any] = {"round_trip": 1.0, "nll": -100.0}
+
+    def witness(*arguments: Any, **more: Any) -> Any:
+        stack, results = train_stack(*arguments, **more)
+        if arguments[0][0] == A:
+            results = [type(r)(**(vars(r) | spoiled)) for r in results]
+        return stack, results
+
+    monkeypatch.setattr(finish, "train_stack", witness)
+    kept = retraining(source, members=2).run(finalists(A, B))
+    assert [each.finalist.spec for each in kept] == [B]
+    spoiled = {"nll": math.nan}
+    kept = retraining(source, members=2).run(finalists(A, B))
+    assert [each.finalist.spec for each in kept] == [B]
+    with pytest.raises(StudyError, match=r"None of 1 retrained flows.*not finite"):
+        retraining(source).run(finalists(A))
+
+
+def test_seeds_are_fresh_and_repeatable(source: Source) -> None:
+    first, second = retraining(source).all(finalists(A) * 2)
+    assert first.seed != second.seed
+    assert first.nll != second.nll
+    assert [each.nll for each in retraining(source).all(finalists(A) * 2)] == [
+        first.nll,
+        second.nll,
+    ]
+
+
+def test_time_that_is_left_trains_the_best_again(source: Source) -> None:
+    long = TRAIN.__class__(steps=100_000, batch_size=64)
+    now = [0.0]
+
+    def clock() -> float:  # each look takes a hundredth of a second
+        now[0] += 0.01
+        return now[0]
+
+    seen: list[tuple[Any, ...]] = []
+
+    def witness(*arguments: Any, **more: Any) -> Any:
+        seen.append(tuple(arguments[2]))
+        now[0] += 2.0 * len(arguments[0])  # a full training is over before its share of the time
+        return train_stack(*arguments, **(more | {"seconds": None, "steps": 2}))
+
+    for more, stacks in ((0, [2]), (1, [2, 1]), (9, [2, 2])):
+        seen.clear()
+        now[0] = 0.0
+        run = retraining(source, deadline=9.0, more=more, clock=clock)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finish, "train_stack", witness)
+            run.run(finalists(A, flow("TCC", width=4), train=long))
+        # the two share their shape, and after two more nothing else fits
+        assert [len(members) for members in seen] == stacks
+        assert len(set(sum(seen, ()))) == sum(stacks)
+
+
+def test_a_mixture_is_kept_where_it_is_better(source: Source) -> None:
+    kept = retraining(source, members=3).run(finalists(A, flow("CTC", "TCT"), B))
+    alone = retraining(source).run(finalists(A, flow("CTC", "TCT"), B))
+    assert kept[0].finalist == alone[0].finalist
+    mixed = mixture(torch.stack([each.scores.double() for each in kept])).mean()
+    assert len(kept) == 1 or mixed > kept[0].scores.double().mean() + LEAST_GAIN
+
+
+def test_stop_ends_the_retraining(source: Source) -> None:
+    run = retraining(source)
+    run.stop = Stop(lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(finalists(A))
+
+
+def test_scores_are_those_of_the_flow(source: Source) -> None:
+    data = source.data
+    trained = retraining(source).all(finalists(A, B))
+    specs, weights = [t.finalist.spec for t in trained], [t.weights for t in trained]
+    model = Flow(specs, weights, data.preprocessing)
+    part = data.parts[2]
+    values = data.preprocessing.inverse(part.z.astype(np.float64))
+    density = model.log_prob(values)
+    score = score_of(mixture(member_scores(model, part)), part)
+    assert score.nll == pytest.approx(-density.mean(), abs=1e-5)
+    assert score.nll_2se == pytest.approx(2 * density.std(ddof=1) / len(density) ** 0.5, abs=1e-5)
+
+
+def test_weighted_scores() -> None:
+    scores = torch.tensor([1.0, 2.0, 3.0, 10.0], dtype=torch.float64)
+    zeros = np.zeros((4, 1), dtype=np.float32)
+    plain = score_of(scores[:3], Part(z=zeros[:3], logdet=np.zeros(3)))
+    weights = np.array([1, 1, 1, 0], dtype=np.float32)
+    weighted = score_of(scores, Part(z=zeros, logdet=np.zeros(4), weights=weights))
+    assert plain.nll == weighted.nll == -2.0
+    assert weighted.nll_2se == pytest.approx(2 * math.sqrt(2) / 3)
+
+
+def test_a_gap_between_test_and_validation_is_told() -> None:
+    assert gap_text(Score(1.0, 0.2), Score(1.5, 0.2)) is None
+    said = gap_text(Score(1.0, 0.2), Score(1.6, 0.2))
+    assert said is not None
+    assert "4.2 joint standard errors" in said
+    assert gap_text(Score(1.0, 0.2), Score(0.4, 0.2)) is not None
+
+
+def test_many_rows_to_score_have_time_reserved(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = TrainData.of(source.data)
+    assert costs.scoring_seconds([A], rows, costs.FREE_ROWS) == 0.0
+    ticks = iter(range(100))
+    seconds = costs.scoring_seconds([A, A, B], rows, 30_000, clock=lambda: float(next(ticks)))
+    assert seconds == costs.SLOWER * 1.0 * 30_000 / len(rows.val)
+    assert next(ticks) == 8, "flows of one shape are measured once"
+    assert plan.leave(100.0, 40.0, 10.0) == 90.0
+    assert plan.leave(100.0, 40.0, 1000.0) == 70.0
+    assert plan.leave(100.0, 110.0, 10.0) == 100.0
