@@ -132,6 +132,54 @@ def compared(difference: float, draws: Floats, margin: float, searches: int) -> 
     )
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """The mean difference over data sets, each counted in units of its own margin.
+
+    Attributes:
+        difference: First less second, in margins: below 0 the first is better.
+        two_se: Two standard errors, from the draws.
+        low: 2.5% point of the draws.
+        high: 97.5% point.
+        above: p of "not better at all".
+        better: Data sets on which the first is better in the mean.
+        sets: Data sets.
+    """
+
+    difference: float
+    two_se: float
+    low: float
+    high: float
+    above: float
+    better: int
+    sets: int
+
+
+def pooled(pairs: Sequence[tuple[Sample, Sample, float]], *, draws: int = DRAWS) -> Pooled:
+    """Pool the comparisons of several data sets, whose rows and trainings are independent.
+
+    Args:
+        pairs: First and second sample of each data set, and its margin.
+        draws: How many of each.
+    """
+    parts = [
+        (bootstrap(first, second, draws=draws, seed=number), margin)
+        for number, (first, second, margin) in enumerate(pairs)
+    ]
+    differences = np.array([difference / margin for (difference, _), margin in parts])
+    means = np.mean([drawn / margin for (_, drawn), margin in parts], axis=0)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Pooled(
+        difference=float(differences.mean()),
+        two_se=float(2 * means.std()),
+        low=float(low),
+        high=float(high),
+        above=float(((means >= 0).sum() + 1) / (len(means) + 1)),
+        better=int((differences < 0).sum()),
+        sets=len(differences),
+    )
+
+
 def holm(values: Mapping[str, float]) -> dict[str, float]:
     """Adjust p-values for their number (Holm 1979)."""
     order = sorted(values, key=values.__getitem__)

@@ -16,6 +16,7 @@ from inference import (
     compare,
     compared,
     margin,
+    pooled,
     resampled,
     signs,
     smallest,
@@ -116,6 +117,7 @@ def equal_size(rows: Rows, sets: Sets) -> tuple[list[str], dict[str, str]]:
     for rival in RIVALS:
         found = _compared(rows, have, "evolved", rival)
         lines += _against("evolved", rival, found, sets.controls)
+        lines += _pooled(rows, sets.claims, "evolved", rival)
         if rival == "parity":
             said = _marked(found, sets.controls)
     return lines, said
@@ -149,6 +151,26 @@ def _compared(rows: Rows, names: Sequence[str], first: str, second: str) -> dict
             features = next(row["features"] for row in rows if row["data"] == name)
             found[name] = compare(one, other, margin(features))
     return found
+
+
+def _pooled(rows: Rows, names: Sequence[str], first: str, second: str) -> list[str]:
+    """A line on all data sets that count, pooled; none where there are fewer than two."""
+    pairs = []
+    for name in names:
+        one, other = sample(rows, name, first), sample(rows, name, second)
+        if one and other:
+            features = next(row["features"] for row in rows if row["data"] == name)
+            pairs.append((one, other, margin(features)))
+    if len(pairs) < 2:
+        return []
+    whole = pooled(pairs)
+    return [
+        "",
+        f"Pooled over {whole.sets} data sets, each in units of its margin:"
+        f" {whole.difference:+.2f} margins (two standard errors {whole.two_se:.2f},"
+        f" 95% {whole.low:+.2f} to {whole.high:+.2f}), better in the mean on {whole.better};"
+        f" p of no better {whole.above:.4f}.",
+    ]
 
 
 def _against(

@@ -79,6 +79,41 @@ def test_blocks_must_agree() -> None:
         compare([np.zeros((2, 3))], [np.zeros((2, 4))], 0.1)
 
 
+def test_pooling_shows_what_no_data_set_shows_alone() -> None:
+    from inference import compare, pooled, signs
+
+    def searches(mean: float) -> list[np.ndarray]:
+        return [np.full((5, 20), mean + offset) for offset in (-1.0, 0.0, 1.0)]
+
+    scales = (0.05, 0.1, 0.2, 0.4, 0.8)
+    pairs = [([m * x for x in searches(-0.7)], [m * x for x in searches(0.0)], m) for m in scales]
+    alone = {str(k): compare(one, other, m) for k, (one, other, m) in enumerate(pairs)}
+    assert set(signs(alone).values()) == {"level"}
+    whole = pooled(pairs)
+    assert whole.difference == pytest.approx(-0.7)
+    widths = [(one.high - one.low) / one.margin for one in alone.values()]
+    assert whole.high - whole.low < 0.6 * np.mean(widths), "five sets say more than one"
+    assert whole.high - whole.low == pytest.approx(1.96 * whole.two_se, rel=0.1)
+    assert (whole.better, whole.sets) == (5, 5)
+    turned = pooled([(other, one, margin) for one, other, margin in pairs])
+    assert turned.difference == pytest.approx(-whole.difference)
+    assert turned.above > 0.9 > 0.1 > whole.above
+
+
+def test_the_pooled_lead_that_the_page_tells_is_that_of_the_results() -> None:
+    """README.md, docs/evidence.md: evolved less random, permutation + LU, five tables."""
+    from claims import FILES
+    from run import finished
+    from verdicts import equal_size
+
+    rows = list(finished(FOLDER / "results.jsonl").values())
+    some = [r for r in rows if r["kind"] == "couplings" and r["mixing"] == "mixed"]
+    lines = [line for line in equal_size(some, FILES)[0] if line.startswith("Pooled over 5")]
+    told = "-0.85 margins (two standard errors 0.57, 95% -1.40 to -0.30), better in the mean on 5"
+    assert len(lines) == 3
+    assert told in lines[-1], "of parity, dependence and random draws the last"
+
+
 def test_holm_steps_down_and_never_falls() -> None:
     from inference import holm
 
