@@ -49,7 +49,6 @@ def search(
     objectives: Sequence[str] | None = None,
     initial: Sequence[Flows] | Flows = (),
     warm_start: str | None = None,
-    warm_children: bool | None = None,
     members: int | None = None,
     columns: Any = None,
     context: Any = None,
@@ -93,7 +92,6 @@ def search(
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
         warm_start: "autonf": a short differentiable search proposes first trials of a new study.
-        warm_children: Children begin from their parents' trained weights; None: the study's, no.
         members: Flows to keep at most, as a mixture where that validates better; None: 5.
         columns: The features, by name or position; None: all that have no other part.
         context: Columns to condition on.
@@ -165,7 +163,6 @@ def search(
                 objectives=objectives,
                 initial=[(flow, own or train) for flow, own in flows],
                 warm_start=warm_start,
-                warm_children=warm_children,
                 members=MEMBERS if members is None else members,
                 seed=seed,
                 device=device,

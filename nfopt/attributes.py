@@ -30,7 +30,6 @@ LEASE = "nfopt:lease"  # that its worker lives: a counter, or whose counter; see
 AGAIN = "nfopt:again"  # true: interrupted, no result; its parameters come back in another trial
 CHECKPOINT = "nfopt:checkpoint"  # of a population's first trial: where the population is kept
 WEIGHTS = "nfopt:weights"  # where its weights are kept, while it is one of the best
-WARM_FROM = "nfopt:warm_from"  # number of the trial whose weights it began from
 AUTONF = "nfopt:autonf"  # of a differentiable search: its history, at most 20 records
 CANDIDATES = "nfopt:candidates"  # of it: its race, the best first; spec, NLL, share, cost
 WARNINGS = "nfopt:warnings"  # of it: one line each
@@ -47,7 +46,6 @@ STUDY_SEED = "nfopt:seed"
 ARTIFACTS = "nfopt:artifacts"  # where checkpoints, weights and pictures are kept
 LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
 KEPT = "nfopt:kept"  # file of data that was given in memory; see `kept`
-WARM_CHILDREN = "nfopt:warm_children"  # true: children begin from their parents' weights
 LEADER = "nfopt:leader"  # `first_key` of the best recipe, which is never pruned
 
 

@@ -13,7 +13,7 @@ import pytest
 from nfopt import api
 from nfopt import attributes as names
 from nfopt.samplers.leftover import LEFTOVER
-from nfopt.samplers.trials import KIN, ORIGIN
+from nfopt.samplers.trials import ORIGIN
 from nfopt.space import KEYS, KINDS
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 
@@ -27,11 +27,9 @@ SOMETIMES = {
     names.AGAIN,
     names.CHECKPOINT,
     names.WEIGHTS,
-    names.WARM_FROM,
-    KIN,
 }
 # not of a study in memory, or only if asked for
-STORED_ELSEWHERE = {names.ARTIFACTS, names.LEASE_SECONDS, names.KEPT, names.WARM_CHILDREN}
+STORED_ELSEWHERE = {names.ARTIFACTS, names.LEASE_SECONDS, names.KEPT}
 NET = Conditioner(width=8, hidden_layers=1)
 TINY = (
     FlowSpec(features=2, layers=(Coupling(mask="CT", conditioner=NET),)),

@@ -66,7 +66,6 @@ OPTIONS = frozenset(
         "threads",
         "trial",
         "trials",
-        "warm_children",
         "warm_start",
         "weights",
         "workers",

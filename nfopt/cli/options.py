@@ -211,18 +211,6 @@ Lease = Annotated[
     ),
 ]
 
-WarmChildren = Annotated[
-    bool | None,
-    typer.Option(
-        "--warm-children/--cold-children",
-        help="Children of the evolution begin from their parent's trained weights where they can, "
-        "train for half as long, and are compared with their like alone. Without it: as the study "
-        "has it, cold in a new one.",
-        show_default=False,
-        rich_help_panel=SEARCH,
-    ),
-]
-
 # --------------------------------------------------------------------------------------------- run
 
 Minutes = Annotated[

@@ -113,10 +113,10 @@ def describe(study: optuna.Study) -> dict[str, Any]:
 
 
 def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
-    """Complete trials, the lowest validation NLL first; those that began warm after all others."""
+    """Complete trials, the lowest validation NLL first."""
     from nfopt import attributes as names
     from nfopt.spec import FlowSpec
-    from nfopt.study.ranking import kin_of, ranked
+    from nfopt.study.ranking import ranked
 
     objectives = study.user_attrs.get(names.OBJECTIVES) or ["nll"]
     place = objectives.index("nll") if "nll" in objectives else 0
@@ -127,7 +127,6 @@ def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
             "validation_nll_2se": trial.user_attrs.get(names.NLL_2SE),
             "fidelity": trial.user_attrs.get(names.FIDELITY),
             "parameters": trial.user_attrs.get(names.PARAMETERS),
-            "kin": kin_of(trial) or "cold",
             "structure": FlowSpec.from_json(trial.user_attrs[names.SPEC]).summary()
             if names.SPEC in trial.user_attrs
             else None,
@@ -194,9 +193,6 @@ def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) ->
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("trial", "validation log-likelihood", "of full training", "parameters"):
         table.add_column(name, justify="right")
-    several = any(one["kin"] != "cold" for one in told["best_trials"])
-    if several:
-        table.add_column("began")
     table.add_column("structure", overflow="fold")
     for one in told["best_trials"]:
         error = one["validation_nll_2se"]
@@ -206,7 +202,6 @@ def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) ->
             results.with_error(-one["validation_nll"], float("nan") if error is None else error),
             "" if share is None else f"{share:.0%}",
             "" if one["parameters"] is None else f"{one['parameters']:,}",
-            *([one["kin"]] if several else []),
             Text(one_line(one["structure"] or "")),
         )
     out = results.console()

@@ -63,7 +63,6 @@ def search(
             rich_help_panel=o.SEARCH,
         ),
     ] = None,
-    warm_children: o.WarmChildren = None,
     members: Annotated[
         int | None,
         typer.Option(
@@ -121,7 +120,6 @@ def search(
                 objectives=None if objectives is None else words(objectives, "objectives"),
                 initial=[str(path) for path in initial or ()],
                 warm_start=warm_start,
-                warm_children=warm_children,
                 members=members,
                 device=device,
                 threads=threads,

@@ -28,7 +28,7 @@ from nfopt import attributes as names
 from nfopt.distributed.lease import Lease, lead_of, ours
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-KEPT = (names.FIRST, names.SEED, names.WARM_FROM)  # what a retry takes from the interrupted trial
+KEPT = (names.FIRST, names.SEED)  # what a retry takes from the interrupted trial
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:

@@ -23,11 +23,11 @@ from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.mating import Mating, Parent
 from nfopt.evolution.offspring import ATTEMPTS, Brood, Candidate
-from nfopt.evolution.operators.credit import Rates
+from nfopt.evolution.operators.credit import Rates, gained
 from nfopt.evolution.population import Population, best_of
 from nfopt.evolution.records import Incumbent, Proposal, Record
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.statistics import Statistics, gain_of, improves, statistics
+from nfopt.evolution.statistics import Statistics, improves, statistics
 from nfopt.evolution.surrogate.acquisition import Judge
 
 __all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
@@ -163,7 +163,9 @@ class Evolution:
             known = [place for place in places if place is not None and view.ranked[place]]
             if not known:
                 continue
-            gain = gain_of(view, item, known, members) if view.violation[item] == 0 else 0.0
+            gain = 0.0
+            if view.violation[item] == 0:
+                gain = gained(view.means[item], view.means[known], view.means[members])
             names = record.operator.split("+")
             for name in names:
                 self.rates.tell(name, gain, 1 / len(names))
@@ -209,8 +211,7 @@ class Evolution:
             genome = self.layout.with_values(self.layout.random(rng), held, rng)
             return Proposal(genome, RANDOM)
         known = [i for i in fitting if view.ranked[i] and view.violation[i] < FAILED]
-        known = [i for i in known if view.kin[i] == 0] or known or fitting
-        best = best_of(view, np.array(known, dtype=np.intp), self._best_few)
+        best = best_of(view, np.array(known or fitting, dtype=np.intp), self._best_few)
         return self._replicate(self._least_run(best.tolist(), view))
 
     # -------------------------------------------------------------------------------- re-evaluation
@@ -229,7 +230,6 @@ class Evolution:
         few = [
             item for item in self._members[: self._best_few]
             if view.runs[item] > 0
-            and view.kin[item] == 0  # another run begins cold, and would say nothing of it
             and _has(history.genomes[item], held)
             and self._unsure(item, view)
         ]  # fmt: skip
@@ -277,7 +277,7 @@ class Evolution:
         return self._nothing_new
 
     def incumbent(self) -> Incumbent | None:
-        """The best genome by posterior mean, of cold starts if there are any; None before any.
+        """The best genome by posterior mean; None before any.
 
         With several objectives, the one of the front that adds most to its hypervolume.
         """
@@ -287,25 +287,21 @@ class Evolution:
     def front(self) -> list[Incumbent]:
         """The genomes that no other is better than in all objectives; with one objective, one."""
         view, history = self._view(), self._history
-        for kin in range(len(view.kins)):
-            of_kin = (view.runs > 0) & (view.kin == kin) & (view.violation < FAILED)
-            items = np.flatnonzero(of_kin)
-            if not len(items):
-                continue
-            if view.means.shape[1] > 1:
-                items = items[view.violation[items] == view.violation[items].min()]
-                items = items[ranking.undominated(view.means[items])]
-            best = best_of(view, items, len(items) if view.means.shape[1] > 1 else 1)
-            return [
-                Incumbent(
-                    history.genomes[item],
-                    tuple(view.means[item].tolist()),
-                    tuple(view.sds[item].tolist()),
-                    tuple(history.completed[item]),
-                )
-                for item in best
-            ]
-        return []
+        items = np.flatnonzero((view.runs > 0) & (view.violation < FAILED))
+        if not len(items):
+            return []
+        if view.means.shape[1] > 1:
+            items = items[view.violation[items] == view.violation[items].min()]
+            items = items[ranking.undominated(view.means[items])]
+        return [
+            Incumbent(
+                history.genomes[item],
+                tuple(view.means[item].tolist()),
+                tuple(view.sds[item].tolist()),
+                tuple(history.completed[item]),
+            )
+            for item in best_of(view, items, len(items) if view.means.shape[1] > 1 else 1)
+        ]
 
     def improves(self, number: int, parents: Sequence[int]) -> bool | None:
         """Whether the run `number` is better than those it was made from, by all known now."""

@@ -1,8 +1,8 @@
 """Every genome seen, each once, and what the runs of it say: an index, flat arrays, a view.
 
-A genome run as two kins is two items here. Items are numbered in the order in which they were
-first told; runs are kept as flat arrays, so that everything is computed anew from all runs in a few
-vector operations, whatever order they were told in.
+Items are the different genomes, numbered in the order in which they were first told; runs are kept
+as flat arrays, so that everything is computed anew from all runs in a few vector operations,
+whatever order they were told in.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ class View:
         runs: Completed runs, shape (N,).
         violation: 0 where feasible, infinite where all runs failed, shape (N,).
         ranked: Where something is known, shape (N,).
-        kin: Index of the kin in `kins`, shape (N,).
-        kins: The kins seen, "" first.
-        noise: Variance of a run, shape (m,), of the first kin that has runs.
-        spread: Variance of true values between recent genomes, shape (m,), of the same.
+        noise: Variance of a run, shape (m,).
+        spread: Variance of true values between recent genomes, shape (m,).
         freedom: How many replicates the noise rests on.
     """
 
@@ -54,8 +52,6 @@ class View:
     runs: Ints
     violation: Floats
     ranked: NDArray[np.bool_]
-    kin: Ints
-    kins: tuple[str, ...]
     noise: Floats
     spread: Floats
     freedom: int
@@ -96,15 +92,14 @@ class History:
         self.finished = 0
         self.version = 0
         self._shrink = shrink
-        self._item: dict[tuple[str, bytes], int] = {}
+        self._item: dict[bytes, int] = {}
         self._item_of: dict[int, int] = {}
         self._running: dict[int, int] = {}
         self._keys: Counter[bytes] = Counter()
         self._active: Counter[int] = Counter()
         self._again: deque[bool] = deque(maxlen=LATEST)
-        self._kins: list[str] = [""]
-        self._rungs: dict[int, Rungs] = {}
-        self._kin, self._failures, self._pruned = _Column((), int), _Column(), _Column()
+        self._rungs = Rungs()
+        self._failures, self._pruned = _Column(), _Column()
         self._violation, self._told = _Column(), _Column()
         self._run_values, self._run_items = _Column((objectives,)), _Column((), int)
         self._view: tuple[int, View] | None = None
@@ -116,7 +111,7 @@ class History:
         number = record.number
         if number in self._item_of and (number not in self._running or record.state == "running"):
             return None
-        item = self._enter(record.genome, record.kin, number)
+        item = self._enter(record.genome, number)
         if number in self._running:
             self.forget(number)
         else:
@@ -134,15 +129,14 @@ class History:
         if record.leftover is not None:
             self.leftover[item] = record.leftover
         values = record.values
-        rungs = self._rungs.setdefault(int(self._kin.rows[item]), Rungs())
         if record.state == "complete" and values is not None and np.isfinite(values).all():
             self._run_values.append(values)
             self._run_items.append(item)
             self.completed[item].append(number)
-            rungs.completed(item, record.rungs)
+            self._rungs.completed(item, record.rungs)
         elif record.state == "pruned":
             self._pruned.rows[item] += 1
-            rungs.pruned(item, record.rungs)
+            self._rungs.pruned(item, record.rungs)
         else:
             self._failures.rows[item] += 1
         return item
@@ -160,24 +154,20 @@ class History:
         if self._keys[key] <= 0:
             del self._keys[key]
 
-    def _enter(self, genome: Genome, kin: str, number: int) -> int:
-        place = (kin, genome.key)
-        if place not in self._item:
-            if kin not in self._kins:
-                self._kins.append(kin)
-            self._item[place] = len(self.genomes)
+    def _enter(self, genome: Genome, number: int) -> int:
+        if genome.key not in self._item:
+            self._item[genome.key] = len(self.genomes)
             self.genomes.append(genome)
             self.completed.append([])
             self.first.append(number)
-            self._kin.append(self._kins.index(kin))
             for column in (self._failures, self._pruned, self._violation, self._told):
                 column.append(0)
-        return self._item[place]
+        return self._item[genome.key]
 
     # -------------------------------------------------------------------------------- what is known
 
     def seen(self, key: bytes) -> bool:
-        """Whether a genome is finished or running, as any kin."""
+        """Whether a genome is finished or running."""
         return key in self._keys
 
     @property
@@ -219,38 +209,24 @@ class History:
         violation = np.maximum(self._violation.rows / np.maximum(told, 1), 0.0)
         violation[(told > 0) & (failures == told)] = FAILED
         noise, spread = np.zeros(self.objectives), np.zeros(self.objectives)
-        freedom, heard = 0, False
-        for kin in range(len(self._kins)):
-            # Slices of all are not looked up one by one: half the time where there is one kin.
-            mine: Ints | slice = slice(None)
-            run: Ints | slice = slice(None)
-            item = self._run_items.rows
-            place = np.arange(count)
-            if len(self._kins) > 1:
-                mine = np.flatnonzero(self._kin.rows == kin)
-                place[mine] = np.arange(len(mine))
-                run = np.flatnonzero(self._kin.rows[item] == kin)
-                item = place[item[run]]
-            for objective in range(self.objectives):
-                values = self._run_values.rows[run, objective]
-                of, raws, sd, own = self._estimate(values, item, failures[mine])
-                if objective == 0 and (rungs := self._rungs.get(kin)) and rungs.any_pruned:
-                    pruned, estimates = self._only_pruned(of, rungs, mine, place)
-                    of[pruned] = raws[pruned] = estimates
-                means[mine, objective], raw[mine, objective] = of, raws
-                sds[mine, objective] = sd
-                if not heard and len(item):
-                    noise[objective], spread[objective], freedom = own
-            heard = heard or len(item) > 0
+        freedom, item = 0, self._run_items.rows
+        for objective in range(self.objectives):
+            values = self._run_values.rows[:, objective]
+            of, raws, sd, own = self._estimate(values, item, failures)
+            if objective == 0 and self._rungs.any_pruned:
+                pruned, estimates = self._only_pruned(of)
+                of[pruned] = raws[pruned] = estimates
+            means[:, objective], raw[:, objective], sds[:, objective] = of, raws, sd
+            if len(item):
+                noise[objective], spread[objective], freedom = own
         return View(
-            _filled(means), _filled(raw), sds, runs, violation, told > 0,
-            self._kin.rows, tuple(self._kins), noise, spread, freedom,
-        )  # fmt: skip
+            _filled(means), _filled(raw), sds, runs, violation, told > 0, noise, spread, freedom
+        )
 
     def _estimate(
         self, values: Floats, item: Ints, failures: Floats
     ) -> tuple[Floats, Floats, Floats, tuple[float, float, int]]:
-        """Of a kin's items posterior means, means (NaN without a completed run), sds; the noise."""
+        """Of all items posterior means, means (NaN without a completed run), sds; the noise."""
         values = posterior.cut(values)
         pooled, counts, squares, freedom = posterior.pooled(values, item, len(failures))
         raw, sds = np.full(len(failures), np.nan), np.zeros(len(failures))
@@ -276,17 +252,11 @@ class History:
             sds[ran] = np.sqrt(noise / runs)
         return means, raw, sds, (noise, spread, freedom)
 
-    @staticmethod
-    def _only_pruned(
-        of: Floats, rungs: Rungs, mine: Ints | slice, place: Ints
-    ) -> tuple[Ints, Floats]:
+    def _only_pruned(self, of: Floats) -> tuple[Ints, Floats]:
         """Items that were only ever pruned, and the means of their estimates."""
-        final = np.full(len(place), np.nan)
-        final[mine] = of
-        items, estimated = rungs.estimates(final)
-        where = place[items]
-        total = np.bincount(where, estimated, minlength=len(of))
-        count = np.bincount(where, minlength=len(of))
+        items, estimated = self._rungs.estimates(of)
+        total = np.bincount(items, estimated, minlength=len(of))
+        count = np.bincount(items, minlength=len(of))
         only = np.flatnonzero(np.isnan(of) & (count > 0))
         return only, total[only] / count[only]
 

@@ -1,4 +1,4 @@
-"""The members: the best genomes of each kin, by the posterior.
+"""The members: the best genomes, by the posterior.
 
 With one objective all items are looked at anew each time. With several, a pool of the best is kept
 and what is new competes with it: sorting all of them into fronts would grow with their square.
@@ -25,7 +25,7 @@ class Population:
         self._pool: Ints = np.empty(0, dtype=np.intp)
 
     def members(self, view: View, size: int, touched: set[int]) -> Ints:
-        """The best items, the best first; kins are mixed by rank, each in its share.
+        """The best items, the best first.
 
         Args:
             view: What is known.
@@ -37,32 +37,18 @@ class Population:
             items = self._pool
         else:
             items = np.flatnonzero(view.ranked & (view.violation < FAILED))
-        groups = [items]
-        if len(view.kins) > 1:
-            groups = [items[view.kin[items] == kin] for kin in range(len(view.kins))]
-        best = [best_of(view, group, size) for group in groups if len(group)]
-        if len(best) <= 1:
-            return best[0] if best else np.empty(0, dtype=np.intp)
-        # The r-th of n has the place r / n, whatever its kin's values are.
-        counts = [len(group) for group in groups if len(group)]
-        pairs = zip(best, counts, strict=True)
-        places = np.concatenate([(np.arange(len(b)) + 0.5) / n for b, n in pairs])
-        return np.concatenate(best)[np.argsort(places, kind="stable")][:size]
+        return best_of(view, items, size) if len(items) else items
 
     def _update(self, view: View, size: int, touched: set[int]) -> None:
         waiting = np.array(sorted(touched - set(self._pool.tolist())), dtype=np.intp)
         for start in range(0, len(waiting), CHUNK):
             items = np.concatenate([self._pool, waiting[start : start + CHUNK]])
             items = items[view.ranked[items] & (view.violation[items] < FAILED)]
-            kept = [
-                best_of(view, items[view.kin[items] == kin], 2 * size)
-                for kin in range(len(view.kins))
-            ]
-            self._pool = np.concatenate(kept)
+            self._pool = best_of(view, items, 2 * size)
 
 
 def best_of(view: View, items: Ints, size: int) -> Ints:
-    """The best of some items of one kin, the best first."""
+    """The best of some items, the best first."""
     means, violation = view.means[items], view.violation[items]
     if means.shape[1] == 1 and len(items) > 4 * size and np.count_nonzero(violation == 0) > size:
         # The rest cannot be among them, and sorting it takes long.

@@ -26,8 +26,6 @@ class Record:
         violation: Above 0 if infeasible, the more the farther.
         operator: What made the genome, as `Proposal.operator`.
         parents: Numbers of the records that it was made from.
-        kin: Runs are ranked only among those of their kin: "" cold starts, "warm" runs that began
-            from a parent's weights, whose values are not comparable.
         leftover: Dependence between the features that the run left, for directed mutation.
     """
 
@@ -39,7 +37,6 @@ class Record:
     violation: float = 0.0
     operator: str = ""
     parents: tuple[int, ...] = ()
-    kin: str = ""
     leftover: Pairs | None = None
 
 

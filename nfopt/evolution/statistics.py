@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nfopt.evolution.history import FAILED, History, View
+from nfopt.evolution.history import History, View
 from nfopt.evolution.operators.credit import Rates, gained
 from nfopt.evolution.operators.table import OPERATORS
 from nfopt.evolution.surrogate.acquisition import Judge
@@ -84,40 +81,12 @@ def improves(history: History, view: View, number: int, parents: Sequence[int]) 
         parents: Numbers of its parents' records.
 
     Returns:
-        None if nothing is known of the child or of its parents, or they are of different kins.
+        None if nothing is known of the child or of its parents.
     """
     child, places = history.item_of(number), [history.item_of(parent) for parent in parents]
     known = [p for p in places if p is not None and view.ranked[p]]
     if child is None or not known or not view.ranked[child]:
         return None
-    if (view.kin[known] != view.kin[child]).any():
-        return None
     if child in known or view.violation[child] > 0:
         return False
     return gained(view.means[child], view.means[known], view.means[known]) > 0
-
-
-def gain_of(view: View, child: int, parents: Sequence[int], members: NDArray[np.intp]) -> float:
-    """The credit of a child, see `rates.credit`; across kins by the places among their like.
-
-    Args:
-        view: What is known.
-        child: An item that is feasible.
-        parents: Items; those of the child's kin count alone, if there are any.
-        members: Items of the population.
-    """
-    like = [parent for parent in parents if view.kin[parent] == view.kin[child]]
-    if like:
-        members = members[view.kin[members] == view.kin[child]]
-        return gained(view.means[child], view.means[like], view.means[members])
-    if view.means.shape[1] > 1:
-        return 0.0
-    best = min(_place(view, parent) for parent in parents)
-    return max(0.0, 1.0 - _place(view, child) / best)
-
-
-def _place(view: View, item: int) -> float:
-    """Where an item stands among those of its kin: the r-th of n at r / n."""
-    among = (view.kin == view.kin[item]) & view.ranked & (view.violation < FAILED)
-    values = view.means[among, 0]
-    return (np.count_nonzero(values < view.means[item, 0]) + 0.5) / max(len(values), 1)

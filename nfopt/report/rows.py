@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.study.ranking import kin_of
+from nfopt.samplers.trials import began_ahead
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -21,10 +21,9 @@ class Row:
     Attributes:
         number: Of the trial.
         state: COMPLETE, PRUNED or FAIL.
-        nll: Validation NLL at a trial's length in nats a row; None unless COMPLETE.
+        nll: Validation NLL at a trial's length in nats a row; None unless COMPLETE, and comparable.
         parameters: Weights, or None if it says none.
         seconds: Its share of its population's time, or 0.
-        kin: "" for a cold start; trials that began from trained weights are not compared with it.
     """
 
     number: int
@@ -32,7 +31,6 @@ class Row:
     nll: float | None
     parameters: int | None
     seconds: float
-    kin: str = ""
 
 
 def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",)) -> list[Row]:
@@ -49,14 +47,13 @@ def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",))
             nll=_nll(trial, place),
             parameters=_whole(trial.user_attrs.get(names.PARAMETERS)),
             seconds=float(trial.user_attrs.get(names.SECONDS) or 0.0),
-            kin=kin_of(trial),
         )
         for trial in ended
     ]
 
 
 def _nll(trial: FrozenTrial, place: int) -> float | None:
-    if trial.state is not TrialState.COMPLETE or not trial.values:
+    if trial.state is not TrialState.COMPLETE or not trial.values or began_ahead(trial):
         return None
     return float(trial.values[place]) if math.isfinite(trial.values[place]) else None
 
@@ -70,21 +67,16 @@ def measured(rows: Iterable[Row]) -> list[tuple[Row, float]]:
     return [(row, row.nll) for row in rows if row.nll is not None]
 
 
-def cold(rows: Iterable[Row]) -> list[tuple[Row, float]]:
-    """Keep the rows with an NLL whose training began from the start."""
-    return [(row, nll) for row, nll in measured(rows) if not row.kin]
-
-
 def best_of(rows: Iterable[Row]) -> Row | None:
-    """The cold row of the lowest NLL, or None; the earlier one of equals."""
-    return min(cold(rows), key=lambda pair: pair[1], default=(None, 0.0))[0]
+    """The row of the lowest NLL, or None; the earlier one of equals."""
+    return min(measured(rows), key=lambda pair: pair[1], default=(None, 0.0))[0]
 
 
 def improvements(rows: Iterable[Row]) -> list[Row]:
-    """Cold rows that were the best when they ended."""
+    """Rows that were the best when they ended."""
     found: list[Row] = []
     least = math.inf
-    for row, nll in cold(rows):
+    for row, nll in measured(rows):
         if nll < least:
             least = nll
             found.append(row)
@@ -92,8 +84,10 @@ def improvements(rows: Iterable[Row]) -> list[Row]:
 
 
 def front(rows: Iterable[Row]) -> list[Row]:
-    """Cold rows of which none has both fewer parameters and a lower NLL, the smallest first."""
-    sized = [(row, nll, row.parameters) for row, nll in cold(rows) if row.parameters is not None]
+    """Rows of which none has both fewer parameters and a lower NLL, the smallest first."""
+    sized = [
+        (row, nll, row.parameters) for row, nll in measured(rows) if row.parameters is not None
+    ]
     found: list[Row] = []
     least = math.inf
     for row, nll, _ in sorted(sized, key=lambda one: (one[2], one[1])):

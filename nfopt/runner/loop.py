@@ -26,7 +26,6 @@ from nfopt.distributed.lease import BEATS, SECONDS, Lease, Observer, ours
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Notice, OnEvent, ignore
-from nfopt.optuna_internals import attributes_of
 from nfopt.runner import budget as plan
 from nfopt.runner.ask import fill, take
 from nfopt.runner.poll import Looking
@@ -39,8 +38,7 @@ from nfopt.study.first_trials import first_key
 from nfopt.study.left import changes_by_it
 from nfopt.study.length import Length
 from nfopt.study.sampler import StudySampler
-from nfopt.study.warm import WarmStarts
-from nfopt.study.weights import KEPT, PARENTS, BestWeights
+from nfopt.study.weights import BestWeights
 from nfopt.training import TrainData
 
 MOST_FAILURES = 3  # populations in a row without a single counted trial
@@ -119,7 +117,6 @@ class Search:
         self._observer = Observer(self.lease_seconds)
         self._lease = Lease(self.study, self.lease_seconds, self._observer)
         checkpoints = Checkpoints(self.study, self._lease, self.on_event, self.checkpoint_seconds)
-        warm = bool(attributes_of(self.study).get(names.WARM_CHILDREN))
         self._trainer = self.trainer(
             study=self.study,
             data=self.data,
@@ -130,11 +127,8 @@ class Search:
             leader=first_key(*self.first[0]) if self.first else self.leader,
             lease=self._lease,
             checkpoints=checkpoints,
-            best=BestWeights(
-                self.study, checkpoints, self.preprocessing, place, PARENTS if warm else KEPT
-            ),
+            best=BestWeights(self.study, checkpoints, self.preprocessing, place),
             on_event=self.on_event,
-            warm=WarmStarts(self.study, wanted=warm),
             directs=changes_by_it(self.space),
             began=self.began,
             clock=self.clock,

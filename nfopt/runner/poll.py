@@ -13,8 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.distributed import queue
+from nfopt.samplers.trials import began_ahead
 from nfopt.study.candidate import Candidate
-from nfopt.study.ranking import kin_of
 
 SHARE = 0.1  # of a worker's time that looks take, where they are not needed
 
@@ -58,7 +58,8 @@ class Looking:
         self._next = ended + min((ended - began) / SHARE, self._longest)
         self.counted, self.made, self.best = queue.counted(trials), len(trials), None
         for trial in trials:
-            self._note(trial.number, trial.state, trial.values, kin_of(trial))
+            if not began_ahead(trial):
+                self._note(trial.number, trial.state, trial.values)
         return trials
 
     def add(self, candidates: Iterable[Candidate]) -> None:
@@ -67,11 +68,10 @@ class Looking:
             self.made = max(self.made, candidate.number + 1)
             if not candidate.lost:
                 self.counted += candidate.state in queue.COUNTED
-                kin = kin_of(candidate.trial)
-                self._note(candidate.number, candidate.state, candidate.values, kin)
+                self._note(candidate.number, candidate.state, candidate.values)
 
-    def _note(self, number: int, state: TrialState, values: list[float] | None, kin: str) -> None:
-        if state is TrialState.COMPLETE and values and not kin:  # warm ones are ahead for free
+    def _note(self, number: int, state: TrialState, values: list[float] | None) -> None:
+        if state is TrialState.COMPLETE and values:
             found = values[self._place]
             if self.best is None or (found, number) < (self.best[1], self.best[0]):
                 self.best = (number, found)

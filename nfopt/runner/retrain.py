@@ -27,7 +27,7 @@ from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study.candidate import fault
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import FINALISTS
-from nfopt.study.ranking import fairly
+from nfopt.study.ranking import comparable
 from nfopt.study.stacks import train_stack
 from nfopt.study.stored import specs_of
 from nfopt.training import Progress, TrainData
@@ -85,9 +85,6 @@ def choose_finalists(
 ) -> list[Finalist]:
     """Choose the best trials by validation NLL, with distinct specs, and always the recipe.
 
-    Trials that began from trained weights are compared with their like alone, and take turns with
-    the others.
-
     Args:
         study: The study.
         recipe: The best recipe that the space has.
@@ -102,13 +99,13 @@ def choose_finalists(
     place = list(objectives).index("nll")
     trials = [
         trial
-        for trial in study.get_trials(deepcopy=False)
+        for trial in comparable(study.get_trials(deepcopy=False))
         if trial.values and names.SPEC in trial.user_attrs and names.TRAIN in trial.user_attrs
     ]
-
+    trials.sort(key=lambda t: (t.state is not TrialState.COMPLETE, t.values[place], t.number))
     chosen: dict[str, Finalist] = {}
     recipe_trial, key = None, first_key(*recipe)
-    for trial in fairly(trials, place):
+    for trial in trials:
         if trial.user_attrs.get(names.FIRST) == key:
             recipe_trial = trial.number
         # a pruned trial's value is of a lower rung: only where nothing better is known

@@ -69,7 +69,6 @@ def run_search(
     recipes: Sequence[Recipe] | None = None,
     initial: Sequence[Recipe] = (),
     warm_start: str | None = None,
-    warm_children: bool | None = None,
     members: int = MEMBERS,
     seed: int = 0,
     device: str = "cpu",
@@ -100,7 +99,6 @@ def run_search(
         objectives: "nll" and maybe "parameters", "inverse_cost".
         recipes: First trials, the best first; None: those of `nfopt.recipes`.
         initial: More first trials.
-        warm_children: Children begin from their parent's trained weights; see `nfopt.study.warm`.
             None: the study's, no for a new one.
         warm_start: "autonf": yet more, from a short differentiable search, in a new study.
         members: Flows to keep at most, mixed where that is better on validation data.
@@ -191,7 +189,6 @@ def run_search(
             stop.check()
         ends = None if times is None else times.search - (clock() - began)
         lasting = describe_run(storage, artifacts, lease, source, home, first[0], tell)
-        lasting |= {} if warm_children is None else {names.WARM_CHILDREN: warm_children}
         for attribute, value in lasting.items():
             if value != attributes_of(opened.study).get(attribute):
                 opened.study.set_user_attr(attribute, value)

@@ -20,14 +20,14 @@ from nfopt.events import GroupTrained, Member, Notice, OnEvent, RungReached, Tra
 from nfopt.flows import Stack
 from nfopt.runner import budget as plan
 from nfopt.runner.pruning import to_prune
+from nfopt.samplers.trials import began_ahead
 from nfopt.signals import Stop
 from nfopt.study import stored
-from nfopt.study.candidate import Candidate, fault, groups, release, report, tell
+from nfopt.study.candidate import Candidate, fault, groups, report, tell
 from nfopt.study.left import leftovers
 from nfopt.study.length import Length
-from nfopt.study.ranking import kin_of
+from nfopt.study.ranking import comparable
 from nfopt.study.stacks import train_stack
-from nfopt.study.warm import SHARE, WarmStarts
 from nfopt.study.weights import BestWeights
 from nfopt.training import CheckpointError, MemberResult, Progress, Rung, TrainData
 
@@ -49,7 +49,6 @@ class Trainer:
     checkpoints: Checkpoints
     best: BestWeights
     on_event: OnEvent
-    warm: WarmStarts
     directs: bool = False  # the evolution can make use of what a flow left
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
@@ -74,19 +73,17 @@ class Trainer:
         if restored is not None and origin is not None:
             members = self._members(restored.asked, candidates)
             kind = self.data.x.device.type
-            if not any(members) or restored.asked.device != kind:
+            if began_ahead(origin):
+                why = "its trials began from others' weights, which this version does not do"
+                self.checkpoints.set_aside(origin.number, ValueError(why))
+            elif not any(members) or restored.asked.device != kind:
                 why = f"it is of other trials or of device {restored.asked.device!r}, not {kind!r}"
                 self.checkpoints.set_aside(origin.number, ValueError(why))
             else:
                 left = [c for c in left if not any(c is member for member in members)]
-                self.warm.resume([member for member in members if member is not None])
                 trained += self._group(members, restored.asked, restored, left)
                 self.stop.check()
-        self.warm.begin(left)
-        warm = [c for c in left if self.warm.is_warm(c)]
-        cold = [c for c in left if not self.warm.is_warm(c)]
-        asked = [candidate.number for candidate in left]
-        for group in sorted(groups(cold) + groups(warm), key=lambda g: asked.index(g[0].number)):
+        for group in groups(left):
             left = [c for c in left if not any(c is member for member in group)]
             trained += self._group(group, self._asked(group), None, left)
             self.stop.check()
@@ -98,18 +95,14 @@ class Trainer:
             self.saving.end()
 
     def _asked(self, group: Sequence[Candidate]) -> Asked:
-        steps, seconds = self.length.steps_of(group[0].train.steps), self._seconds(len(group))
-        if self.warm.is_warm(group[0]):
-            steps = max(1, round(SHARE * steps))
-            seconds = None if seconds is None else SHARE * seconds
         return Asked(
             numbers=[c.number for c in group],
             specs=[c.spec for c in group],
             trains=[c.train for c in group],
             seeds=[c.seed for c in group],
             batches=seeds.derive(group[0].seed, seeds.BATCHES),
-            steps=steps,
-            seconds=seconds,
+            steps=self.length.steps_of(group[0].train.steps),
+            seconds=self._seconds(len(group)),
             device=self.data.x.device.type,
             rungs=[{} for _ in group],
         )
@@ -152,7 +145,6 @@ class Trainer:
             stack, results = self._run(members, saving)
         except CheckpointError as error:
             self.checkpoints.set_aside(known.numbers[0], error)
-            self._begin_again(members)
             saving.end(kept=True)
             self.saving = saving = self.checkpoints.begin(msgspec.structs.replace(known, step=0))
             stack, results = self._run(members, saving)
@@ -167,14 +159,6 @@ class Trainer:
         self.saving = None
         self.best.tidy()
         return taken
-
-    def _begin_again(self, members: Members) -> None:
-        """Find anew what members begin from; those whose parent's weights are gone leave."""
-        live = [member for member in members if member is not None and not member.told]
-        warm = [c for c in live if kin_of(self.study._storage.get_trial(c.trial._trial_id))]
-        self.warm.begin(warm)
-        gone = [candidate for candidate in warm if not self.warm.is_warm(candidate)]
-        release(self.study, gone, "what it began from is gone")
 
     def _run(self, members: Members, saving: Saving) -> tuple[Stack, list[MemberResult]]:
         asked = saving.asked
@@ -192,7 +176,6 @@ class Trainer:
             checkpoint=saving.path,
             checkpoint_seconds=self.checkpoints.seconds,
             on_checkpoint=saving.saved,
-            on_built=lambda stack: self.warm.apply(stack, members),
         )
 
     def _give_up(self, members: Members) -> None:
@@ -288,16 +271,13 @@ class Trainer:
         for member, candidate in own.items():
             asked.rungs[member] = dict(candidate.rungs)
         numbers = {candidate.number for candidate in own.values()}
-        trials = self.study.get_trials(deepcopy=False)
-        kins = {kin_of(trials[number]) for number in numbers}  # one, as they are trained alike
         history = [
             trial.intermediate_values[step]
-            for trial in trials
+            for trial in comparable(self.study.get_trials(deepcopy=False))
             # what was interrupted has its value in the trial that it came back as
             if step in trial.intermediate_values
             and trial.number not in numbers
             and not trial.user_attrs.get(names.AGAIN)
-            and kin_of(trial) in kins
         ]
         # the best recipe is what every other trial is compared with
         spare = [m for m, candidate in own.items() if self._leads(candidate)]

@@ -22,7 +22,15 @@ from nfopt.evolution.records import Proposal, Record
 from nfopt.evolution.settings import Settings
 from nfopt.samplers import initial as members
 from nfopt.samplers.codec import Codec, Distributions
-from nfopt.samplers.trials import Origin, Reader, interrupted, params_of, record_of, repeated
+from nfopt.samplers.trials import (
+    Origin,
+    Reader,
+    began_ahead,
+    interrupted,
+    params_of,
+    record_of,
+    repeated,
+)
 from nfopt.space import SearchSpace
 
 DESIGN = "design:"
@@ -120,7 +128,9 @@ class State:
                 self._tried.add(origin.operator)
             if origin.genome and not finished and number not in self._running:
                 self._claim(origin.genome, number)
-            if trial.state is TrialState.FAIL and (number in self._repeated or interrupted(trial)):
+            failed = trial.state is TrialState.FAIL
+            silent = failed and (number in self._repeated or interrupted(trial))
+            if silent or (finished and began_ahead(trial)):
                 self._forget(number)
             elif finished or number not in self._running:
                 self._tell(trial)

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna import Study
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.records import Record
@@ -19,8 +19,8 @@ from nfopt.samplers.leftover import leftover_of
 ORIGIN = "nfopt:origin"
 """Trial attribute: `operator`, `parents` (trial numbers), `genome` (digest), maybe `replicate`."""
 
-KIN = "nfopt:kin"
-"""Trial attribute: what the trial began from; ranked only among its like. Missing: cold."""
+BEGAN_FROM = "nfopt:kin"
+"""Trial attribute of older studies: "warm" if the trial began from another one's weights."""
 
 REPEATS = ("nfopt:retry_of", "failed_trial")
 """Trial attributes of ours and of Optuna: number of the interrupted trial that this one repeats."""
@@ -93,6 +93,14 @@ def interrupted(trial: FrozenTrial) -> bool:
     return AGAIN in trial.user_attrs
 
 
+def began_ahead(trial: FrozenTrial | Trial) -> bool:
+    """Whether a trial began from another one's weights, as some of an older study did.
+
+    Its value says nothing of its genome: it is compared with no other.
+    """
+    return bool(trial.user_attrs.get(BEGAN_FROM))
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a trial's genome comes from.
@@ -162,7 +170,6 @@ def record_of(trial: FrozenTrial, genome: Genome, directions: Sequence[StudyDire
         violation=violation(trial),
         operator=origin.operator,
         parents=origin.parents,
-        kin=str(trial.user_attrs.get(KIN, "")),
         leftover=leftover_of(trial, _features(genome)) if trial.state.is_finished() else None,
     )
 

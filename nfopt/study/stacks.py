@@ -35,7 +35,6 @@ def train_stack(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     on_checkpoint: Callable[[Exception | None], None] | None = None,
-    on_built: Callable[[Stack], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Stack, list[MemberResult]]:
     """Build a stack and fit it.
@@ -54,7 +53,6 @@ def train_stack(
         checkpoint: As there; and the two that follow.
         checkpoint_seconds: As there.
         on_checkpoint: As there.
-        on_built: Given the stack before it is trained, to begin from other weights than drawn ones.
         clock: Seconds; `time.process_time` where other work must not count.
 
     Returns:
@@ -63,8 +61,6 @@ def train_stack(
     """
     device = data.x.device
     (stack,) = build(specs, [seeds.generator(seed) for seed in weights], device=device)
-    if on_built is not None:
-        on_built(stack)
     # members agree in steps; what each asks for as its full length stays in its TrainSpec
     members = [msgspec.structs.replace(spec, steps=steps or spec.steps) for spec in trains]
     if seconds is not None and not seconds > 0:

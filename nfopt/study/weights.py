@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,25 +27,22 @@ from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
 from nfopt.study.candidate import Candidate
-from nfopt.study.ranking import kin_of
+from nfopt.study.ranking import comparable
 from nfopt.training import MemberResult
 
 KEPT = 5  # trials
-PARENTS = 20  # cold trials, where children may begin from their weights
 MOST_BYTES = 1 << 28  # of them all; the best one is kept whatever its size
 
 
 class BestWeights:
     """Keeps the weights of the best trials, and removes those of trials that no longer are.
 
-    Trials that began from trained weights have their own ranking, and five are kept of them.
-
     Args:
         study: The study.
         checkpoints: Whose store is used for as long as it works.
         preprocessing: Of the data; None: nothing is kept.
         place: Of the NLL among the values.
-        count: Cold trials to keep.
+        count: Trials to keep.
         most_bytes: Of all weights together; beyond it only the best trial's are kept.
     """
 
@@ -69,8 +65,8 @@ class BestWeights:
         store = self._checkpoints.store
         if store is None or self._preprocessing is None:
             return
-        own = (kin_of(self._study._storage.get_trial(candidate.trial._trial_id)), result.nll)
-        mine = _Ranked(*own, candidate.number, _bytes(candidate.spec.parameter_count()))
+        size = _bytes(candidate.spec.parameter_count())
+        mine = _Ranked(result.nll, candidate.number, size)
         if mine not in self._best(self._study.get_trials(deepcopy=False), mine):
             return
         info = {
@@ -116,27 +112,22 @@ class BestWeights:
                     return
 
     def _best(self, trials: Sequence[FrozenTrial], *more: _Ranked) -> list[_Ranked]:
-        """Choose whose weights are kept: cold ones first, each kin the best first."""
+        """Choose whose weights are kept, the best first."""
         ranked = [
-            _Ranked(kin_of(t), t.values[self._place], t.number, _size(t))
-            for t in trials
+            _Ranked(t.values[self._place], t.number, _size(t))
+            for t in comparable(trials)
             if t.state is TrialState.COMPLETE and t.values
         ]
         chosen: list[_Ranked] = []
-        total, counts = 0, Counter[str]()
-        for each in sorted([*ranked, *more]):
-            total += each.size
-            counts[each.kin] += 1
-            room = counts[each.kin] <= (KEPT if each.kin else self._count)
-            if room and (total <= self._most_bytes or not chosen):
+        total = 0
+        for each in sorted([*ranked, *more])[: self._count]:
+            if total + each.size <= self._most_bytes or not chosen:
                 chosen.append(each)
-            else:
-                total -= each.size
+                total += each.size
         return chosen
 
 
 class _Ranked(NamedTuple):
-    kin: str
     nll: float
     number: int
     size: int  # bytes

@@ -13,7 +13,7 @@ from nfopt import attributes as names
 from nfopt.cli.pace import seconds_left, trials_a_minute, worker_rows
 from nfopt.cli.status import _pace, _workers, describe
 from nfopt.distributed.process import Worker
-from nfopt.study.ranking import KIN, WARM
+from nfopt.samplers.trials import BEGAN_FROM
 
 BEGAN = datetime(2026, 1, 1)
 
@@ -79,11 +79,12 @@ def test_a_study_is_described_with_its_workers() -> None:
     assert _pace(told | {"seconds_left": 0.0}).endswith("the budget is met")
 
 
-def test_trials_that_began_warm_come_after_all_others() -> None:
+def test_trials_of_an_older_study_that_began_ahead_are_not_among_the_best() -> None:
     study = optuna.create_study()
-    warm, cold = trial(0, 10), trial(10, 20)
-    warm.values, cold.values = [1.0], [2.0]
-    warm.set_user_attr(KIN, WARM)
-    study.add_trials([warm, cold])
-    found = describe(study)["best_trials"]
-    assert [(one["number"], one["kin"]) for one in found] == [(1, "cold"), (0, "warm")]
+    ahead, own = trial(0, 10), trial(10, 20)
+    ahead.values, own.values = [1.0], [2.0]
+    ahead.set_user_attr(BEGAN_FROM, "warm")
+    study.add_trials([ahead, own])
+    told = describe(study)
+    assert [one["number"] for one in told["best_trials"]] == [1]
+    assert told["states"]["complete"] == 2

@@ -170,21 +170,6 @@ def test_the_incumbent_is_not_the_luckiest_run() -> None:
     assert incumbent.numbers == (40, 41, 42, 43, 44, 45)
 
 
-def test_warm_runs_are_ranked_among_themselves_only() -> None:
-    evolution = Evolution(BITS)
-    genomes = [Genome(tuple(int(b) for b in f"{i:012b}")) for i in range(40)]
-    for number, genome in enumerate(genomes):
-        kin = "warm" if number % 2 else ""
-        value = number - 1000.0 * (number % 2)  # warm runs look far better
-        evolution.tell(Record(number, genome, "complete", (value,), kin=kin))
-    evolution.ask(np.random.default_rng(0))
-    incumbent = evolution.incumbent()
-    assert incumbent is not None
-    assert incumbent.numbers == (0,)
-    members = [evolution._history.first[item] for item in evolution._members]
-    assert sorted(members) == list(range(20))
-
-
 def test_several_objectives() -> None:
     layout = Layout((Real(0.0, 1.0), Real(0.0, 1.0)))
     evolution, rng = Evolution(layout, objectives=2, settings=FEWER), np.random.default_rng(0)
@@ -230,34 +215,6 @@ def test_directed_children_are_asked_for_and_counted() -> None:
     assert statistics.finished == 80
 
 
-def test_kins_are_never_compared_by_value() -> None:
-    """Warm runs, far lower, get credit by their places, and are not run again."""
-    layout, rng = LAYOUTS["masks alone"], np.random.default_rng(0)
-    evolution = Evolution(layout, settings=replace(FEWER, screening=False))
-    asked = []
-    for number in range(120):
-        proposal = evolution.ask(rng)
-        asked.append(proposal)
-        warm = number % 2 == 1 and bool(proposal.parents) and not proposal.replicate
-        noise = 2.0 * rng.normal()
-        value = ones(proposal.genome) + noise - 1_000.0 * warm
-        evolution.tell(told(number, proposal, value, kin="warm" if warm else ""))
-    again = [p.parents[0] for p in asked if p.replicate]
-    assert again
-    warm_numbers = {n for n, p in enumerate(asked) if n % 2 and p.parents and not p.replicate}
-    assert not warm_numbers & set(again)
-    incumbent = evolution.incumbent()
-    assert incumbent is not None
-    assert incumbent.mean > -100
-    tries = sum(evolution.rates.tries.values())
-    improved = sum(evolution.rates.improvements.values())
-    assert 0.02 < improved / tries < 0.6, "not all of the warm ones"
-    pairs = [(n, p) for n, p in enumerate(asked) if p.parents and not p.replicate]
-    mixed = [n for n, p in pairs if (n in warm_numbers) != (p.parents[0] in warm_numbers)]
-    assert mixed
-    assert all(evolution.improves(n, asked[n].parents) is None for n in mixed)
-
-
 def test_the_classic_preset_has_only_its_own_operators() -> None:
     evolution = Evolution(LAYOUTS["pairs"], settings=Settings.classic())
     proposals = drive(evolution, lambda g: float(g.values[4]), 100)
@@ -286,13 +243,12 @@ def test_any_order_of_tells_of_any_records_can_be_asked_on(
             state,  # type: ignore[arg-type]
             (value,) if state == "complete" else None,
             {1: value} if state in {"complete", "pruned"} else {},
-            violation=float(warm),
+            violation=float(broken),
             operator="steps",
             parents=(number // 2, 99),
-            kin="warm" if warm else "",
             leftover=left_of(layout, rng) if features(layout) > 2 else None,
         )
-        for number, (state, value, warm) in enumerate(rows)
+        for number, (state, value, broken) in enumerate(rows)
     ]
     random.shuffle(records)  # type: ignore[attr-defined]
     for record in [*records, *records]:

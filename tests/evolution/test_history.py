@@ -51,16 +51,15 @@ def test_a_run_that_ends_without_a_word_is_forgotten() -> None:
     assert history.tell(run(0, 5, 2.0)) == 0
 
 
-def test_runs_of_one_genome_are_pooled_and_those_of_another_kin_are_not() -> None:
+def test_runs_of_one_genome_are_pooled() -> None:
     history = History(1, shrink=False)
     history.tell(run(0, 5, 1.0))
     history.tell(run(1, 5, 3.0))
-    history.tell(run(2, 5, 8.0, kin="warm"))
+    history.tell(run(2, 6, 8.0))
     view = history.view()
     assert view.raw[:, 0].tolist() == [2.0, 8.0]
     assert view.runs.tolist() == [2, 1]
-    assert [view.kins[kin] for kin in view.kin] == ["", "warm"]
-    assert history.distinct == 1
+    assert history.distinct == 2
 
 
 def test_failed_counts_as_worst() -> None:
@@ -127,11 +126,10 @@ def test_the_posterior_in_full() -> None:
 
 RECORDS = st.lists(
     st.builds(
-        lambda gene, value, state, kin, rung: (gene, value, state, kin, rung),
+        lambda gene, value, state, rung: (gene, value, state, rung),
         st.integers(0, 6),
         st.floats(-1e6, 1e6) | st.just(float("nan")),
         st.sampled_from(["complete", "complete", "pruned", "failed", "running"]),
-        st.sampled_from(["", "", "warm"]),
         st.integers(1, 2),
     ),
     max_size=25,
@@ -141,9 +139,9 @@ RECORDS = st.lists(
 @given(RECORDS, st.randoms(use_true_random=False))
 def test_the_order_of_tells_changes_no_mean(rows: list[tuple], random: object) -> None:
     records = [
-        run(number, gene, value if state == "complete" else None, state=state, kin=kin,
+        run(number, gene, value if state == "complete" else None, state=state,
             rungs={} if state == "failed" else {rung: value})
-        for number, (gene, value, state, kin, rung) in enumerate(rows)
+        for number, (gene, value, state, rung) in enumerate(rows)
     ]  # fmt: skip
     shuffled = list(records)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -159,11 +157,7 @@ def test_the_order_of_tells_changes_no_mean(rows: list[tuple], random: object) -
         assert np.isfinite(view.means).all()
         assert len(history.genomes) == len(view.means)
     for item, genome in enumerate(one.genomes):
-        kin = first.kins[first.kin[item]]
-        other = next(
-            i for i, g in enumerate(two.genomes)
-            if g == genome and second.kins[second.kin[i]] == kin
-        )  # fmt: skip
+        other = two.genomes.index(genome)
         assert second.raw[other, 0] == pytest.approx(first.raw[item, 0], rel=1e-9, abs=1e-6)
         assert second.violation[other] == first.violation[item]
         assert sorted(one.completed[item]) == sorted(two.completed[other])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from flows.kinds import CASES, IDS, rows, trained
-from flows.test_inherit import PARENT, drawn, flow
 from model.toys import FLOWS, context_of
 from model.toys import table as held
 from torch import Tensor
@@ -14,7 +13,6 @@ from training.toys import seeded
 
 from nfopt.export import to_zuko
 from nfopt.flows import Stack
-from nfopt.flows.inherit import inherit
 
 from .device import DEVICE, KIND, distance, gap
 
@@ -89,16 +87,6 @@ def test_a_flow_moves(name: str) -> None:
         again = [there.sample(len(x), seed=1, context=context, dtype=dtype) for _ in range(2)]
         assert np.isfinite(again[0]).all()
         assert (again[0] == again[1]).all()
-
-
-def test_trained_weights_are_inherited() -> None:
-    child = flow("CTCT", "TTCC")
-    found = []
-    for device in ("cpu", DEVICE):
-        parent, own = drawn(PARENT, 0).to(device), drawn(child, 1).to(device)
-        inherit(own, 0, PARENT, parent.weights(0))
-        found.append(own.theta.detach().cpu())
-    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("kind", ["LU", "spline"])

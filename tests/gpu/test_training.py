@@ -19,6 +19,7 @@ from training.test_checkpoint import RUNS, SEVERAL, Killed, go, kill_at
 from training.toys import make_data, make_stack, seeded, spy
 
 import nfopt
+from nfopt import seeds
 from nfopt.flows import Stack, build
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, Spline, TrainSpec
 from nfopt.study.costs import scoring_seconds
@@ -70,21 +71,17 @@ def fitted(
 ) -> tuple[Stack, list[MemberResult], Tensor, Tensor]:
     """Train the six flows; return also their weights and NLLs before, both on the CPU."""
     moved = (data or make_data()).to(device)
-    before: list[Tensor] = []
-
-    def note(stack: Stack) -> None:
-        nll, _ = mean_nll(stack, moved.val, moved.val_context, moved.val_weights)
-        before.extend((stack.theta.detach().cpu().clone(), nll.cpu()))
-
+    weights = range(20, 20 + len(SPECS))
+    (start,) = build(SPECS, [seeds.generator(seed) for seed in weights], device=moved.x.device)
+    nll, _ = mean_nll(start, moved.val, moved.val_context, moved.val_weights)
     stack, results = train_stack(
         SPECS,
         trains,
-        range(20, 20 + len(SPECS)),
+        weights,
         moved,
         **{"batches": 3, "steps": trains[0].steps, "seconds": None} | more,
-        on_built=note,
     )
-    return stack, results, before[0], before[1]
+    return stack, results, start.theta.detach().cpu(), nll.cpu()
 
 
 alike = functools.cache(fitted)  # the same run serves several tests

@@ -105,7 +105,7 @@ def test_a_search_by_trials_its_resume_and_a_retraining(tmp_path: Path) -> None:
         assert "checkpoint" not in text
         if "picture" in text:
             warnings.warn(text, stacklevel=1)
-    again = find(trials=12, out=tmp_path / "found", warm_children=True)
+    again = find(trials=12, out=tmp_path / "found")
     assert again.trials == 12
     best = api.retrain("toy", 0, storage=url, data=X, device=DEVICE, out=tmp_path / "retrained")
     assert math.isfinite(best.test_nll)

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nfopt import attributes as names
 from nfopt.report import figures
 from nfopt.report.rows import Row, best_of, front, improvements, rows_of
+from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.spec import LU, Autoregressive, Coupling, FlowSpec, Permutation, Reverse
 
 PIECES = 6  # of 2,045 characters, that a figure of any study may take
@@ -30,8 +31,7 @@ def test_the_best_so_far_and_the_front() -> None:
     assert best is not None
     assert best.number == 4
     assert best_of(rows(None)) is None
-    sized = [Row(9, "COMPLETE", 1.0, 5, 1, "warm"),
-             Row(0, "COMPLETE", 5.0, 10, 1), Row(1, "COMPLETE", 6.0, 20, 1),
+    sized = [Row(0, "COMPLETE", 5.0, 10, 1), Row(1, "COMPLETE", 6.0, 20, 1),
              Row(2, "COMPLETE", 4.0, 40, 1), Row(3, "COMPLETE", 4.5, 10, 1)]  # fmt: skip
     assert [row.number for row in front(sized)] == [3, 2]
 
@@ -50,9 +50,11 @@ def test_trials_are_read_in_the_order_in_which_they_ended() -> None:
         trial(1, 2, TrialState.COMPLETE, values=[2.0, float("inf")]),
         trial(2, 3, TrialState.PRUNED),
         create_trial(state=TrialState.RUNNING),
+        trial(4, 6, TrialState.COMPLETE, values=[1.0, 1.0]),
     ]
+    trials[-1].set_user_attr(BEGAN_FROM, "warm")
     found = rows_of(trials, ["parameters", "nll"])
-    assert [(row.number, row.nll) for row in found] == [(1, None), (2, None), (0, 10.0)]
+    assert [(r.number, r.nll) for r in found] == [(1, None), (2, None), (0, 10.0), (4, None)]
 
 
 def test_the_figures_hold_the_numbers() -> None:

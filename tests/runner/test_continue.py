@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from small_study import RECIPES
 
 from nfopt import attributes as names
 from nfopt.distributed import queue
-from nfopt.events import Event, Notice, Training
+from nfopt.events import BatchTold, Event, Finalists, Notice, Training
+from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.study.create import load_study
 from nfopt.study.dataset import Source
+from nfopt.study.ranking import ranked
 from nfopt.study.results import SearchResult, member_scores, mixture, score_of
 from nfopt.study.weights import KEPT, kept_flow
 
@@ -112,6 +114,66 @@ def test_a_checkpoint_that_is_broken_is_set_aside(
     # it began anew, with the same flows and seeds
     found = {(one[4], one[5]) for one in finished(again.study)}
     assert found == {(one[4], one[5]) for one in finished(whole.study)}
+
+
+def test_an_older_population_that_began_ahead_is_not_gone_on_with(
+    search: Search, url: str, events: list[Event]
+) -> None:
+    """Its trials come back with the same flows, and train from the start."""
+    stop = Interrupt(events, step=4)
+
+    def tell(event: Event) -> None:
+        stop.tell(event)
+        study = load_study("small", url)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            optuna.Trial(study, trial._trial_id).set_user_attr(BEGAN_FROM, "warm")
+
+    with pytest.raises(KeyboardInterrupt):
+        search(trials=4, storage=url, recipes=ONE, on_event=tell, should_stop=stop)
+    assert checkpoints(url)
+    steps: list[int] = []
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Training) and event.phase == "search":
+            steps.append(event.step)
+
+    again = search(trials=4, storage=url, recipes=ONE, on_event=note)
+    assert again.trials == 4
+    assert min(steps) < 4
+    assert any("set aside" in text for text in notices(events))
+    retried = [t for t in again.study.trials if names.RETRY_OF in t.user_attrs]
+    assert retried
+    assert not any(BEGAN_FROM in trial.user_attrs for trial in retried)
+
+
+def test_a_study_of_an_older_version_whose_best_trial_began_ahead(
+    search: Search, url: str, events: list[Event]
+) -> None:
+    """It is read, resumed and delivered; that trial is counted and never the best."""
+    search(trials=4, storage=url, recipes=ONE)
+    study = load_study("small", url)
+    study.set_user_attr("nfopt:warm_children", value=True)
+    ahead = create_trial(
+        value=-1e6,
+        params=study.trials[1].params,
+        distributions=study.trials[1].distributions,
+        user_attrs={
+            **study.trials[1].user_attrs, BEGAN_FROM: "warm", "nfopt:warm_from": 0
+        },
+        intermediate_values={25: -1e6},
+    )  # fmt: skip
+    study.add_trial(ahead)
+    result = search(trials=9, storage=url, recipes=ONE)
+    assert result.trials == 9
+    best = ranked(result.study)
+    assert 4 not in [trial.number for trial in best]
+    assert best[0].values[0] > -1e6
+    told = [event.best_nll for event in events if isinstance(event, BatchTold)]
+    assert all(nll is None or nll > -1e6 for nll in told)
+    chosen = [event for event in events if isinstance(event, Finalists)]
+    assert chosen
+    assert all(4 not in event.numbers for event in chosen)
 
 
 def test_a_checkpoint_that_is_not_there_begins_anew(

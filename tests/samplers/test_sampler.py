@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from nfopt.evolution.settings import Settings
 from nfopt.samplers import EvolutionSampler
-from nfopt.samplers.trials import KIN, ORIGIN
+from nfopt.samplers.trials import BEGAN_FROM, ORIGIN
 from nfopt.space import SearchSpace
 
 from .spaces import masks_only, ones, space_of
@@ -262,13 +262,12 @@ def test_constraints_are_kept() -> None:
     assert params(study_of(sampler, bowl, 80)) == params(study)
 
 
-def test_warm_starts_are_ranked_among_their_like() -> None:
-    """A hook: trials that say what they began from are no rivals of cold ones."""
+def test_trials_of_an_older_study_that_began_ahead_say_nothing() -> None:
 
     def objective(trial: optuna.Trial) -> float:
         value = masks(trial)
         if trial.number % 2:
-            trial.set_user_attr(KIN, "warm")
+            trial.set_user_attr(BEGAN_FROM, "warm")
             return value - 100
         return value
 
@@ -278,6 +277,7 @@ def test_warm_starts_are_ranked_among_their_like() -> None:
     best = sampler.state(study, SPACE.distributions()).engine.incumbent()
     assert best is not None
     assert all(number % 2 == 0 for number in best.numbers)
+    assert sampler.state(study, SPACE.distributions()).engine.statistics().finished == 6
 
 
 # ------------------------------------------------------------------------------ spaces of all kinds

@@ -67,7 +67,6 @@ class Judge:
         self._tolerance = 0.0
         self._items: Ints = np.empty(0, dtype=np.intp)
         self._predicted = np.empty((0, 1))
-        self._shift: Floats = np.zeros((1, 1))
 
     @property
     def usable(self) -> bool:
@@ -98,12 +97,6 @@ class Judge:
         if (complete := view.runs[items] > 0).any():  # whoever stopped a run knew why
             self._stopped = np.median(values[complete], axis=0)
             values[~complete] = np.maximum(values[~complete], self._stopped)
-        shift = np.zeros((len(view.kins), self._objectives))
-        for kin in range(1, len(view.kins)):  # kins are level with each other
-            mine = view.kin[items] == kin
-            if mine.any() and not mine.all():
-                shift[kin] = values[~mine].mean(axis=0) - values[mine].mean(axis=0)
-        values += shift[view.kin[items]]
         self._spans, self._worst = np.ptp(values, axis=0), values.max(axis=0)
         over = np.where(failed, np.median(view.violation[items][~failed]), view.violation[items])
         if (over > 0).any():
@@ -111,9 +104,8 @@ class Judge:
             values = np.concatenate([values, over[:, None]], axis=1)
         weights = np.where(view.runs[items] > 0, view.runs[items], PRUNED).astype(float)
         self.screen.fit([genomes[i] for i in items.tolist()], values, weights, self._objectives)
-        fitted = (values - self.screen.errors)[:, : self._objectives]
-        self._items, self._shift = items, shift
-        self._predicted = fitted - shift[view.kin[items]]
+        self._items = items
+        self._predicted = (values - self.screen.errors)[:, : self._objectives]
 
     def refined(self, view: View, genomes: Sequence[Genome]) -> View:
         """Shrink towards what the model says of a genome from all others, where it predicts.
@@ -130,7 +122,7 @@ class Judge:
         if len(new):
             told = self.screen.predict([genomes[i] for i in new.tolist()])[:, : self._objectives]
             items = np.concatenate([items, new])
-            prior = np.concatenate([prior, told - self._shifts(view.kin[new])])
+            prior = np.concatenate([prior, told])
         complete = view.runs[items] > 0  # a pruned one must stay behind those that were ahead
         items, prior = items[complete], prior[complete]
         runs, missed = view.runs[items], view.raw[items] - prior
@@ -160,7 +152,7 @@ class Judge:
         items = np.concatenate([new, np.array(begun, dtype=np.intp)])
         values = np.full((len(items), self.screen.columns), np.nan)
         failed = view.violation[new] >= FAILED
-        raw = np.where(failed[:, None], self._worst, view.raw[new] + self._shifts(view.kin[new]))
+        raw = np.where(failed[:, None], self._worst, view.raw[new])
         raw = np.where(view.runs[new, None] > 0, raw, np.maximum(raw, self._stopped))
         values[: len(new), : self._objectives] = np.minimum(raw, self._worst)
         if self.screen.columns > self._objectives:
@@ -168,10 +160,6 @@ class Judge:
         weights = np.where(view.runs[items] > 0, view.runs[items], PRUNED).astype(float)
         weights[len(new) :] = 1.0
         self.screen.hear([genomes[i] for i in items.tolist()], values, weights)
-
-    def _shifts(self, kin: Ints) -> Floats:
-        """What makes kins level, shape (n, m); 0 for kins that came later."""
-        return np.asarray(self._shift[np.minimum(kin, len(self._shift) - 1)])
 
     def goal(self, rng: np.random.Generator) -> Floats:
         """What each objective counts now, shape (m,): another share of each time."""
