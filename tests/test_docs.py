@@ -1,7 +1,8 @@
-"""The pages of docs/ say what the code does: limits and their defaults, names of attributes."""
+"""The pages say what the code does: limits with defaults, attributes; what they name exists."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -92,8 +93,77 @@ def test_every_attribute_of_a_study_is_in_the_page(study: optuna.Study) -> None:
     assert told >= STORED_ELSEWHERE
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
-def test_links_of_the_pages_lead_somewhere(page: str) -> None:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("http") or (DOCS / target).exists(), target
+# ------------------------------------------------------------------- what every page points to
+
+ROOT = DOCS.parent
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "docs/*.md", "studies/*/README.md", "optunahub/**/*.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "CHANGELOG.md"  # history: what it names may be gone
+)
+FOLDERS = "docs|examples|nfopt|optunahub|studies|tests"
+FILE = re.compile(rf"(?<![\w./:-])(?:{FOLDERS})/[\w./-]*\w")
+MODULE = re.compile(r"(?<![\w./:-])nfopt(?:\.[A-Za-z_]\w*)+(?![\w/])")
+
+
+def heading_anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        target, _, anchor = link.partition("#")
+        file = path.parent / target if target else path
+        assert file.exists(), f"{page}: {link}"
+        if anchor:
+            assert anchor in heading_anchors(file.read_text(encoding="utf-8")), f"{page}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page: str) -> None:
+    named = FILE.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module of nfopt, or an attribute of one."""
+    value: object = importlib.import_module("nfopt")
+    module = "nfopt"
+    for part in name.split(".")[1:]:
+        module += f".{part}"
+        try:
+            value = importlib.import_module(module)
+        except ModuleNotFoundError:
+            if not hasattr(value, part):
+                return False
+            value = getattr(value, part)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_nfopt_that_a_page_uses_exist(page: str) -> None:
+    names = set(MODULE.findall((ROOT / page).read_text(encoding="utf-8")))
+    assert sorted(name for name in names if not resolves(name)) == []
+
+
+def test_a_name_that_is_gone_is_seen() -> None:
+    assert resolves("nfopt.study.weights.kept_flow")
+    assert resolves("nfopt.EvolutionSampler")
+    assert not resolves("nfopt.study.no_such_function")
+    assert FILE.findall("see `nfopt/gone.py`, a/nfopt/x and sqlite:///nfopt-runs/nfopt.db") == [
+        "nfopt/gone.py"
+    ]
+    assert MODULE.findall("`nfopt.gone.name`, nfopt-runs/nfopt.db") == ["nfopt.gone.name"]
+
+
+def test_every_page_is_reached_from_the_first_one() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(docs/([\w.]+\.md)\)", text))
+    assert linked == {path.name for path in DOCS.glob("*.md")}
