@@ -1,12 +1,277 @@
-"""What nfopt needs of Optuna beyond its public interface, in one place."""
+"""What nfopt needs of Optuna beyond its public interface, in one place, for Optuna 5.0.
+
+Nothing else in nfopt touches a name of Optuna that begins with an underscore, nor an attribute that
+it writes for itself; `tests/test_house.py` checks it. The next Optuna is tried with
+`pytest tests/test_optuna_internals.py`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import optuna
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts._protocol import ArtifactStore as ArtifactStore
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import _filter_study
+from optuna.samplers._base import _process_constraints_after_trial
+from optuna.storages import BaseStorage, GrpcStorageProxy
+from optuna.storages._heartbeat import BaseHeartbeat as BaseHeartbeat
+from optuna.study._frozen import FrozenStudy as FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    import grpc
+
+    AnyTrial = optuna.Trial | FrozenTrial
+
+FIXED = "fixed_params"
+CONSTRAINTS = "constraints"
+
+
+# ----------------------------------------------------------------------------------------- studies
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """Give the storage that a study is in."""
+    return study._storage
+
+
+def study_id(study: optuna.Study) -> int:
+    """Give a study's number in its storage."""
+    return study._study_id
 
 
 def attributes_of(study: optuna.Study) -> dict[str, Any]:
     """Read a study's attributes, without a copy of what is read already."""
     return study._storage.get_study_user_attrs(study._study_id)
+
+
+def system_attributes_of(study: optuna.Study) -> dict[str, Any]:
+    """Read a study's system attributes, which Optuna and its dashboard write."""
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def set_system_attribute(study: optuna.Study, name: str, value: int | str) -> None:
+    """Write a study's system attribute."""
+    study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+def trials_of(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+    """Read the trials of some states, or all, by number: never those of a cache, and no copies.
+
+    A study that a pruner filters (Hyperband) is read whole.
+    """
+    return study._storage.get_all_trials(study._study_id, deepcopy=False, states=states or None)
+
+
+# ------------------------------------------------------------------------------------------ trials
+
+
+def trial_id(trial: AnyTrial) -> int:
+    """Give a trial's number in its storage; `trial.number` counts within its study."""
+    return trial._trial_id
+
+
+def read_trial(study: optuna.Study, trial: AnyTrial) -> FrozenTrial:
+    """Read a trial again: what others wrote, the trial at hand does not know."""
+    return study._storage.get_trial(trial._trial_id)
+
+
+def fixed_parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """Read the parameters that a trial was put into the queue with."""
+    fixed: dict[str, Any] = trial.system_attrs.get(FIXED, {})
+    return fixed
+
+
+def set_attribute(study: optuna.Study, trial: AnyTrial | int, name: str, value: Any) -> None:
+    """Write an attribute of a trial, given itself or by its id.
+
+    Raises:
+        UpdateFinishedTrialError: If it has ended.
+    """
+    key = trial if isinstance(trial, int) else trial._trial_id
+    study._storage.set_trial_user_attr(key, name, value)
+
+
+def set_state(study: optuna.Study, trial: AnyTrial, state: TrialState) -> bool:
+    """Turn a trial to another state; False if it was someone else who turned it to RUNNING.
+
+    Raises:
+        UpdateFinishedTrialError: If it has ended.
+    """
+    return study._storage.set_trial_state_values(trial._trial_id, state)
+
+
+def take_waiting(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial | None:
+    """Turn a waiting trial to a running one; None if someone else has."""
+    try:
+        if not set_state(study, trial, TrialState.RUNNING):
+            return None
+    except UpdateFinishedTrialError:
+        return None
+    forget_cached(study)
+    return optuna.Trial(study, trial._trial_id)
+
+
+def create_from(study: optuna.Study, template: FrozenTrial) -> None:
+    """Make a trial, and note in its template what id and number it has."""
+    template._trial_id = study._storage.create_new_trial(study._study_id, template)
+    template.number = study._storage.get_trial_number_from_id(template._trial_id)
+
+
+def start_created(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """Give a trial that was just made, to be asked for parameters.
+
+    `Study.ask` would take whatever waits; here it is chosen.
+    """
+    forget_cached(study)
+    return KnownTrial(study, trial)
+
+
+class KnownTrial(optuna.Trial):
+    """A running trial of which all is known, so that the storage is not asked for it.
+
+    Args:
+        study: The study.
+        trial: As the storage has it.
+    """
+
+    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        # as the parent does, which begins with a read
+        self.study, self.storage, self._trial_id = study, study._storage, trial._trial_id
+        self._cached_frozen_trial = trial
+        study.sampler.before_trial(_filter_study(study, trial), trial)
+        self.relative_search_space: dict[str, BaseDistribution] | None = None
+        self._relative_params: dict[str, Any] | None = None
+        self._fixed_params = fixed_parameters(trial)
+
+
+def finish_trial(
+    study: optuna.Study, trial: optuna.Trial, state: TrialState, values: list[float] | None
+) -> None:
+    """End a trial as `Study.tell` does, without reading it first.
+
+    Raises:
+        UpdateFinishedTrialError: If it has ended.
+    """
+    forget_cached(study)
+    known = trial._cached_frozen_trial
+    try:
+        study.sampler.after_trial(_filter_study(study, known), known, state, values)
+    finally:
+        written = study._storage.set_trial_state_values(trial._trial_id, state, values)
+    if not written:  # two have written its values at one time
+        raise UpdateFinishedTrialError(f"Trial {trial.number} has ended.")
+
+
+def forget_cached(study: optuna.Study) -> None:
+    """Let a study read its trials anew when they are next needed, as `Study.ask` does."""
+    study._thread_local.cached_all_trials = None
+
+
+def set_constraints(trial: FrozenTrial, values: Sequence[float]) -> None:
+    """Put a trial's constraints where optuna-dashboard reads them, not into the storage."""
+    trial._system_attrs = trial.system_attrs | {CONSTRAINTS: list(values)}
+
+
+def keep_constraints(
+    function: Callable[[FrozenTrial], Sequence[float]],
+    study: optuna.Study,
+    trial: FrozenTrial,
+    state: TrialState,
+) -> None:
+    """Store what a sampler's `constraints_func` says of a trial that is about to end."""
+    _process_constraints_after_trial(function, study, trial, state)
+
+
+def in_distribution(distribution: BaseDistribution, value: Any) -> bool:
+    """Say whether a distribution has a value.
+
+    Raises:
+        TypeError: If it is of another kind.
+        ValueError: The same.
+    """
+    return distribution._contains(distribution.to_internal_repr(value))
+
+
+# ---------------------------------------------------------------------------------------- storages
+
+
+def behind(storage: object) -> Any:
+    """Give what Optuna's cache or journal stands before; else the storage itself."""
+    return getattr(storage, "_backend", storage)
+
+
+def number_in_cache(storage: BaseStorage, trial: int) -> int | None:
+    """Say which number the trial of an id has, if Optuna's cache knows it."""
+    known = getattr(storage, "_trial_id_to_study_id_and_number", {}).get(trial)
+    return None if known is None else int(known[1])
+
+
+def grpc_address(storage: BaseStorage) -> tuple[str, int] | None:
+    """Give host and port of a gRPC proxy's server; None if it is no such proxy."""
+    return (storage._host, storage._port) if isinstance(storage, GrpcStorageProxy) else None
+
+
+def journal_path(backend: object) -> str | None:
+    """Give the path of a journal file's backend; None if it is no such thing."""
+    path: str | None = getattr(backend, "_file_path", None)
+    return path
+
+
+def path_in_store(store: FileSystemArtifactStore, key: str) -> Path:
+    """Give the path of an artifact.
+
+    Raises:
+        ValueError: If it would lie outside the store's folder.
+    """
+    return store._get_filepath(key)
+
+
+class Heartbeats(BaseHeartbeat):
+    """Optuna's heartbeats, with a public name for the method that it asks for stale trials."""
+
+    @abstractmethod
+    def stale_trial_ids(self, study_id: int) -> list[int]:
+        """List the ids of running trials whose heart stood still for too long."""
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        return self.stale_trial_ids(study_id)
+
+
+def stale_trial_ids(storage: BaseHeartbeat, study_id: int) -> list[int]:
+    """Ask a storage of Optuna for its stale trials."""
+    return storage._get_stale_trial_ids(study_id)
+
+
+class GrpcProxy(GrpcStorageProxy):
+    """Optuna's gRPC proxy, whose channel has options."""
+
+    options: ClassVar[Sequence[tuple[str, int]]] = ()
+
+    def _setup(self) -> None:
+        import grpc
+
+        super()._setup()
+        self._channel.close()
+        self._channel = grpc.insecure_channel(f"{self._host}:{self._port}", options=self.options)
+        self._stub = type(self._stub)(self._channel)
+        self._cache.grpc_client = self._stub
+
+
+def grpc_server(storage: BaseStorage, host: str, port: int) -> grpc.Server:
+    """Make a server of a storage, not yet started.
+
+    Raises:
+        ImportError: If gRPC is not installed, at once or from the lazy imports in it.
+        AttributeError: The same.
+        RuntimeError: If the port can't be opened.
+    """
+    from optuna.storages._grpc.server import make_server
+
+    return make_server(storage, host, port)

@@ -151,6 +151,59 @@ def strangers(edges: dict[str, set[str]]) -> list[str]:
     )
 
 
+# What Optuna keeps to itself in studies and trials; also where a class of ours has the same name.
+OPTUNAS = {"_storage", "_study_id", "_trial_id", "_cached_frozen_trial", "_thread_local"}
+INTERNALS = "nfopt.optuna_internals"
+ANYONES = {"_exit"}  # of `os`
+
+
+def intrusions(root: Path) -> list[str]:
+    """Private names of others that a module of nfopt reads, imports or asks for by name.
+
+    A private attribute is ours if the module that reads it sets it, or defines a method of it.
+    """
+    return sorted(
+        f"{module}:{line} {what}"
+        for module, path in modules(root).items()
+        if module != INTERNALS
+        for line, what in _intrusions(ast.parse(path.read_text(encoding="utf-8")))
+    )
+
+
+def _intrusions(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    nodes = list(ast.walk(tree))
+    ours = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    ours |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and _set(n)}
+    ours |= {n.id for n in nodes if isinstance(n, ast.Name) and _set(n)}
+    for node in nodes:
+        match node:
+            case ast.Attribute(value=of, attr=name) if _private(name) and name not in ANYONES:
+                own = isinstance(of, ast.Name) and of.id in ("self", "cls")
+                if name not in ours or (name in OPTUNAS and not own):
+                    yield node.lineno, ast.unparse(node)
+            case ast.ImportFrom(module=str(of), level=0) if not of.startswith("nfopt"):
+                for alias in node.names:
+                    if any(map(_private, [*of.split("."), alias.name])):
+                        yield node.lineno, f"{of}.{alias.name}"
+            case ast.Call(func=ast.Name(id="getattr" | "hasattr" | "setattr"), args=[_, name, *_]):
+                if isinstance(name, ast.Constant) and _private(str(name.value)):
+                    yield node.lineno, ast.unparse(node)
+
+
+def _set(node: ast.Attribute | ast.Name) -> bool:
+    """Whether an attribute is set of one's own class, or a name of one's own module."""
+    own = isinstance(node, ast.Name) or ast.unparse(node.value) in ("self", "cls")
+    return own and isinstance(node.ctx, ast.Store)
+
+
+def _private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def test_what_others_keep_to_themselves_is_read_in_one_module() -> None:
+    assert intrusions(ROOT) == []
+
+
 def test_imports_never_climb() -> None:
     assert climbs(graph(ROOT)) == []
 
@@ -240,3 +293,27 @@ def test_a_library_on_the_wrong_floor_is_seen(tmp_path: Path) -> None:
         tmp_path, {"masks.py": "def f():\n    import torch.nn", "flows.py": "import torch"}
     )
     assert strangers(edges) == ["nfopt.masks imports torch"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "study._storage",
+        "candidate.trial._trial_id = 3",
+        "class A:\n    def __init__(self, study):\n        self._storage = study._storage",
+        "from optuna.pruners import _filter_study",
+        "from optuna.storages._heartbeat import BaseHeartbeat",
+        "getattr(storage, '_backend', None)",
+        "class A(Proxy):\n    def where(self):\n        return self._host",
+    ],
+)
+def test_a_private_part_of_optuna_is_seen(tmp_path: Path, text: str) -> None:
+    house(tmp_path, {"study.py": text, "optuna_internals.py": text})
+    assert len(intrusions(tmp_path)) == 1
+    assert intrusions(tmp_path)[0].startswith("nfopt.study:")
+
+
+def test_private_parts_of_ones_own_are_no_intrusion(tmp_path: Path) -> None:
+    text = "class A:\n    def __init__(self):\n        self._n = 1\n    def n(self, other):\n"
+    house(tmp_path, {"study.py": text + "        return self._n + other._n"})
+    assert intrusions(tmp_path) == []

@@ -44,6 +44,7 @@ def dashboard(
     """
     from nfopt.distributed.artifacts import artifact_store, place_of, store_of
     from nfopt.errors import StudyError
+    from nfopt.optuna_internals import storage_of, study_id
     from nfopt.report.dashboard import Dashboard
     from nfopt.storage.open import clear_errors, exists, mask_url, open_storage
     from nfopt.study.create import load_study
@@ -57,7 +58,7 @@ def dashboard(
             store = None if place is None else artifact_store(place)
         else:
             found = load_study(study, storage)
-            opened, number = found._storage, found._study_id
+            opened, number = storage_of(found), study_id(found)
             store = store_of(found) if artifacts is None else artifact_store(artifacts)
         page = Dashboard(opened, store, number, host=host, port=port)
         if not _only_here(host):

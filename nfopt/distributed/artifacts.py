@@ -17,13 +17,14 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from nfopt.errors import StudyError
-from nfopt.optuna_internals import attributes_of
+from nfopt.optuna_internals import attributes_of, path_in_store
 from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS, address
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.artifacts._protocol import ArtifactStore
+
+    from nfopt.optuna_internals import ArtifactStore
 
 S3 = "s3://"
 FOLDER = "artifacts"
@@ -38,7 +39,7 @@ class FolderStore(FileSystemArtifactStore):
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write beside, and put it in its place in one step."""
-        target = self._get_filepath(artifact_id)
+        target = path_in_store(self, artifact_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:

@@ -28,12 +28,12 @@ from safetensors import SafetensorError, safe_open
 from nfopt import attributes as names
 from nfopt.distributed import artifacts
 from nfopt.events import Notice, OnEvent
+from nfopt.optuna_internals import set_attribute
 from nfopt.spec import FlowSpec, TrainSpec
 
 if TYPE_CHECKING:
-    from optuna.artifacts._protocol import ArtifactStore
-
     from nfopt.distributed.lease import Lease
+    from nfopt.optuna_internals import ArtifactStore
 
 SECONDS = 30.0  # between two checkpoints
 MOST_BYTES = 1 << 29  # of a checkpoint: a population whose would be larger has none
@@ -210,7 +210,7 @@ class Checkpoints:
         if key is None or self._lease.lost:
             return
         try:
-            self._study._storage.set_trial_user_attr(key, names.CHECKPOINT, dict(pointer))
+            set_attribute(self._study, key, names.CHECKPOINT, dict(pointer))
         except UpdateFinishedTrialError:
             self._lease.lost = True
 

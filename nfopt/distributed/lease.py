@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt.distributed.process import Worker
-from nfopt.optuna_internals import attributes_of
+from nfopt.optuna_internals import attributes_of, set_attribute, trial_id, trials_of
 from nfopt.storage.errors import trouble
 
 SECONDS = 60.0  # that a counter stands still until its lease has run out
@@ -102,7 +102,7 @@ class Lease:
     def led_by(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Take a trial as the one with the counter."""
         with self._lock:
-            self._lead, self._beat, self.lost = (trial._trial_id, trial.number), 0, False
+            self._lead, self._beat, self.lost = (trial_id(trial), trial.number), 0, False
 
     def hold(self, trial: optuna.Trial) -> None:
         """Take a trial that was in the queue: the first one of a population leads it."""
@@ -167,7 +167,7 @@ class Lease:
                 return
             self._beat += 1
             try:
-                self._study._storage.set_trial_user_attr(lead[0], names.LEASE, {"beat": self._beat})
+                set_attribute(self._study, lead[0], names.LEASE, {"beat": self._beat})
             except UpdateFinishedTrialError:
                 self.lost = True
 
@@ -197,10 +197,7 @@ class Observer:
 
     def look(self, study: optuna.Study) -> None:
         """Note the counters of all running trials."""
-        running = study._storage.get_all_trials(
-            study._study_id, deepcopy=False, states=(TrialState.RUNNING,)
-        )
-        self.note(running)
+        self.note(trials_of(study, TrialState.RUNNING))
 
     def note(self, running: Iterable[FrozenTrial]) -> None:
         """Note the counters of these trials, all that are running."""

@@ -19,28 +19,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import _filter_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nfopt import attributes as names
 from nfopt.distributed.lease import Lease, lead_of, ours
+from nfopt.optuna_internals import (
+    create_from,
+    fixed_parameters,
+    set_attribute,
+    set_state,
+    trials_of,
+)
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 KEPT = (names.FIRST, names.SEED)  # what a retry takes from the interrupted trial
-
-
-def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """Read all trials, by number."""
-    return study._storage.get_all_trials(study._study_id, deepcopy=False)
-
-
-def waiting_in(study: optuna.Study) -> list[FrozenTrial]:
-    """Read what waits, by number: cheap where nothing does."""
-    return study._storage.get_all_trials(
-        study._study_id, deepcopy=False, states=(TrialState.WAITING,)
-    )
 
 
 def counted(trials: Iterable[FrozenTrial]) -> int:
@@ -62,12 +55,11 @@ def interrupt(
         reason: Kept with the trial.
         again: Whether its parameters come back.
     """
-    storage, key = study._storage, trial._trial_id
     try:
-        storage.set_trial_user_attr(key, names.REASON, reason)
+        set_attribute(study, trial, names.REASON, reason)
         if again:
-            storage.set_trial_user_attr(key, names.AGAIN, True)
-        return storage.set_trial_state_values(key, TrialState.FAIL)
+            set_attribute(study, trial, names.AGAIN, True)
+        return set_state(study, trial, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return False
 
@@ -87,8 +79,7 @@ def owed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
     """Read what was suggested, or is to be suggested, to a trial."""
-    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return fixed | trial.params
+    return fixed_parameters(trial) | trial.params
 
 
 def pay(study: optuna.Study, numbers: Collection[int] | None = None) -> int:
@@ -165,7 +156,7 @@ def next_waiting(
         trials: All of the study, if they were just read.
     """
     if trials is None:
-        if not waiting_in(study):
+        if not trials_of(study, TrialState.WAITING):  # cheap where nothing waits
             return None
         trials = trials_of(study)
     waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
@@ -198,17 +189,6 @@ def origin_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial 
         return None
     lead = lead_of(trials[old])
     return trials[old if lead is None or lead >= len(trials) else lead]
-
-
-def pop(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial | None:
-    """Take a waiting trial, if nobody else has."""
-    try:
-        if not study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-            return None
-    except UpdateFinishedTrialError:
-        return None
-    study._thread_local.cached_all_trials = None
-    return optuna.Trial(study, trial._trial_id)
 
 
 def reserve(study: optuna.Study, count: int, budget: int | None, lease: Lease) -> list[FrozenTrial]:
@@ -246,36 +226,10 @@ def _made(study: optuna.Study, lease: Lease) -> FrozenTrial:
     The template holds the lease alone: Optuna writes a template while it locks the whole study.
     """
     trial = create_trial(state=TrialState.RUNNING, user_attrs=lease.attributes())
-    trial._trial_id = study._storage.create_new_trial(study._study_id, trial)
-    trial.number = study._storage.get_trial_number_from_id(trial._trial_id)
+    create_from(study, trial)
     if lease.lead is None:
         lease.led_by(trial)
     return trial
-
-
-class Begun(optuna.Trial):
-    """A running trial of which all is known, so that the storage is not asked for it.
-
-    Args:
-        study: The study.
-        trial: As the storage has it.
-    """
-
-    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        # as the parent does, which begins with a read
-        self.study, self.storage, self._trial_id = study, study._storage, trial._trial_id
-        self._cached_frozen_trial = trial
-        study.sampler.before_trial(_filter_study(study, trial), trial)
-        self.relative_search_space: dict[str, BaseDistribution] | None = None
-        self._relative_params: dict[str, Any] | None = None
-        self._fixed_params = trial.system_attrs.get("fixed_params", {})
-
-
-def start(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
-    """Give a trial that was just made, and can be asked for parameters."""
-    # as `Study.ask` does; that takes whatever waits, here it is chosen
-    study._thread_local.cached_all_trials = None
-    return Begun(study, trial)
 
 
 def _strike_out(

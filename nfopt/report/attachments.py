@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from nfopt.optuna_internals import set_system_attribute, system_attributes_of, trial_id
+
 if TYPE_CHECKING:
-    from optuna.artifacts._protocol import ArtifactStore
+    from nfopt.optuna_internals import ArtifactStore
 
 ARTIFACT = "artifacts:"  # of an attribute that names a file, as Optuna writes it
 FIGURE = "dashboard:plot_data:"
@@ -47,7 +49,7 @@ def save_trial_notes(
     Returns:
         How many were written.
     """
-    known = _attributes(study)
+    known = system_attributes_of(study)
     before = sum(key.endswith(":note_ver") for key in known)
     written = 0
     for trial in trials:
@@ -56,41 +58,43 @@ def save_trial_notes(
         if version in known or not room or (text := text_of(trial)) is None:
             continue
         _write_pieces(study, f"{_note(trial)}note_str:", text)
-        _write(study, version, 1)  # last: from here on the note is there
+        set_system_attribute(study, version, 1)  # last: from here on the note is there
         written += 1
     return written
 
 
 def save_study_note(study: optuna.Study, text: str) -> None:
     """Write a study's note above what others wrote into it."""
-    known, prefix = _attributes(study), "dashboard:note_str:"
+    known, prefix = system_attributes_of(study), "dashboard:note_str:"
     before = _joined(known, prefix)
     own = before.partition(OWN_NOTES)[2] if OWN_NOTES in before else before
     whole = f"{text}\n\n---\n\n{OWN_NOTES}\n\n{own.strip()}".rstrip() + "\n"
     if whole != before:
-        _write(study, "dashboard:note_ver", note_version(study) + 1)
+        set_system_attribute(study, "dashboard:note_ver", note_version(study) + 1)
         _write_pieces(study, prefix, whole, known)
 
 
 def note_version(study: optuna.Study) -> int:
     """Count how often the study's note was written."""
-    return int(_attributes(study).get("dashboard:note_ver", 0))
+    return int(system_attributes_of(study).get("dashboard:note_ver", 0))
 
 
 def save_figure(study: optuna.Study, name: str, figure: str) -> None:
     """Write a plotly figure, given as its JSON, under a name of its own."""
-    _write_pieces(study, f"{FIGURE}{name}:", figure, _attributes(study))
+    _write_pieces(study, f"{FIGURE}{name}:", figure, system_attributes_of(study))
 
 
 def replace(study: optuna.Study, store: ArtifactStore, name: str, content: bytes) -> None:
     """Give the study a file, in the place of the one of the same name."""
-    files = [json.loads(v) for k, v in _attributes(study).items() if k.startswith(ARTIFACT)]
+    files = [
+        json.loads(v) for k, v in system_attributes_of(study).items() if k.startswith(ARTIFACT)
+    ]
     known = [file["artifact_id"] for file in files if file and file["filename"] == name]
     key = known[0] if known else str(uuid.uuid4())
     store.write(key, io.BytesIO(content))
     if not known:
         meta = {"artifact_id": key, "filename": name, "mimetype": "image/png", "encoding": None}
-        _write(study, ARTIFACT + key, json.dumps(meta))
+        set_system_attribute(study, ARTIFACT + key, json.dumps(meta))
 
 
 class Rounds:
@@ -126,15 +130,7 @@ class Rounds:
 
 
 def _note(trial: FrozenTrial) -> str:
-    return f"dashboard:{trial._trial_id}:"
-
-
-def _attributes(study: optuna.Study) -> dict[str, Any]:
-    return study._storage.get_study_system_attrs(study._study_id)
-
-
-def _write(study: optuna.Study, key: str, value: int | str) -> None:
-    study._storage.set_study_system_attr(study._study_id, key, value)
+    return f"dashboard:{trial_id(trial)}:"
 
 
 def _joined(known: dict[str, Any], prefix: str) -> str:
@@ -151,4 +147,4 @@ def _write_pieces(
     for place, piece in enumerate(pieces + [""] * (before - len(pieces))):
         key = f"{prefix}{place}"
         if known is None or known.get(key) != piece:
-            _write(study, key, piece)
+            set_system_attribute(study, key, piece)

@@ -7,22 +7,19 @@ import socket
 from collections.abc import Container
 from copy import copy
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import setup_testing_defaults
 
 from optuna.storages import BaseStorage, get_storage
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt.errors import NfoptError
+from nfopt.optuna_internals import ArtifactStore, FrozenStudy, set_constraints
 from nfopt.report.dashboard_api import Answers, of_a_trial
 from nfopt.storage.retrying import PatientStorage
 from nfopt.study.candidate import MAX_ROUND_TRIP
-
-if TYPE_CHECKING:
-    from optuna.artifacts._protocol import ArtifactStore
 
 HOST, PORT = "127.0.0.1", 8080
 CURVES = 40  # of the best trials, and of the latest ones, that keep their intermediate values
@@ -77,7 +74,7 @@ def constrained(trial: FrozenTrial) -> FrozenTrial:
         values.append(float(error) - MAX_ROUND_TRIP)
     if values:
         trial = copy(trial)
-        trial._system_attrs = trial.system_attrs | {"constraints": values}
+        set_constraints(trial, values)
     return trial
 
 

@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from nfopt import attributes as names
+from nfopt.optuna_internals import trial_id
 from nfopt.report.notes import trial_note
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -198,7 +199,7 @@ def _own(known: _Known, trial: FrozenTrial, columns: list[str]) -> str:
     """JSON of a note that is not stored: of a finished trial of nfopt, else an empty one."""
     if not trial.state.is_finished():
         return json.dumps({"version": 0, "body": ""})
-    if trial._trial_id not in known.notes:
+    if trial_id(trial) not in known.notes:
         text = trial_note(trial, columns) or ""
-        known.notes[trial._trial_id] = json.dumps({"version": 0, "body": text})
-    return known.notes[trial._trial_id]
+        known.notes[trial_id(trial)] = json.dumps({"version": 0, "body": text})
+    return known.notes[trial_id(trial)]

@@ -38,6 +38,7 @@ from nfopt.events import (
     ignore,
 )
 from nfopt.model import Flow
+from nfopt.optuna_internals import ArtifactStore
 from nfopt.report import attachments, figures
 from nfopt.report.curve import curve_png
 from nfopt.report.masks import masks_png
@@ -49,7 +50,6 @@ from nfopt.spec import FlowSpec
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.artifacts._protocol import ArtifactStore
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 

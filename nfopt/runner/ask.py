@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Lease
+from nfopt.optuna_internals import start_created, take_waiting
 from nfopt.space import SearchSpace
 from nfopt.study import candidate as batch
 from nfopt.study.candidate import Candidate, release
@@ -64,7 +65,7 @@ def take(
     asked: list[Candidate] = []
     try:
         for one in waiting.trials:
-            trial = queue.pop(study, one)
+            trial = take_waiting(study, one)
             candidate = None if trial is None else _asked(study, space, seed, trial, lease)
             if candidate is not None:
                 asked.append(candidate)
@@ -135,7 +136,7 @@ def _described(
 ) -> Candidate | None:
     """Describe a new trial; None if someone else ended it, as nothing was heard of this worker."""
     try:
-        return batch.describe(queue.start(study, made), space, seed)
+        return batch.describe(start_created(study, made), space, seed)
     except UpdateFinishedTrialError:
         return None
 

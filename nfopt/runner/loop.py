@@ -26,6 +26,7 @@ from nfopt.distributed.lease import BEATS, SECONDS, Lease, Observer, ours
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Notice, OnEvent, ignore
+from nfopt.optuna_internals import trials_of
 from nfopt.runner import budget as plan
 from nfopt.runner.ask import fill, take
 from nfopt.runner.poll import Looking
@@ -242,7 +243,7 @@ class Search:
         left = sampler.left(self.study) if isinstance(sampler, StudySampler) else None
         if left is None:
             return None
-        waiting = queue.waiting_in(self.study)
+        waiting = trials_of(self.study, TrialState.WAITING)
         if not left and not waiting and not self._exhausted:
             self._exhausted = True
             self.on_event(Notice("every flow that `space` allows has been tried: the search ends"))
@@ -278,7 +279,7 @@ class Search:
         """Queue the next first trial, and those of its shape, unless something waits already."""
         pending = {} if self._all_first or trials is None else self._pending(trials)
         self._all_first |= trials is not None and not pending
-        if not pending or queue.waiting_in(self.study):
+        if not pending or trials_of(self.study, TrialState.WAITING):
             return
         for key, params in next(iter(pending.values()))[:count]:
             self.study.enqueue_trial(params, user_attrs={names.FIRST: key})

@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.distributed import queue
+from nfopt.optuna_internals import trials_of
 from nfopt.samplers.trials import began_ahead
 from nfopt.study.candidate import Candidate
 
@@ -53,7 +54,7 @@ class Looking:
     def look(self) -> list[FrozenTrial]:
         """Read all trials, by number."""
         began = self._clock()
-        trials = queue.trials_of(self._study)
+        trials = trials_of(self._study)
         ended = self._clock()
         self._next = ended + min((ended - began) / SHARE, self._longest)
         self.counted, self.made, self.best = queue.counted(trials), len(trials), None

@@ -18,6 +18,7 @@ from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.lease import Lease
 from nfopt.events import GroupTrained, Member, Notice, OnEvent, RungReached, Training
 from nfopt.flows import Stack
+from nfopt.optuna_internals import trials_of
 from nfopt.runner import budget as plan
 from nfopt.runner.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
@@ -109,7 +110,7 @@ class Trainer:
 
     def _members(self, asked: Asked, candidates: Sequence[Candidate]) -> list[Candidate | None]:
         """Find which of the candidates a checkpoint's members have come back as."""
-        trials = queue.trials_of(self.study)
+        trials = trials_of(self.study)
         found: list[Candidate | None] = [None] * len(asked.numbers)
         for candidate in candidates:
             old: object = candidate.number

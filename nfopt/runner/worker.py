@@ -27,7 +27,7 @@ from nfopt.distributed.lease import lease_seconds
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Notice, OnEvent, Started, ignore
 from nfopt.model.disk import versions
-from nfopt.optuna_internals import attributes_of
+from nfopt.optuna_internals import attributes_of, storage_of, trials_of
 from nfopt.runner.loop import Budget, Search
 from nfopt.signals import Stop, listening
 from nfopt.space import SearchSpace
@@ -135,7 +135,7 @@ def run_worker(
 
         own = _Counter(on_event)
         trials, _ = budget()
-        finished = queue.counted(queue.trials_of(opened))
+        finished = queue.counted(trials_of(opened))
         on_event(
             Started(
                 study=study,
@@ -166,7 +166,7 @@ def run_worker(
             began=began,
             clock=clock,
         ).run()
-        return Worked(study, queue.counted(queue.trials_of(opened)), own.trials, clock() - began)
+        return Worked(study, queue.counted(trials_of(opened)), own.trials, clock() - began)
 
 
 class _Counter:
@@ -225,8 +225,9 @@ def check_versions(known: Mapping[str, Any]) -> str | None:
 
 
 def _listen(study: optuna.Study, on_event: OnEvent, stop: Stop) -> None:
-    if isinstance(study._storage, PatientStorage):
-        study._storage.listen(on_wait=lambda text: on_event(Notice(text)), should_stop=stop)
+    storage = storage_of(study)
+    if isinstance(storage, PatientStorage):
+        storage.listen(on_wait=lambda text: on_event(Notice(text)), should_stop=stop)
 
 
 def _length(study: optuna.Study, stop: Stop) -> Length:

@@ -33,6 +33,7 @@ from nfopt.evolution.genome.variables import (
     replaced,
 )
 from nfopt.masks import Masks, from_transformed
+from nfopt.optuna_internals import in_distribution
 from nfopt.space import SearchSpace
 from nfopt.space.assemble import decode_edges, decode_order, encode_order, order_at
 from nfopt.space.genes import decode, encode, gene_domains
@@ -58,11 +59,11 @@ def variable_of(distribution: BaseDistribution) -> Variable:
 def internal(distribution: BaseDistribution, value: Any) -> Value | None:
     """Write a parameter's value as a variable's, or None if it is outside the distribution."""
     try:
-        found = distribution.to_internal_repr(value)
+        if not in_distribution(distribution, value):
+            return None
     except (TypeError, ValueError):
         return None
-    if not distribution._contains(found):
-        return None
+    found = distribution.to_internal_repr(value)
     return float(found) if isinstance(distribution, FloatDistribution) else int(found)
 
 

@@ -15,16 +15,24 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.samplers._base import _process_constraints_after_trial
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.evolution.engine import Evolution
 from nfopt.evolution.genome.enumerate import MOST, size
 from nfopt.evolution.settings import Settings
+from nfopt.optuna_internals import (
+    attributes_of,
+    fixed_parameters,
+    in_distribution,
+    keep_constraints,
+    storage_of,
+    study_id,
+    trials_of,
+)
 from nfopt.samplers.codec import Codec, external, variable_of
 from nfopt.samplers.initial import Initial, read_initial
 from nfopt.samplers.replay import State
-from nfopt.samplers.trials import Intersection, trials_of
+from nfopt.samplers.trials import Intersection
 from nfopt.space import SearchSpace
 
 SPACE = "nfopt:space"
@@ -127,7 +135,7 @@ class EvolutionSampler(BaseSampler):
         """Forget another study, and look what this one says of its space."""
         if self._of is not None:
             storage, number = self._of
-            if storage() is study._storage and number == study._study_id:
+            if storage() is storage_of(study) and number == study_id(study):
                 return
         held, together = self._held, self._together
         self._reset_for(study)
@@ -137,9 +145,9 @@ class EvolutionSampler(BaseSampler):
         lock = self._lock
         self._reset()
         self._lock = lock
-        self._of = (weakref.ref(study._storage), study._study_id)
+        self._of = (weakref.ref(storage_of(study)), study_id(study))
         if self._known is None:
-            told = study._storage.get_study_user_attrs(study._study_id).get(SPACE)
+            told = attributes_of(study).get(SPACE)
             if told is not None:
                 text = told if isinstance(told, str) else json.dumps(told)
                 self._known = SearchSpace.from_json(text)
@@ -190,7 +198,7 @@ class EvolutionSampler(BaseSampler):
             return {}
         with self._lock:
             self._turn_to(study)
-            held = {**self._held, **trial.system_attrs.get("fixed_params", {})}
+            held = {**self._held, **fixed_parameters(trial)}
             state = self.state(study, search_space)
             more = self._known is None and self._common.more
             stream, look = self._stream(trial), partial(self._look, study)
@@ -212,7 +220,7 @@ class EvolutionSampler(BaseSampler):
         """Give a held value, or draw one."""
         if param_name in self._held:
             value = self._held[param_name]
-            if param_distribution._contains(param_distribution.to_internal_repr(value)):
+            if in_distribution(param_distribution, value):
                 return value
         rng = self._stream(trial, zlib.crc32(param_name.encode()))
         return external(param_distribution, variable_of(param_distribution).draw(rng))
@@ -226,7 +234,7 @@ class EvolutionSampler(BaseSampler):
     ) -> None:
         """Keep the constraints of a finished trial."""
         if self._constraints_func is not None:
-            _process_constraints_after_trial(self._constraints_func, study, trial, state)
+            keep_constraints(self._constraints_func, study, trial, state)
 
     def reseed_rng(self) -> None:
         """Do nothing: a trial's number already makes its stream its own."""

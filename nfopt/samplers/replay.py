@@ -20,6 +20,7 @@ from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.records import Proposal, Record
 from nfopt.evolution.settings import Settings
+from nfopt.optuna_internals import fixed_parameters
 from nfopt.samplers import initial as members
 from nfopt.samplers.codec import Codec, Distributions
 from nfopt.samplers.trials import (
@@ -110,7 +111,7 @@ class State:
             self._take_in(news)
 
     def _enqueued(self, trial: FrozenTrial) -> Genome | None:
-        fixed = trial.system_attrs.get("fixed_params")
+        fixed = fixed_parameters(trial)
         return self.codec.encode(fixed) if fixed and self.codec.complete(fixed) else None
 
     # -------------------------------------------------------------------------------------- reading

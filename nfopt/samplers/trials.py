@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.records import Record
+from nfopt.optuna_internals import fixed_parameters, set_attribute
 from nfopt.samplers.leftover import leftover_of
 
 ORIGIN = "nfopt:origin"
@@ -27,15 +28,6 @@ REPEATS = ("nfopt:retry_of", "failed_trial")
 
 AGAIN = "nfopt:again"
 """Trial attribute: interrupted, to come back in another trial."""
-
-
-def trials_of(study: Study) -> list[FrozenTrial]:
-    """Read all trials, by number.
-
-    A study that a pruner filters (Hyperband) is read whole: a pruned trial informs within its rung
-    anyway.
-    """
-    return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 class Reader:
@@ -75,8 +67,7 @@ def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """The parameters that a trial has, or will have because it was enqueued with them."""
     if trial.state.is_finished():
         return trial.params
-    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return fixed | trial.params
+    return fixed_parameters(trial) | trial.params
 
 
 def repeated(trials: Iterable[FrozenTrial]) -> set[int]:
@@ -136,7 +127,7 @@ class Origin:
             "genome": self.genome,
         }
         told |= {"replicate": True} if self.replicate else {}
-        study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, told)
+        set_attribute(study, trial, ORIGIN, told)
 
 
 def record_of(trial: FrozenTrial, genome: Genome, directions: Sequence[StudyDirection]) -> Record:

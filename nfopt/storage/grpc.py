@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import GrpcStorageProxy
+
+from nfopt.optuna_internals import GrpcProxy
 
 # gRPC would try again ever more seldom, up to two minutes apart, and fail every call in between.
 OPTIONS = (
@@ -16,7 +17,7 @@ OPTIONS = (
 )
 
 
-class Remote(GrpcStorageProxy):
+class Remote(GrpcProxy):
     """A storage behind `nfopt serve`.
 
     Args:
@@ -27,16 +28,9 @@ class Remote(GrpcStorageProxy):
         ImportError: If gRPC is not installed.
     """
 
+    options = OPTIONS
+
     def __init__(self, host: str, port: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             super().__init__(host=host, port=port)
-
-    def _setup(self) -> None:
-        import grpc
-
-        super()._setup()
-        self._channel.close()
-        self._channel = grpc.insecure_channel(f"{self._host}:{self._port}", options=OPTIONS)
-        self._stub = type(self._stub)(self._channel)
-        self._cache.grpc_client = self._stub

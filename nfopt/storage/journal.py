@@ -30,6 +30,7 @@ class Journal(JournalFileBackend):
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock_file = JournalFileSymlinkLock(str(path), grace_period=GRACE)
         super().__init__(str(path), lock_obj=self._lock_file)
 
@@ -47,7 +48,7 @@ class Journal(JournalFileBackend):
         try:
             # appended, not put at a place: a writer that was stopped for so long that its lock was
             # taken from it adds its lines behind those of others, and overwrites none
-            with open(self._file_path, "r+b", opener=_appending) as file:
+            with open(self._path, "r+b", opener=_appending) as file:
                 end, size = _whole_lines(file.fileno())
                 if end < size == os.fstat(file.fileno()).st_size:
                     os.ftruncate(file.fileno(), end)

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from nfopt.errors import StudyError
+from nfopt.optuna_internals import behind
 from nfopt.storage.backoff import PATIENCE, StorageAway
 from nfopt.storage.errors import trouble
 from nfopt.storage.grpc import Remote
@@ -92,7 +93,7 @@ def open_storage(
         place = address(storage)
         with clear_errors(storage, "can't be opened"):
             opened = _OPEN[place.kind](place)
-    if isinstance(inner := getattr(opened, "_backend", None), RDBStorage):
+    if isinstance(inner := behind(opened), RDBStorage):
         failures = _count_failures(inner.engine)
     return PatientStorage(
         opened, patience=patience, on_wait=on_wait, should_stop=should_stop, failures=failures

@@ -27,18 +27,25 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from nfopt.optuna_internals import (
+    BaseHeartbeat,
+    FrozenStudy,
+    Heartbeats,
+    behind,
+    number_in_cache,
+    stale_trial_ids,
+    trial_id,
+)
 from nfopt.storage.backoff import PATIENCE, Patience
 
 OPEN_STATES = (TrialState.RUNNING, TrialState.WAITING)
 ONE_OPEN = tuple([(state,) for state in OPEN_STATES])
 
 
-class PatientStorage(BaseStorage, BaseHeartbeat):
+class PatientStorage(BaseStorage, Heartbeats):
     """An Optuna storage that waits for its server.
 
     Args:
@@ -178,7 +185,7 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         """Return the ids of the trials that are ours: begun when the template was, in its state."""
         trials = self._patience.call(lambda: self.inner.get_all_trials(study_id, deepcopy=False))
         return [
-            trial._trial_id
+            trial_id(trial)
             for trial in trials
             if trial.datetime_start == template.datetime_start
             and trial.state == template.state
@@ -195,11 +202,9 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         """See `BaseStorage`; also of a trial that was begun before the server was started anew."""
         given = (trial_id, param_name, param_value_internal, distribution)
         inner = self.inner
-        behind = getattr(inner, "_backend", None)
-        known = getattr(inner, "_trial_id_to_study_id_and_number", {})
         # Optuna's cache answers KeyError for a trial that it has neither created nor read
-        if isinstance(behind, RDBStorage) and trial_id not in known:
-            inner = behind
+        if isinstance(behind(inner), RDBStorage) and number_in_cache(inner, trial_id) is None:
+            inner = behind(inner)
         self._patience.call(lambda: inner.set_trial_param(*given))
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
@@ -245,8 +250,8 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
 
     def get_trial_number_from_id(self, trial_id: int) -> int:
         """See `BaseStorage`; it never changes, so what Optuna's cache knows is not read again."""
-        known = getattr(self.inner, "_trial_id_to_study_id_and_number", {}).get(trial_id)
-        return int(known[1]) if known else self.get_trial(trial_id).number
+        known = number_in_cache(self.inner, trial_id)
+        return self.get_trial(trial_id).number if known is None else known
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See `BaseStorage`."""
@@ -260,10 +265,9 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
     ) -> list[FrozenTrial]:
         """See `BaseStorage`; what is open is read without bringing Optuna's cache up to date."""
         inner = self.inner
-        behind = getattr(inner, "_backend", None)
         # the cache would read what is finished since, too
-        if states in ONE_OPEN and isinstance(behind, RDBStorage):
-            inner = behind
+        if states in ONE_OPEN and isinstance(behind(inner), RDBStorage):
+            inner = behind(inner)
         return self._patience.call(lambda: inner.get_all_trials(study_id, deepcopy, states))
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
@@ -282,11 +286,12 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         if isinstance(beats, BaseHeartbeat):
             self._patience.call(lambda: beats.record_heartbeat(trial_id))
 
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+    def stale_trial_ids(self, study_id: int) -> list[int]:
+        """See Optuna's heartbeats."""
         beats = self.inner
         if not isinstance(beats, BaseHeartbeat):
             return []
-        return self._patience.call(lambda: beats._get_stale_trial_ids(study_id))
+        return self._patience.call(lambda: stale_trial_ids(beats, study_id))
 
     def get_heartbeat_interval(self) -> int | None:
         """See Optuna's heartbeats."""

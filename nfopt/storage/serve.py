@@ -15,6 +15,7 @@ from contextlib import closing
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 
 from nfopt.errors import StudyError
+from nfopt.optuna_internals import grpc_server
 from nfopt.signals import listening
 from nfopt.storage.open import open_storage
 from nfopt.storage.url import GRPC_PORT, address, mask_url
@@ -52,12 +53,6 @@ def serve(
         raise ValueError(
             f"`storage` {place.name} can't be served: take a database or a SQLite file."
         )
-    try:
-        from optuna.storages._grpc.server import make_server
-    except ImportError:
-        raise StudyError(
-            "Serving needs what is not installed: pip install 'nfopt[grpc]'."
-        ) from None
     _check_port(host, port)
     logging.getLogger("grpc._server").addFilter(_in_one_line)
     with listening(should_stop) as stop:
@@ -65,8 +60,8 @@ def serve(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             try:
-                server = make_server(opened, host, port)
-            except (ImportError, AttributeError):  # of the lazy imports in it
+                server = grpc_server(opened, host, port)
+            except (ImportError, AttributeError):
                 raise StudyError(
                     "Serving needs what is not installed: pip install 'nfopt[grpc]'."
                 ) from None

@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from nfopt.errors import StudyError
+from nfopt.optuna_internals import behind, grpc_address, journal_path
 
 RUNS = Path("nfopt-runs")  # where results go, and the default storage
 DEFAULT_STORAGE = "sqlite:///nfopt-runs/nfopt.db"
@@ -151,10 +152,10 @@ def url_of(storage: Storage | None) -> str | None:
     inner: Any = storage
     while hasattr(inner, "inner"):  # ours
         inner = inner.inner
-    if hasattr(inner, "_host"):  # Optuna's gRPC proxy
-        return f"grpc://{inner._host}:{inner._port}"
-    inner = getattr(inner, "_backend", inner)  # Optuna's cache or journal
-    if path := getattr(inner, "_file_path", None):
+    if server := grpc_address(inner):
+        return "grpc://{}:{}".format(*server)
+    inner = behind(inner)
+    if path := journal_path(inner):
         return f"journal:///{path}"
     url = getattr(inner, "url", None)
     return url if isinstance(url, str) else None
@@ -164,8 +165,7 @@ def mask_url(storage: Storage | None) -> str:
     """Name a storage without its password."""
     url = url_of(storage)
     if url is None:
-        inner = getattr(storage, "inner", storage)
-        return type(getattr(inner, "_backend", inner)).__name__
+        return type(behind(getattr(storage, "inner", storage))).__name__
     head, separator, rest = url.partition("://")
     if separator and head not in ("journal", "grpc"):
         try:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import _filter_study
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
@@ -24,6 +23,7 @@ from nfopt import seeds
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Observer, gone
 from nfopt.model.disk import versions
+from nfopt.optuna_internals import finish_trial, read_trial, trials_of
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study import costs, stored
@@ -146,9 +146,9 @@ def tell(
             values = values_of(candidate, result.nll, objectives)
         elif state is TrialState.PRUNED and candidate.rungs:
             values = [candidate.rungs[max(candidate.rungs)]]  # as Optuna does
-        _finish(study, candidate.trial, state, values)
+        finish_trial(study, candidate.trial, state, values)
     except UpdateFinishedTrialError:
-        found = study._storage.get_trial(candidate.trial._trial_id)
+        found = read_trial(study, candidate.trial)
         if not found.state.is_finished():
             raise
         # our own word may have arrived although the storage did not say so before it went away
@@ -157,24 +157,6 @@ def tell(
         state, values = found.state, found.values
     candidate.told, candidate.state, candidate.values = True, state, values
     return state
-
-
-def _finish(
-    study: optuna.Study, trial: optuna.Trial, state: TrialState, values: list[float] | None
-) -> None:
-    """End a trial as `Study.tell` does, without reading it first.
-
-    Raises:
-        UpdateFinishedTrialError: If it has ended.
-    """
-    study._thread_local.cached_all_trials = None
-    known, storage = trial._cached_frozen_trial, study._storage
-    try:
-        study.sampler.after_trial(_filter_study(study, known), known, state, values)
-    finally:
-        written = storage.set_trial_state_values(trial._trial_id, state, values)
-    if not written:  # two have written its values at one time
-        raise UpdateFinishedTrialError(f"Trial {trial.number} has ended.")
 
 
 def facts(candidate: Candidate, result: MemberResult) -> dict[str, float | None]:
@@ -254,7 +236,7 @@ def reap(
     Returns:
         Numbers of the trials that were failed by this call.
     """
-    trials = queue.trials_of(study) if trials is None else trials
+    trials = trials_of(study) if trials is None else trials
     running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
     observer.note(running.values())
     dead = [

@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import seeds
+from nfopt.optuna_internals import in_distribution
 from nfopt.samplers import EvolutionSampler
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class StudySampler(BaseSampler):
         """Give a held value, or draw."""
         if param_name in self._held:
             value = self._held[param_name]
-            if param_distribution._contains(param_distribution.to_internal_repr(value)):
+            if in_distribution(param_distribution, value):
                 return value
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 

@@ -11,6 +11,7 @@ from nfopt import attributes as names
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Lease, Observer, check_lease, gone, lead_of, ours, workers
 from nfopt.distributed.process import Worker
+from nfopt.optuna_internals import start_created
 from nfopt.study.candidate import reap
 
 
@@ -41,7 +42,7 @@ def running(study: optuna.Study) -> list[FrozenTrial]:
 def population(study: optuna.Study, count: int = 3) -> Lease:
     lease = Lease(study, 60.0)
     for made in queue.reserve(study, count, None, lease):
-        queue.start(study, made).suggest_float("x", 0, 1)
+        start_created(study, made).suggest_float("x", 0, 1)
     return lease
 
 

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from nfopt import attributes as names
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Lease
+from nfopt.optuna_internals import start_created, take_waiting, trials_of
 from nfopt.storage.open import open_storage
 
 STORAGES: dict[str, Callable[[Path], BaseStorage]] = {
@@ -66,13 +67,13 @@ def test_of_two_who_interrupt_one_is_first_and_it_comes_back_once(study: optuna.
             return won
 
         assert Counter(side_by_side(take_over, take_over)) == BOTH
-        trials = queue.trials_of(study)
+        trials = trials_of(study)
         taken = queue.next_waiting(study, 10, None)
         assert taken is not None
         assert [t.user_attrs[names.RETRY_OF] for t in taken.trials] == [trial.number]
         assert taken.trials[0].user_attrs[names.SEED] == 7
         assert taken.origin == trials[trial.number]
-        retry = queue.pop(study, taken.trials[0])
+        retry = take_waiting(study, taken.trials[0])
         assert retry is not None
         assert retry.suggest_float("x", 0, 10) == round_
         study.tell(retry, 1.0)
@@ -86,7 +87,7 @@ def test_of_two_who_take_one_gets_it(study: optuna.Study) -> None:
     for _ in range(5):
         study.enqueue_trial({"x": 1.0})
         (waiting,) = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        found = side_by_side(*[lambda trial=waiting: queue.pop(study, trial) is not None] * 2)
+        found = side_by_side(*[lambda trial=waiting: take_waiting(study, trial) is not None] * 2)
         assert Counter(found) == BOTH
 
 
@@ -101,7 +102,7 @@ def test_a_late_result_does_not_count(study: optuna.Study) -> None:
 def test_a_crash_between_failing_and_queueing_is_made_good(study: optuna.Study) -> None:
     trial = running(study, x=1)
     queue.interrupt(study, trial, "gone")  # and whoever did it died
-    assert [t.number for t in queue.owed(queue.trials_of(study))] == [0]
+    assert [t.number for t in queue.owed(trials_of(study))] == [0]
     assert queue.pay(study) == 1
     assert queue.pay(study) == 0
 
@@ -139,8 +140,8 @@ def test_what_is_owed_keeps_its_place_in_the_budget(study: optuna.Study) -> None
 def test_a_population_comes_back_to_one_worker(study: optuna.Study) -> None:
     lease = Lease(study)
     for made in queue.reserve(study, 3, None, lease):
-        queue.start(study, made).suggest_float("x", made.number, made.number)
-    trials = queue.trials_of(study)
+        start_created(study, made).suggest_float("x", made.number, made.number)
+    trials = trials_of(study)
     queue.interrupt(study, trials[0], "gone")
     queue.pay(study)
     # the others still run, so it is not whole yet
@@ -153,9 +154,9 @@ def test_a_population_comes_back_to_one_worker(study: optuna.Study) -> None:
     assert waiting.origin is not None
     assert waiting.origin.number == 0
     assert [t.user_attrs[names.RETRY_OF] for t in waiting.trials] == [0, 1, 2]
-    assert queue.pop(study, waiting.trials[0]) is not None
+    assert take_waiting(study, waiting.trials[0]) is not None
     assert queue.next_waiting(study, 1, None) is None  # who has the first takes the others
-    assert queue.pop(study, waiting.trials[1]) is not None
+    assert take_waiting(study, waiting.trials[1]) is not None
 
 
 SCRIPT = """
@@ -163,18 +164,20 @@ import sys
 import optuna
 from nfopt.storage.open import open_storage
 from nfopt.distributed import queue
+from nfopt.optuna_internals import (start_created, take_waiting, trials_of)
 from nfopt.distributed.lease import Lease
+from nfopt.optuna_internals import start_created, take_waiting, trials_of
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.load_study(study_name="s", storage=open_storage(sys.argv[1]))
 while True:
-    trials = queue.trials_of(study)
+    trials = trials_of(study)
     if len(queue.in_play(trials)) >= 30:
         break
     waiting = queue.next_waiting(study, 1, 30)
-    trial = queue.pop(study, waiting.trials[0]) if waiting else None
+    trial = take_waiting(study, waiting.trials[0]) if waiting else None
     if trial is None:
         made = queue.reserve(study, 2, 30, Lease(study))
-        trials = [queue.start(study, one) for one in made]
+        trials = [start_created(study, one) for one in made]
     else:
         trials = [trial]
     for trial in trials:

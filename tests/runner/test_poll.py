@@ -14,6 +14,7 @@ from study.test_candidate import result
 
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Lease
+from nfopt.optuna_internals import start_created
 from nfopt.runner.ask import ask_population
 from nfopt.runner.poll import Looking
 from nfopt.samplers.trials import BEGAN_FROM
@@ -103,7 +104,7 @@ def test_looks_take_a_tenth_of_the_time(study: optuna.Study, longest: float, pau
 
 def test_a_begun_trial_is_what_optuna_makes_of_it(study: optuna.Study) -> None:
     (made,) = queue.reserve(study, 1, None, Lease(study))
-    ours, theirs = queue.start(study, made), optuna.Trial(study, made._trial_id)
+    ours, theirs = start_created(study, made), optuna.Trial(study, made._trial_id)
     assert ours.__dict__.keys() == theirs.__dict__.keys()
     assert ours._cached_frozen_trial == theirs._cached_frozen_trial
     assert ours.number == theirs.number == made.number

@@ -24,6 +24,7 @@ from nfopt.distributed.artifacts import artifact_store
 from nfopt.distributed.checkpoints import SECONDS, Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.lease import Lease, lease_seconds
 from nfopt.events import OnEvent
+from nfopt.optuna_internals import trials_of
 from nfopt.spec import TrainSpec
 from nfopt.training import CheckpointError
 
@@ -149,8 +150,8 @@ class Keeping:
 def _origin(trial: optuna.Trial) -> FrozenTrial | None:
     """Find the trial whose checkpoint counts: the interrupted one, or what was copied to this."""
     if names.CHECKPOINT in trial.user_attrs:
-        return queue.trials_of(trial.study)[trial.number]
+        return trials_of(trial.study)[trial.number]
     if names.RETRY_OF not in trial.user_attrs:
         return None
-    trials = queue.trials_of(trial.study)
+    trials = trials_of(trial.study)
     return queue.origin_of(trials[trial.number], trials)

@@ -41,6 +41,7 @@ from nfopt.distributed.process import Worker
 from nfopt.errors import StudyError
 from nfopt.events import OnEvent, SearchEnded, ignore
 from nfopt.model.disk import versions
+from nfopt.optuna_internals import trials_of
 from nfopt.recipes import training
 from nfopt.runner.autonf.checkpoint import Keeping
 from nfopt.runner.autonf.facts import facts_of, values_of
@@ -198,10 +199,10 @@ class AutoNFObjective:
         Returns:
             How many trials wait now because of it.
         """
-        before = len(queue.trials_of(study))
+        before = len(trials_of(study))
         reap(study, Observer(lease_seconds(study)))
         queue.pay(study)
-        return len(queue.trials_of(study)) - before
+        return len(trials_of(study)) - before
 
     def _search(self, trial: optuna.Trial, seed: int, keeping: Keeping) -> float | list[float]:
         settings, price = self._suggest(trial)
