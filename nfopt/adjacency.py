@@ -3,6 +3,10 @@
 An adjacency is a D x D boolean matrix: row i, column j is true when feature i may depend on feature
 j. It is acyclic, so there is an order in which every feature comes after its parents. `order` is
 that sequence of features; `parents` names each feature's set.
+
+    >>> graph = from_parents([[], [0], [0, 1]])
+    >>> topological_order(graph), parents_of(graph)
+    ((0, 1, 2), ((), (0,), (0, 1)))
 """
 
 from __future__ import annotations
@@ -26,71 +30,83 @@ def check_order(order: Sequence[int], features: int) -> None:
 
 
 def from_order(order: Sequence[int]) -> Adjacency:
-    """Give every feature all that come before it in `order`, shape (D, D)."""
+    """The adjacency of full dependence: each feature on all that precede it, shape (D, D).
+
+    >>> from_order([2, 0, 1]).astype(int).tolist()
+    [[0, 0, 1], [1, 0, 1], [0, 0, 0]]
+    """
     check_order(order, len(order))
-    place = np.argsort(np.asarray(order, dtype=np.int64))
-    return np.asarray(place[None, :] < place[:, None])
+    position = np.argsort(np.asarray(order, dtype=np.int64))
+    return np.asarray(position[None, :] < position[:, None])
 
 
 def from_parents(parents: Sequence[Sequence[int]]) -> Adjacency:
-    """Turn one set of parents a feature into a matrix, shape (D, D).
+    """The adjacency of given parents, one sequence a feature, shape (D, D).
 
     Raises:
         ValueError: If a parent is out of range, is the feature itself, or the graph has a cycle.
     """
     size = len(parents)
     matrix = np.zeros((size, size), dtype=np.bool_)
-    for row, chosen in enumerate(parents):
-        for column in chosen:
-            if not 0 <= column < size or column == row:
+    for feature, given in enumerate(parents):
+        for parent in given:
+            if not 0 <= parent < size or parent == feature:
                 raise ValueError(
-                    f"`parents` of feature {row} must be others below {size}, got {tuple(chosen)}."
+                    f"`parents` of feature {feature} must be others below {size}, "
+                    f"got {tuple(given)}."
                 )
-            matrix[row, column] = True
+            matrix[feature, parent] = True
     topological_order(matrix)
     return matrix
 
 
 def parents_of(adjacency: Adjacency) -> Parents:
-    """Name each feature's parents, ascending."""
+    """Each feature's parents, ascending."""
     return tuple(tuple(int(j) for j in np.flatnonzero(row)) for row in adjacency)
 
 
 def topological_order(adjacency: Adjacency) -> tuple[int, ...]:
-    """Return the order in which every feature follows its parents; ties by index.
+    """An order in which every feature follows its parents (Kahn 1962); ties by index.
 
     Raises:
         ValueError: If the graph has a cycle.
     """
-    waiting = adjacency.sum(axis=1).astype(np.int64)
-    placed: list[int] = []
-    done = np.zeros(len(adjacency), dtype=np.bool_)
-    while len(placed) < len(adjacency):
-        ready = np.flatnonzero((waiting == 0) & ~done)
+    missing = adjacency.sum(axis=1).astype(np.int64)  # parents that are not in the order yet
+    order: list[int] = []
+    ordered = np.zeros(len(adjacency), dtype=np.bool_)
+    while len(order) < len(adjacency):
+        ready = np.flatnonzero((missing == 0) & ~ordered)
         if not len(ready):
-            rest = tuple(int(i) for i in np.flatnonzero(~done))
+            cyclic = tuple(int(i) for i in np.flatnonzero(~ordered))
             raise ValueError(
-                f"`parents` must have no cycle, but features {rest} wait for each other."
+                f"`parents` must have no cycle, but features {cyclic} wait for each other."
             )
-        done[ready] = True
-        placed.extend(int(i) for i in ready)
-        waiting -= adjacency[:, ready].sum(axis=1)
-    return tuple(placed)
+        ordered[ready] = True
+        order.extend(int(i) for i in ready)
+        missing -= adjacency[:, ready].sum(axis=1)
+    return tuple(order)
 
 
 def passes(adjacency: Adjacency) -> int:
-    """Count the steps of an inverse: features on the longest chain of parents, at least 1."""
+    """Passes of the conditioner that an inverse takes: the longest chain of parents, at least 1.
+
+    >>> passes(from_order(range(5))), passes(from_parents([[], [0], [0], [0]]))
+    (5, 2)
+    """
     depth = np.zeros(len(adjacency), dtype=np.int64)
     for feature in topological_order(adjacency):
-        above = np.flatnonzero(adjacency[feature])
-        depth[feature] = 1 + max((int(depth[j]) for j in above), default=0)
+        parents = np.flatnonzero(adjacency[feature])
+        depth[feature] = 1 + max((int(depth[parent]) for parent in parents), default=0)
     return int(depth.max(initial=1))
 
 
 def strongest_parents(
     order: Sequence[int], ranking: Sequence[Sequence[int]], budget: int | Sequence[int]
 ) -> Parents:
-    """Keep, of the features before each one in `order`, the first `budget` of its ranking.
+    """The most dependent predecessors of each feature in `order`, at most `budget` of them.
+
+    >>> strongest_parents([0, 1, 2], ranking=[[1, 2], [0, 2], [1, 0]], budget=1)
+    ((), (0,), (1,))
 
     Args:
         order: Each feature once, shape (D,).
@@ -99,9 +115,9 @@ def strongest_parents(
     """
     check_order(order, len(order))
     budgets = [budget] * len(order) if isinstance(budget, int) else list(budget)
-    place = {feature: k for k, feature in enumerate(order)}
+    position = {feature: k for k, feature in enumerate(order)}
     return tuple(
-        tuple(sorted([j for j in ranking[i] if place[j] < place[i]][: budgets[i]]))
+        tuple(sorted([j for j in ranking[i] if position[j] < position[i]][: budgets[i]]))
         for i in range(len(order))
     )
 
@@ -147,8 +163,9 @@ def wire(adjacency: Adjacency, width: int, *, context: bool = False) -> Wiring:
             np.zeros(width, dtype=np.bool_),
         )
     units = np.arange(width)
-    held = sets[units % count if width >= count else (units * count) // width]
-    inside = held.astype(np.int64)
-    hidden = (inside @ inside.T) == inside.sum(axis=1)[None, :]
-    outputs = (adjacency.astype(np.int64) @ inside.T) == inside.sum(axis=1)[None, :]
-    return Wiring(held, hidden, outputs, np.full(width, context, dtype=np.bool_))
+    seen = sets[units % count if width >= count else (units * count) // width]
+    members = seen.astype(np.int64)
+    sizes = members.sum(axis=1)[None, :]
+    hidden = (members @ members.T) == sizes  # whether a unit's set contains another's
+    outputs = (adjacency.astype(np.int64) @ members.T) == sizes
+    return Wiring(seen, hidden, outputs, np.full(width, context, dtype=np.bool_))

@@ -17,14 +17,17 @@ Strength = NDArray[np.float64]
 """Dependence of every two features, 0 or more, shape (D, D), symmetric, the diagonal 0."""
 
 ROWS = 5_000
-"""Rows looked at, evenly spaced over the table; a quarter beyond 128 features."""
+"""Rows that are measured, evenly spaced over the table; a quarter of it beyond 128 features."""
 
 MOST_PARENTS = 64
-"""Others that a feature's ranking names at most, where parents are ranked."""
+"""Length of a feature's ranking of parents at most."""
 
 
 def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rank each column from 0 to n - 1; tied values share their mean rank.
+
+    >>> ranks(np.array([[3.0], [1.0], [3.0]])).ravel().tolist()
+    [1.5, 0.0, 1.5]
 
     Args:
         values: Shape (n, D), finite.
@@ -34,8 +37,8 @@ def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """
     result = np.empty(values.shape)
     for column in range(values.shape[1]):
-        _, place, counts = np.unique(values[:, column], return_inverse=True, return_counts=True)
-        result[:, column] = (np.cumsum(counts) - (counts + 1) / 2)[place]
+        _, index, counts = np.unique(values[:, column], return_inverse=True, return_counts=True)
+        result[:, column] = (np.cumsum(counts) - (counts + 1) / 2)[index]
     return result
 
 
@@ -122,7 +125,7 @@ MEASURES: dict[str, Callable[[NDArray[np.floating]], Strength]] = {
 
 
 def bins_of(rows: int, features: int) -> int:
-    """Say how many bins a feature `mutual_information` takes."""
+    """Bins a feature in `mutual_information`."""
     return int(np.clip(np.sqrt(rows / 20), 4, 16 if features <= 64 else 8))
 
 
@@ -131,7 +134,7 @@ def rank_features(strength: Strength, most: int | None = None) -> tuple[tuple[in
 
     Args:
         strength: Shape (D, D).
-        most: Others to name at most; by default all D - 1.
+        most: Length of a ranking at most; by default all D - 1 others.
     """
     order = np.argsort(-strength, axis=1, kind="stable")
     return tuple(
@@ -143,8 +146,12 @@ def rank_features(strength: Strength, most: int | None = None) -> tuple[tuple[in
 def chain(strength: Strength) -> tuple[int, ...]:
     """Order the features so that each comes after those that it depends on most.
 
-    The first is the one that depends most on all others; then, again and again, the one that
-    depends most on a feature already placed (a maximum spanning tree; Prim 1957).
+    The first is the one that depends most on all others; each next one is the one that depends
+    most on a feature already in the order (a maximum spanning tree; Prim 1957).
+
+    >>> strength = np.array([[0.0, 0.1, 0.9], [0.1, 0.0, 0.5], [0.9, 0.5, 0.0]])
+    >>> chain(strength)
+    (2, 0, 1)
 
     Args:
         strength: Shape (D, D).
@@ -153,13 +160,13 @@ def chain(strength: Strength) -> tuple[int, ...]:
         Each feature once.
     """
     features = len(strength)
-    placed = [int(strength.sum(axis=1).argmax())] if features else []
-    waiting = np.ones(features, dtype=bool)
-    while len(placed) < features:
-        waiting[placed] = False
-        reach = np.where(waiting, strength[placed].max(axis=0), -np.inf)
-        placed.append(int(reach.argmax()))
-    return tuple(placed)
+    order = [int(strength.sum(axis=1).argmax())] if features else []
+    remaining = np.ones(features, dtype=bool)
+    while len(order) < features:
+        remaining[order] = False
+        strongest = np.where(remaining, strength[order].max(axis=0), -np.inf)
+        order.append(int(strongest.argmax()))
+    return tuple(order)
 
 
 def _sample(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -175,6 +182,6 @@ def _x_log_x(share: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _symmetric(strength: Strength) -> Strength:
-    strength = (strength + strength.T) / 2  # exactly, not but for rounding
+    strength = (strength + strength.T) / 2  # exactly symmetric, whatever the rounding
     np.fill_diagonal(strength, 0.0)
     return strength

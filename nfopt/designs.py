@@ -1,8 +1,16 @@
-"""Named designs: masks known to be good starts, by the names in `DESIGNS`.
+"""Named mask designs, known to be good starting points, by the names in `DESIGNS`.
 
-All are made of complementary pairs of layers where their length allows: what the first layer of a
-pair transforms, the second conditions on. In the first layer of a pair that is not random, the
-first feature conditions.
+All consist of complementary pairs of layers, as far as the number of layers allows: what the first
+layer of a pair transforms, the second conditions on. In the first layer of a pair that is not
+random, the first feature conditions.
+
+    >>> from nfopt.masks import letters
+    >>> letters(halves(3, 5))
+    ('CCCTT', 'TTTCC', 'CCCTT')
+    >>> letters(parity(2, 5))
+    ('CTCTC', 'TCTCT')
+    >>> letters(binary_code(4))
+    ('CTCT', 'TCTC', 'CCTT', 'TTCC')
 """
 
 from __future__ import annotations
@@ -15,16 +23,16 @@ from numpy.typing import NDArray
 from nfopt.masks import Masks, from_transformed, repair
 
 DECAY = 0.25
-"""What a dependence still counts after one more pair of layers has cut it, in `dependence`."""
+"""Factor on a dependence for each pair of layers that has cut it already, in `dependence`."""
 
 FLOOR = 0.01
-"""What every two features count for at least, in mean dependences, in `dependence`."""
+"""Least weight of a pair of features, as a share of the mean dependence, in `dependence`."""
 
 STARTS = 6
 """Eigenvectors that `balanced_cut` starts from."""
 
-STEPS, LOOKED_AT = 1024, 64
-"""Most exchanges from a start, and features of a side tried in each: binding beyond D = 128."""
+MAX_STEPS, MAX_TRIED = 1024, 64
+"""Most exchanges from a start, and most features of a side tried in each; limits from D = 128."""
 
 
 def halves(layers: int, features: int) -> Masks:
@@ -58,7 +66,7 @@ def parity(layers: int, features: int) -> Masks:
 def binary_code(features: int, layers: int | None = None) -> Masks:
     """Masks from the bits of a feature's index: each bit, then its complement.
 
-    Two features differ in a bit, so the whole code covers every ordered pair of features.
+    Any two features differ in some bit, so the whole code covers every ordered pair of features.
 
     Args:
         features: D, at least 2.
@@ -74,7 +82,7 @@ def binary_code(features: int, layers: int | None = None) -> Masks:
 
 
 def complement_pairs(layers: int, features: int, rng: np.random.Generator) -> Masks:
-    """Random balanced layers, each followed by its complement: the random baseline to beat.
+    """Random balanced layers, each followed by its complement: the random baseline.
 
     Args:
         layers: L; if odd, the last layer is a random one without its complement.
@@ -93,7 +101,7 @@ def complement_pairs(layers: int, features: int, rng: np.random.Generator) -> Ma
 
 
 def iid(layers: int, features: int, rng: np.random.Generator, share: float = 0.5) -> Masks:
-    """Independent letters, then repaired. A poor start: a control.
+    """Independent random letters, then repaired: a control, as such masks are a poor start.
 
     Args:
         layers: L.
@@ -111,10 +119,17 @@ def iid(layers: int, features: int, rng: np.random.Generator, share: float = 0.5
 
 
 def dependence(layers: int, features: int, matrix: NDArray[np.float64]) -> Masks:
-    """Pair of layers by pair of layers, the balanced cut with most dependence across it.
+    """For each pair of layers, the balanced cut with most dependence between its two sides.
 
-    A dependence that k pairs of layers have cut already counts DECAY**k times. Every two features
-    have FLOOR times the mean dependence on top, so that later layers cut what no layer has yet.
+    A dependence that k pairs of layers have cut already is weighted by DECAY**k. FLOOR times the
+    mean dependence is added to every pair of features, so that later layers cut those pairs that
+    no layer has cut yet.
+
+    >>> from nfopt.masks import letters
+    >>> matrix = np.zeros((4, 4))
+    >>> matrix[0, 1] = matrix[1, 0] = 1.0  # in nats: features 0 and 1 depend on each other
+    >>> letters(dependence(2, 4, matrix))
+    ('CTTC', 'TCCT')
 
     Args:
         layers: L; if odd, the last layer has no complement.
@@ -149,10 +164,10 @@ def dependence(layers: int, features: int, matrix: NDArray[np.float64]) -> Masks
 
 
 def balanced_cut(weights: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Part the features in two halves with as much weight as possible between them.
+    """Split the features into two halves with as much weight as possible between them.
 
-    Local search by exchanges of two features, with a short memory of what was moved (tabu), from
-    several starts: the halves, parity, and the medians of the leading eigenvectors. Deterministic.
+    Tabu search by exchanges of two features, from several starts: the halves, parity, and the
+    medians of the leading eigenvectors. Deterministic.
 
     Args:
         weights: Shape (D, D), symmetric, with a zero diagonal.
@@ -191,8 +206,8 @@ def _exchange(
     free_from = np.zeros(size, dtype=np.int64)
     tenure = size // 8
     stale = 0
-    for step in range(min(8 * size, STEPS)):
-        # Flipping i and j, of opposite signs, changes s'Ws by -4 (s_i h_i + s_j h_j) - 8 W_ij.
+    for step in range(min(8 * size, MAX_STEPS)):
+        # Exchanging i and j, of opposite signs, changes s'Ws by -4 (s_i h_i + s_j h_j) - 8 W_ij.
         pull = -4 * signs * field
         up, down = _least(pull, signs > 0), _least(pull, signs < 0)
         change = pull[up, None] + pull[None, down] - 8 * weights[np.ix_(up, down)]
@@ -209,17 +224,17 @@ def _exchange(
         stale += 1
         if energy < least - 1e-12:
             best, least, stale = signs.copy(), energy, 0
-        if stale > min(size, STEPS // 8):
+        if stale > min(size, MAX_STEPS // 8):
             break
     return best, least
 
 
 def _least(pull: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The features of a side that are worth a look: those of least pull."""
+    """The features of a side that are tried: those of least pull."""
     members = np.flatnonzero(side)
-    if len(members) <= LOOKED_AT:
+    if len(members) <= MAX_TRIED:
         return members
-    return members[np.argpartition(pull[members], LOOKED_AT)[:LOOKED_AT]]
+    return members[np.argpartition(pull[members], MAX_TRIED)[:MAX_TRIED]]
 
 
 Design = Callable[[int, int, np.random.Generator, NDArray[np.float64]], Masks]
@@ -238,7 +253,7 @@ DESIGNS: dict[str, Design] = {
 
 
 def _pairs(firsts: NDArray[np.bool_], layers: int) -> Masks:
-    """Each row, then its complement, again and again, `layers` rows in all."""
+    """Each row followed by its complement, repeated up to `layers` rows."""
     code = np.stack([firsts, ~firsts], axis=1).reshape(2 * len(firsts), firsts.shape[1])
     return from_transformed(code[np.arange(layers) % max(len(code), 1)])
 
