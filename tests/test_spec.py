@@ -101,8 +101,9 @@ def test_a_flow_spec_survives_json(spec: FlowSpec) -> None:
 @given(
     st.builds(
         TrainSpec,
-        optimiser=st.sampled_from(["adam", "adamw"]),
-        schedule=st.sampled_from(["cosine", "one_cycle", "constant"]),
+        optimiser=st.sampled_from(["adam", "adamw", "muon"]),
+        schedule=st.sampled_from(["cosine", "one_cycle", "constant", "trapezoid"]),
+        average=st.floats(0, 0.999),
         learning_rate=st.floats(1e-6, 1) | st.just(1),
         batch_size=st.integers(1, 1 << 20),
         dropout=st.floats(0, 0.9) | st.just(0),
@@ -113,6 +114,16 @@ def test_a_flow_spec_survives_json(spec: FlowSpec) -> None:
 def test_a_train_spec_survives_json(spec: TrainSpec) -> None:
     assert TrainSpec.from_json(spec.to_json()) == spec
     assert TrainSpec.from_json(spec.to_json()).to_json() == spec.to_json()
+
+
+def test_without_an_average_the_json_is_that_of_0_1() -> None:
+    old = (
+        '{"batch_size":512,"clip":5.0,"dropout":0.0,"learning_rate":0.002,"optimiser":"adamw",'
+        '"patience":0,"schedule":"cosine","steps":4000,"weight_decay":0.0}'
+    )
+    assert TrainSpec().to_json() == old
+    assert TrainSpec.from_json(old) == TrainSpec()
+    assert json.loads(TrainSpec(average=0.9).to_json())["average"] == 0.9
 
 
 def test_equal_specs_have_equal_json() -> None:
@@ -214,6 +225,7 @@ WRONG_VALUES = [
     ("`patience`", lambda: TrainSpec(patience=-1)),
     ("`weight_decay`", lambda: TrainSpec(weight_decay=float("nan"))),
     ("`clip`", lambda: TrainSpec(clip=-1.0)),
+    ("`average`", lambda: TrainSpec(average=1.0)),
     ("`optimiser`", lambda: TrainSpec(optimiser="sgd")),  # type: ignore[arg-type]
     ("`schedule`", lambda: TrainSpec(schedule="step")),  # type: ignore[arg-type]
 ]

@@ -19,7 +19,7 @@ from torch import Tensor
 from nfopt.autonf.history import Record
 from nfopt.training import checkpoint
 
-VERSION = 1
+VERSION = 2  # the training that a race was in is of training.checkpoint.VERSION 2
 SECONDS = 30.0  # between two checkpoints
 TRAINING = "race.training"  # tensor: the file of the training that a race was in
 
@@ -191,7 +191,7 @@ class Keeper:
     ) -> None:
         self.kept, self.tensors = Kept(identity), dict[str, Tensor]()
         if path.exists():
-            self.kept, self.tensors = checkpoint.load(path, identity, Kept)
+            self.kept, self.tensors = checkpoint.load(path, identity, Kept, VERSION)
         self.restored = path.exists()
         self.seconds = seconds
         self._path: Path | None = path

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0  # between two checkpoints
 MOST_BYTES = 1 << 29  # of a checkpoint: a population whose would be larger has none
-COPIES = 4  # of its weights: those in training, two moments, the best
+COPIES = 3  # of its weights: those in training, their momentum, the best
 SLOTS = (0, 1)
 
 
@@ -133,7 +133,9 @@ class Checkpoints:
             asked: What it is to do.
             source: What it goes on from.
         """
-        size = 4 * COPIES * sum(spec.parameter_count() for spec in asked.specs)
+        second = all(train.optimiser != "muon" for train in asked.trains)  # Adam's second moment
+        copies = COPIES + second + any(train.average for train in asked.trains)
+        size = 4 * copies * sum(spec.parameter_count() for spec in asked.specs)
         path: Path | None = Path(self._folder.name) / f"{uuid.uuid4().hex}.safetensors"
         if self.store is None:
             path = None

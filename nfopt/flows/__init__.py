@@ -7,6 +7,7 @@
 `build` groups the specs whose tensor shapes agree; a group trains as one program.
 """
 
+from nfopt.flows.layer import Matrices
 from nfopt.flows.stack import Stack, build
 
-__all__ = ["Stack", "build"]
+__all__ = ["Matrices", "Stack", "build"]

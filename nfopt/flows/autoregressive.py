@@ -50,6 +50,7 @@ class AutoregressiveLayer(StackLayer):
         )
         outputs = (self.spec.map.parameters(), features)
         self.shapes = conditioner.shapes(net, features, context, outputs)
+        self.matrices = conditioner.matrices(self.shapes)
 
     def forward(
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None

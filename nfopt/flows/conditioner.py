@@ -9,7 +9,7 @@ Weights: `input` (H, C), `context` (H, X), `bias` (H), `hidden_i` (H, H), `hidde
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +53,11 @@ def shapes(spec: Conditioner, fed: int, context: int, outputs: tuple[int, int]) 
     named["output"] = (*outputs, width)
     named["output_bias"] = outputs
     return named
+
+
+def matrices(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """Name the weights that are matrices; the output is one for each feature."""
+    return tuple(name for name in shapes if "bias" not in name)
 
 
 def start(name: str, shape: Shape, fan_in: int | Tensor, generator: torch.Generator) -> Tensor:

@@ -72,6 +72,7 @@ class CouplingLayer(StackLayer):
             self.valid = torch.from_numpy(moves).to(device).unsqueeze(-1)
         outputs = (self.spec.map.parameters(), most_moved)
         self.shapes = conditioner.shapes(self.spec.conditioner, most_fed, context, outputs)
+        self.matrices = conditioner.matrices(self.shapes)
         self.width = width
 
     def _parameters(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,28 @@ from torch import Tensor
 Order = NDArray[np.int64]
 Weights = Mapping[str, Tensor]
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Where in theta, and so in any tensor laid out like it, the matrices of one weight lie.
+
+    Attributes:
+        start: First column.
+        size: Columns.
+        shape: Of the padded weight: (out, in), or (out, T, in) for a matrix a feature.
+        own: The sizes (out, in) of each member's own part, without padding.
+    """
+
+    start: int
+    size: int
+    shape: Shape
+    own: tuple[tuple[int, int], ...]
+
+    def view(self, whole: Tensor) -> Tensor:
+        """See them in (P, N) as (P, T, out, in), T = 1 where there is one matrix."""
+        part = whole[:, self.start : self.start + self.size].view(len(whole), *self.shape)
+        return part.unsqueeze(1) if part.dim() == 3 else part.transpose(1, 2)
 
 
 class Dropout:
@@ -94,10 +117,13 @@ class StackLayer(ABC):
 
     Attributes:
         shapes: Name to padded shape of each weight, without the population axis.
+        matrices: Names of the weights that are matrices (out, in) of a conditioner, or one matrix
+            a feature (out, T, in).
         order: Slot k of the outgoing state holds feature `order[p, k]` of member p, shape (P, D).
     """
 
     shapes: dict[str, Shape]
+    matrices: tuple[str, ...] = ()
     order: Order
 
     @abstractmethod

@@ -6,6 +6,7 @@ checkpoints are row operations. Each layer sees its own slice, shaped (P, ...).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from nfopt.flows import base
 from nfopt.flows import registry as plan
-from nfopt.flows.layer import Dropout, Order, Weights, feature_order
+from nfopt.flows.layer import Dropout, Matrices, Order, Weights, feature_order
 from nfopt.spec import FlowSpec
 
 
@@ -190,6 +191,23 @@ class Stack:
                 alive = self.layers[int(number)].active(name, member)
                 view.copy_(torch.ones(()) if alive is None else alive)
         return flags
+
+    def matrices(self) -> list[Matrices]:
+        """Find the conditioners' weight matrices in theta."""
+        found, start = [], 0
+        for (number, name, shape), size in zip(self._slots, self._sizes, strict=True):
+            layer = self.layers[number]
+            if name in layer.matrices:
+                own = [layer.own_shape(name, member) for member in range(len(self))]
+                found.append(Matrices(start, size, shape, tuple((o[0], o[-1]) for o in own)))
+            start += size
+        return found
+
+    def with_theta(self, theta: Tensor) -> Stack:
+        """Give the same flows with other weights (P, N), which are not copied."""
+        other = copy.copy(self)
+        other.theta = theta.detach()
+        return other
 
     def start(self, generators: Sequence[torch.Generator]) -> None:
         """Draw each member's weights from its own generator (on the CPU, so that devices agree)."""

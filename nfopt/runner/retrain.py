@@ -8,7 +8,7 @@ mixture of several, see `nfopt.runner.ensemble`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -24,7 +24,7 @@ from nfopt.runner import budget as plan
 from nfopt.runner.ensemble import choose_members
 from nfopt.signals import Stop
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study.candidate import fault
+from nfopt.study.candidate import fault, stack_key
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import FINALISTS
 from nfopt.study.ranking import comparable
@@ -216,9 +216,9 @@ class Retraining:
     def _round(
         self, finalists: Sequence[Finalist], seconds: float | None, path: tuple[int, int]
     ) -> list[Trained]:
-        stacks: dict[tuple[str, int, int], list[Finalist]] = {}
+        stacks: dict[tuple[Hashable, ...], list[Finalist]] = {}
         for finalist in finalists:
-            key = (finalist.spec.shape_key(), finalist.train.batch_size, finalist.train.steps)
+            key = stack_key(finalist.spec, finalist.train)
             stacks.setdefault(key, []).append(finalist)
         ends = self.clock() + (seconds or 0.0)
         trained: list[Trained] = []

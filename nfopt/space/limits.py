@@ -179,8 +179,8 @@ KEYS: dict[str, Span | Options] = {
     "clip": Span(0, 1e6, (5.0, 5.0), log=True),
     "patience": Span(0, 1 << 31, (0, 0), whole=True),
     "steps": Span(1, 1 << 31, (4000, 4000), whole=True, log=True),
-    "optimiser": Options(("adam", "adamw"), ("adamw",)),
-    "schedule": Options(("cosine", "one_cycle", "constant"), ("cosine",)),
+    "optimiser": Options(("adam", "adamw", "muon"), ("adamw",)),
+    "schedule": Options(("cosine", "one_cycle", "constant", "trapezoid"), ("cosine",)),
     # how masks and edges are written
     "encoding": Options(("packed", "bits"), ("packed",), one=True, kinds=_MASKED | _ORDERED),
 }

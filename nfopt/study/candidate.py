@@ -11,7 +11,7 @@ word: what this worker has found of it does not count.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -94,12 +94,16 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
     return Candidate(trial, spec, train, own)
 
 
+def stack_key(spec: FlowSpec, train: TrainSpec) -> tuple[Hashable, ...]:
+    """Name what flows that train as one stack agree in."""
+    return spec.shape_key(), train.batch_size, train.steps, train.optimiser == "muon"
+
+
 def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """Group the candidates that can train as one stack, the order kept."""
-    found: dict[tuple[str, int, int], list[Candidate]] = {}
+    found: dict[tuple[Hashable, ...], list[Candidate]] = {}
     for candidate in candidates:
-        train = candidate.train
-        key = (candidate.spec.shape_key(), train.batch_size, train.steps)
+        key = stack_key(candidate.spec, candidate.train)
         found.setdefault(key, []).append(candidate)
     return list(found.values())
 

@@ -19,7 +19,7 @@ from nfopt.training.population import Population
 from nfopt.training.results import Record
 from nfopt.training.schedule import Plan
 
-VERSION = 1
+VERSION = 2
 UNWRITTEN = (OSError, SafetensorError)  # what a full disk or a read-only folder raises
 
 
@@ -94,12 +94,14 @@ def state_of(part: Population) -> PartState:
 
 
 def tensors_of(part: Population) -> dict[str, Tensor]:
-    """Collect the tensors of a population: weights, moments, generators."""
+    """Collect the tensors of a population: weights, moments, average, generators."""
+    average = {} if part.average is None else {"average": part.average.weights}
     return {
         "theta": part.stack.theta,
         "epoch": part.batches.state(),
         "dropout": part.dropout.get_state(),
         **part.optimiser.state(),
+        **average,
     }
 
 
@@ -108,6 +110,8 @@ def restore(part: Population, state: PartState, tensors: dict[str, Tensor]) -> N
     """Put what the two above collected into a fresh population of the same members."""
     part.stack.theta.copy_(tensors["theta"])
     part.optimiser.load_state(tensors)
+    if part.average is not None:
+        part.average.weights.copy_(tensors["average"])
     part.batches.load_state(tensors["epoch"], state.position)
     part.dropout.set_state(tensors["dropout"])
     part.step, part.next_rung, part.check_rows = state.step, state.next_rung, state.check_rows
@@ -131,13 +135,16 @@ def save(path: Path, state: Versioned, tensors: Mapping[str, Tensor]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: Path, identity: str, kind: type[State]) -> tuple[State, dict[str, Tensor]]:
+def load(
+    path: Path, identity: str, kind: type[State], version: int = VERSION
+) -> tuple[State, dict[str, Tensor]]:
     """Read a checkpoint.
 
     Args:
         path: Of the file.
         identity: Of the run that wants to go on.
-        kind: Of its plain data, of this version.
+        kind: Of its plain data.
+        version: Of its layout, that can be read.
 
     Raises:
         CheckpointError: If the file is no checkpoint, or one of another run or version.
@@ -150,9 +157,9 @@ def load(path: Path, identity: str, kind: type[State]) -> tuple[State, dict[str,
         raise CheckpointError(
             f"`checkpoint` {str(path)!r} can't be read ({error}): delete it to start anew."
         ) from None
-    if state.version != VERSION:
+    if state.version != version:
         raise CheckpointError(
-            f"`checkpoint` {str(path)!r} has version {state.version}, this nfopt reads {VERSION}:"
+            f"`checkpoint` {str(path)!r} has version {state.version}, this nfopt reads {version}:"
             " delete it to start anew."
         )
     if state.identity != identity:

@@ -147,6 +147,8 @@ def _check(
     for name in ("batch_size", "steps"):
         if len({getattr(spec, name) for spec in specs}) > 1:
             raise ValueError(f"`specs` of a population must agree in {name}.")
+    if len({spec.optimiser == "muon" for spec in specs}) > 1:
+        raise ValueError("`specs` of a population must all have `optimiser` muon, or none.")
     if data.x.shape[1] != stack.features:
         raise ValueError(
             f"`data` must have {stack.features} columns for this stack, got {data.x.shape[1]}."

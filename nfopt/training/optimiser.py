@@ -20,6 +20,20 @@ from nfopt.spec import TrainSpec
 from nfopt.training.schedule import SCHEDULES
 
 
+def column(values: Sequence[float], like: Tensor) -> Tensor:
+    """One value a row, shape (P, 1)."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+
+
+def clip_rows(gradient: Tensor, clips: Tensor) -> None:
+    """Scale the rows of (P, N) down to norms of at most `clips` (P, 1), in place."""
+    norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    # on a CPU looking is cheaper than a pass over the gradients; on a GPU it would wait for the
+    # device
+    if gradient.is_cuda or bool((norms > clips).any()):
+        gradient.mul_((clips / (norms + 1e-6)).clamp_(max=1.0))
+
+
 class PopulationAdam:
     """Adam or AdamW on the rows of a matrix of weights.
 
@@ -45,16 +59,13 @@ class PopulationAdam:
             )
         self.shared = shared
 
-        def column(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, dtype=theta.dtype, device=theta.device)[:, None]
-
-        self._rates = column([s.learning_rate for s in specs])
-        self._clips = column([s.clip or math.inf for s in specs])
+        self._rates = column([s.learning_rate for s in specs], theta)
+        self._clips = column([s.clip or math.inf for s in specs], theta)
         self._clipped = any(s.clip for s in specs)
         coupled = [s.weight_decay if s.optimiser == "adam" else 0.0 for s in specs]
         decoupled = [s.weight_decay if s.optimiser == "adamw" else 0.0 for s in specs]
-        self._coupled = column(coupled) if any(coupled) and not shared else None
-        self._decoupled = column(decoupled) if any(decoupled) and not shared else None
+        self._coupled = column(coupled, theta) if any(coupled) and not shared else None
+        self._decoupled = column(decoupled, theta) if any(decoupled) and not shared else None
         # what the fused step moves: the weights themselves, or a matrix of directions
         moved = theta.detach() if shared else torch.zeros_like(theta).detach()
         self._moved = moved.requires_grad_()
@@ -78,11 +89,7 @@ class PopulationAdam:
         if gradient is None:
             raise ValueError("`theta` has no gradient: call backward() before step().")
         if self._clipped:
-            norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-            # on a CPU looking is cheaper than a pass over the gradients; on a GPU it would wait for
-            # the device
-            if gradient.is_cuda or bool((norms > self._clips).any()):
-                gradient.mul_((self._clips / (norms + 1e-6)).clamp_(max=1.0))
+            clip_rows(gradient, self._clips)
         factors = [SCHEDULES[s.schedule](progress) for s in self.specs]
         if self.shared:
             self._adam.param_groups[0]["lr"] = self.specs[0].learning_rate * factors[0]

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from nfopt.spec import TrainSpec
+from nfopt.training.average import Average
 from nfopt.training.batches import Batches, TrainData
+from nfopt.training.muon import PopulationMuon
 from nfopt.training.optimiser import PopulationAdam
 from nfopt.training.schedule import Plan
 
 if TYPE_CHECKING:
     from nfopt.flows import Stack
+
+Optimiser = PopulationAdam | PopulationMuon
 
 
 class Population:
@@ -34,7 +38,8 @@ class Population:
         self,
         stack: Stack,
         members: Sequence[int],
-        optimiser: PopulationAdam,
+        optimiser: Optimiser,
+        average: Average | None,
         batches: Batches,
         dropout: torch.Generator,
         plan: Plan,
@@ -42,6 +47,7 @@ class Population:
         self.stack = stack
         self.members = list(members)
         self.optimiser = optimiser
+        self.average = average
         self.batches = batches
         self.dropout = dropout
         self.plan = plan
@@ -80,7 +86,8 @@ class Population:
         return cls(
             stack,
             members,
-            PopulationAdam(stack.theta, specs, shared=shared),
+            _optimiser(stack, specs, shared),
+            Average.start(stack.theta, specs),
             Batches(rows, specs[0].batch_size, seeds[0], device),
             torch.Generator(device).manual_seed(seeds[1]),
             plan,
@@ -104,6 +111,8 @@ class Population:
             raise
         self.optimiser.step(progress)
         self.step += 1
+        if self.average is not None:
+            self.average.take_in(self.stack.theta, self.step)
         if self.stack.theta.is_cuda:
             self._pace()
 
@@ -136,6 +145,10 @@ class Population:
         # included
         scores.mean(dim=1).sum().neg().backward()  # type: ignore[no-untyped-call]
 
+    def scored(self) -> Stack:
+        """Give the flows that are validated and kept: with the averaged weights, if any are."""
+        return self.stack if self.average is None else self.stack.with_theta(self.average.weights)
+
     def sound(self) -> list[bool]:
         """Say for each member whether all its weights are finite (waits for the device)."""
         flags: list[bool] = self.stack.theta.detach().isfinite().all(dim=1).tolist()
@@ -146,6 +159,7 @@ class Population:
         self.members = [self.members[i] for i in rows]
         self.stack = self.stack.select(rows)
         self.optimiser = self.optimiser.select(self.stack.theta, rows)
+        self.average = None if self.average is None else self.average.select(rows)
         self._rates = _dropout(self.optimiser)
 
     def halve(self, elapsed: float) -> tuple[Population, Population]:
@@ -170,6 +184,7 @@ class Population:
             stack,
             [self.members[i] for i in rows],
             self.optimiser.select(stack.theta, rows),
+            None if self.average is None else self.average.select(rows),
             self.batches.copy(),
             torch.Generator(device).set_state(self.dropout.get_state()),
             plan,
@@ -179,6 +194,12 @@ class Population:
         return part
 
 
-def _dropout(optimiser: PopulationAdam) -> Tensor | None:
+def _optimiser(stack: Stack, specs: Sequence[TrainSpec], shared: bool | None) -> Optimiser:
+    if specs[0].optimiser == "muon":
+        return PopulationMuon(stack.theta, specs, stack.matrices(), stack.active, shared=shared)
+    return PopulationAdam(stack.theta, specs, shared=shared)
+
+
+def _dropout(optimiser: Optimiser) -> Tensor | None:
     rates = [spec.dropout for spec in optimiser.specs]
     return optimiser.theta.detach().new_tensor(rates) if any(rates) else None

@@ -164,7 +164,7 @@ class Run:
         part.wait()  # the last steps' time is not the check's
         began = self.elapsed()
         used = self._rows_of_check(part)
-        nlls, errors = self._validate(part.stack, used).tolist()
+        nlls, errors = self._validate(part.scored(), used).tolist()
         sound = part.sound()
         improved = []
         for row, member in enumerate(part.members):
@@ -197,7 +197,7 @@ class Run:
         if rows:
             device = self.best.device
             index = torch.tensor([part.members[row] for row in rows], device=device)
-            self.best[index] = part.stack.theta.detach()[torch.tensor(rows, device=device)]
+            self.best[index] = part.scored().theta.detach()[torch.tensor(rows, device=device)]
 
     def _ask_rung(self, part: Population, progress: float, nlls: Sequence[float]) -> set[int]:
         """Report a rung, if one is reached, and return the members to prune."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 ONE_CYCLE_RISE = 0.3  # share of the run in which the rate rises (Smith and Topin 2017)
 ONE_CYCLE_START = 0.04  # first factor
 ONE_CYCLE_END = 1e-4  # last factor
+WARM_UP = 0.04  # share of the run in which a trapezoid rises
+COOL_DOWN = 0.3  # share of the run in which it falls
 CHECKS = 32  # validation checks of a run, when they are cheap
 FEWEST_CHECKS = 20  # below this the checks use fewer rows instead
 FEWEST_ROWS = 2000  # but not fewer than this, or the choice of the best weights is noise
@@ -39,10 +41,20 @@ def constant(progress: float) -> float:
     return 1.0
 
 
+def trapezoid(progress: float) -> float:
+    """Rise in the first 4%, stay at 1, fall linearly to 0 in the last 30% (Zhai et al. 2022).
+
+    As long as the rate stays, how long the run will be makes no difference: runs can be compared,
+    stopped, and gone on with.
+    """
+    return max(0.0, min(1.0, progress / WARM_UP, (1.0 - progress) / COOL_DOWN))
+
+
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "cosine": cosine,
     "one_cycle": one_cycle,
     "constant": constant,
+    "trapezoid": trapezoid,
 }
 
 

@@ -28,6 +28,8 @@ SEVERAL = [
     replace(SPEC, learning_rate=r, dropout=d) for r, d in ((0.01, 0.1), (0.02, 0), (0.003, 0))
 ]
 
+MUON = replace(SPEC, optimiser="muon", schedule="trapezoid", weight_decay=0.1, average=0.9)
+
 
 class Killed(Exception):
     pass
@@ -64,6 +66,15 @@ RUNS: dict[str, dict[str, Any]] = {
     "pruned": {"specs": SEVERAL, "on_rung": lambda rung: [1] if rung.fraction == 0.25 else []},
     "patience": {"specs": replace(SPEC, patience=1, learning_rate=0.3)},
     "weights": {"data": make_data(weights=True)},
+    "muon": {"specs": MUON},
+    "muon, pruned": {
+        "specs": [
+            replace(MUON, learning_rate=r, average=a)
+            for r, a in ((0.02, 0.9), (0.01, 0), (0.03, 0.5))
+        ],
+        "on_rung": lambda rung: [1] if rung.fraction == 0.25 else [],
+    },
+    "average": {"specs": replace(SPEC, average=0.9)},
 }
 
 
@@ -230,14 +241,15 @@ def test_a_cut_file_is_one_clear_line(written: Path) -> None:
         go(make_stack(2), written)
 
 
-def test_an_unknown_version_is_named(written: Path) -> None:
+@pytest.mark.parametrize("version", [1, 77])
+def test_another_version_is_named(version: int, written: Path) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     with safe_open(written, framework="pt") as file:
         state = msgspec.json.decode(file.metadata()["nfopt"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    text = msgspec.json.encode(state | {"version": 77}).decode()
+    text = msgspec.json.encode(state | {"version": version}).decode()
     save_file(tensors, written, metadata={"nfopt": text})
-    with pytest.raises(NfoptError, match="version 77"):
+    with pytest.raises(NfoptError, match=f"version {version}, this nfopt reads 2"):
         go(make_stack(2), written)

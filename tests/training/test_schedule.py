@@ -31,6 +31,14 @@ def test_one_cycle_rises_then_falls_without_a_jump() -> None:
     assert max(abs(a - b) for a, b in itertools.pairwise(factors)) < 0.01
 
 
+def test_trapezoid_stays_at_1_between_a_short_rise_and_a_linear_fall() -> None:
+    factors = [SCHEDULES["trapezoid"](i / 100) for i in range(101)]
+    assert factors[0] == factors[-1] == 0.0
+    assert factors[2] == pytest.approx(0.5)
+    assert factors[4:71] == pytest.approx([1.0] * 67)
+    assert factors[70:] == pytest.approx([(100 - i) / 30 for i in range(70, 101)])
+
+
 def test_progress_by_steps() -> None:
     plan = Plan(steps=400)
     assert [plan.progress(step, 99.0) for step in (0, 100, 400, 500)] == [0, 0.25, 1, 1]
