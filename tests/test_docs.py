@@ -13,14 +13,12 @@ import pytest
 
 from nfopt import api
 from nfopt import attributes as names
-from nfopt.samplers.leftover import LEFTOVER
 from nfopt.samplers.trials import ORIGIN
 from nfopt.space import KEYS, KINDS
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOMETIMES = {
-    LEFTOVER,
     ORIGIN,
     names.REASON,
     names.FIRST,

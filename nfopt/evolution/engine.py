@@ -21,13 +21,12 @@ from nfopt.evolution.genome.enumerate import every
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import FAILED, History, View
-from nfopt.evolution.mating import Mating, Parent
+from nfopt.evolution.mating import Mating
 from nfopt.evolution.offspring import ATTEMPTS, Brood, Candidate
 from nfopt.evolution.operators.credit import Rates, gained
 from nfopt.evolution.population import Population, best_of
 from nfopt.evolution.records import Incumbent, Proposal, Record
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.statistics import Statistics, improves, statistics
 from nfopt.evolution.surrogate.acquisition import Judge
 
 __all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
@@ -177,10 +176,7 @@ class Evolution:
         items = self._members
         if not items and self._first:  # nothing is known yet: children of what is running
             items = list(dict.fromkeys(history.running))
-        return [
-            Candidate(Parent(history.genomes[i], history.leftover.get(i)), (), (history.first[i],))
-            for i in items
-        ]
+        return [Candidate(history.genomes[i], (), (history.first[i],)) for i in items]
 
     def _drawn(self, rng: np.random.Generator, held: dict[int, Value]) -> Genome | None:
         """A random genome that is new, or None."""
@@ -266,7 +262,7 @@ class Evolution:
 
     @property
     def rates(self) -> Rates:
-        """How often each operator is used, and its success."""
+        """How often each operator is used."""
         return self._mating.rates
 
     @property
@@ -302,14 +298,6 @@ class Evolution:
             )
             for item in best_of(view, items, len(items) if view.means.shape[1] > 1 else 1)
         ]
-
-    def improves(self, number: int, parents: Sequence[int]) -> bool | None:
-        """Whether the run `number` is better than those it was made from, by all known now."""
-        return improves(self._history, self._view(), number, parents)
-
-    def statistics(self) -> Statistics:
-        """What worked: operators, directed against blind mutation, screening, noise."""
-        return statistics(self.rates, self._judge, self._history, self.noise)
 
 
 def _has(genome: Genome, held: Mapping[int, Value]) -> bool:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nfopt.evolution import posterior
 from nfopt.evolution.genome.genome import Genome
-from nfopt.evolution.pairs import Pairs
 from nfopt.evolution.pruned import Rungs
 from nfopt.evolution.records import Record
 
@@ -88,7 +87,6 @@ class History:
         self.genomes: list[Genome] = []
         self.completed: list[list[int]] = []
         self.first: list[int] = []
-        self.leftover: dict[int, Pairs] = {}
         self.finished = 0
         self.version = 0
         self._shrink = shrink
@@ -126,8 +124,6 @@ class History:
         self.finished += 1
         self._violation.rows[item] += record.violation
         self._told.rows[item] += 1
-        if record.leftover is not None:
-            self.leftover[item] = record.leftover
         values = record.values
         if record.state == "complete" and values is not None and np.isfinite(values).all():
             self._run_values.append(values)

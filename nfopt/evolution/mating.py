@@ -1,8 +1,7 @@
 """How a child is made: parents by tournament, an operator by its rate, perhaps a second one.
 
 Mostly one small mutation. Crossover is rare at first, when there are few to cross, and without
-noise, when the best is known to be the best. A share of the mutations is directed by the dependence
-that the parent's flow left, where it left a record of it.
+noise, when the best is known to be the best.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.operators.context import Context
 from nfopt.evolution.operators.credit import Rates
 from nfopt.evolution.operators.table import OPERATORS, applicable
-from nfopt.evolution.pairs import Pairs
 from nfopt.evolution.settings import Settings
 
 Floats = NDArray[np.float64]
 
-_Kind = tuple[frozenset[int], int, bool, bool, bool]
+_Kind = tuple[frozenset[int], int, bool, bool]
 
 AGAIN = 0.25
 """How often a child gets one more mutation."""
@@ -36,13 +34,6 @@ CROWD = 100
 
 PLAIN = ("plain_values", "plain_masks")
 """Mutations of the plain EA, applied together; its crossover is `cross_all`."""
-
-
-class Parent(NamedTuple):
-    """A member: its genome, and what its flow left, if that is known."""
-
-    genome: Genome
-    leftover: Pairs | None = None
 
 
 class Child(NamedTuple):
@@ -68,7 +59,7 @@ class Mating:
         self._dependence = dependence
         weights = {name: operator.weight for name, operator in OPERATORS.items()}
         self.rates = Rates(weights, adapt=settings.adapt)
-        self._blind = Context(frozenset(), dependence)
+        self._context = Context(frozenset(), dependence)
         self._tables: dict[_Kind, tuple[tuple[str, ...], list[float]]] = {}
 
     def renew(self) -> None:
@@ -77,7 +68,7 @@ class Mating:
 
     def child(
         self,
-        members: Sequence[Parent],
+        members: Sequence[Genome],
         rng: np.random.Generator,
         *,
         tournament: int,
@@ -96,31 +87,25 @@ class Mating:
         first = selection.tournament(len(members), tournament, rng)
         place: tuple[int, ...] = (first,)
         names: list[str] = []
-        blind = self._context(held)
-        genome = self._with(members[first].genome, held, rng)
+        context = self._holding(held)
+        genome = self._with(members[first], held, rng)
         changed: Genome | None = None
         if len(members) > 1 and rng.random() < crossover:
             second = selection.tournament(len(members), tournament, rng)
             if second != first:
                 place = (min(first, second), max(first, second))
-                pair = [self._with(members[i].genome, held, rng) for i in place]
+                pair = [self._with(members[i], held, rng) for i in place]
                 genome = pair[0]
-                changed = self._apply(names, tuple(pair), rng, blind, directed=False)
-        leftover = members[place[0]].leftover
-        left = None
-        if leftover is not None and len(leftover) and rng.random() < self._settings.directed:
-            left = leftover.matrix()
-        directed = left is not None
-        context = blind if left is None else Context(blind.held, self._dependence, left)
+                changed = self._apply(names, tuple(pair), rng, context)
         if changed is None:
-            changed = self._apply(names, (genome,), rng, context, directed=directed)
+            changed = self._apply(names, (genome,), rng, context)
         if changed is not None and rng.random() < AGAIN:
-            changed = self._apply(names, (changed,), rng, context, directed=False) or changed
+            changed = self._apply(names, (changed,), rng, context) or changed
         return None if changed is None else Child(changed, tuple(names), place)
 
     def plain(
         self,
-        members: Sequence[Parent],
+        members: Sequence[Genome],
         rng: np.random.Generator,
         *,
         tournament: int,
@@ -130,24 +115,24 @@ class Mating:
         """Make one child as the plain EA does: uniform crossover, then bit flips."""
         place = [selection.tournament(len(members), tournament, rng)]
         names: list[str] = []
-        context = self._context(held)
-        genome = parent = self._with(members[place[0]].genome, held, rng)
+        context = self._holding(held)
+        genome = parent = self._with(members[place[0]], held, rng)
         if rng.random() < crossover:
             place.append(selection.tournament(len(members), tournament, rng))
-            other = self._with(members[place[1]].genome, held, rng)
+            other = self._with(members[place[1]], held, rng)
             genome = self._made("cross_all", (genome, other), rng, context, names) or genome
         for name in PLAIN:
             if OPERATORS[name].needs(self._layout, context):
                 genome = self._made(name, (genome,), rng, context, names) or genome
         if not names and self._layout.edges is not None:
-            genome = self._apply(names, (genome,), rng, context, directed=False) or genome
+            genome = self._apply(names, (genome,), rng, context) or genome
         return None if genome.key == parent.key else Child(genome, tuple(names), tuple(place))
 
-    def _context(self, held: Mapping[int, Value]) -> Context:
-        """What blind operators are given, made anew only where other variables are held."""
-        if self._blind.held != held.keys():
-            self._blind = Context(frozenset(held), self._dependence)
-        return self._blind
+    def _holding(self, held: Mapping[int, Value]) -> Context:
+        """What operators are given, made anew only where other variables are held."""
+        if self._context.held != held.keys():
+            self._context = Context(frozenset(held), self._dependence)
+        return self._context
 
     def _with(self, genome: Genome, held: Mapping[int, Value], rng: np.random.Generator) -> Genome:
         return self._layout.with_values(genome, held, rng) if held else genome
@@ -158,21 +143,18 @@ class Mating:
         parents: tuple[Genome, ...],
         rng: np.random.Generator,
         context: Context,
-        *,
-        directed: bool,
     ) -> Genome | None:
         """Draw one of the operators that apply, and write down its name."""
-        directed = directed and context.leftover is not None
         layout, masks, edges = self._layout, False, False
         if layout.masks is not None:
             masks = all(layout.gene_rows(parent.values) for parent in parents)
         if layout.edges is not None:
             edges = all(layout.used(parent.values).edges for parent in parents)
-        kind = (context.held, len(parents), directed, masks, edges)
+        kind = (context.held, len(parents), masks, edges)
         table = self._tables.get(kind)
         if table is None:
             context = replace(context, masks=masks, edges=edges)
-            among = applicable(self._layout, context, parents=kind[1], directed=kind[2])
+            among = applicable(self._layout, context, parents=len(parents))
             if (only := self._settings.operators) is not None:
                 among = tuple(name for name in among if name in only)
             shares = np.cumsum(self.rates.probabilities(among)).tolist() if among else []

@@ -17,7 +17,7 @@ from nfopt.evolution import selection
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import History
-from nfopt.evolution.mating import CROWD, Mating, Parent
+from nfopt.evolution.mating import CROWD, Mating
 from nfopt.evolution.records import Proposal
 from nfopt.evolution.settings import Settings
 from nfopt.evolution.surrogate.acquisition import Judge
@@ -35,14 +35,9 @@ STEPS = 4
 class Candidate(NamedTuple):
     """A member or a child: its genome, the operators since the members, and whose child it is."""
 
-    parent: Parent
+    genome: Genome
     operators: tuple[str, ...]
     numbers: tuple[int, ...]
-
-    @property
-    def genome(self) -> Genome:
-        """The genome."""
-        return self.parent.genome
 
     @property
     def proposal(self) -> Proposal:
@@ -87,11 +82,9 @@ class Brood:
         if settings.adapt:
             crossover *= min(self._history.finished / CROWD, 1.0) * (1 - reliable**4)
         self._mating.renew()
-        judge.asked += 1
         if not judge.usable:
             made = self._made(members, settings.few, rng, held, size, crossover)
             return next(iter(made.values())).proposal if made else None
-        judge.used += 1
         goal, boldness = judge.goal(rng), judge.boldness(rng)
         found: dict[bytes, Candidate] = {}
         scores: NDArray[np.float64] | None = None
@@ -122,7 +115,7 @@ class Brood:
     ) -> dict[bytes, Candidate]:
         """Children that are new, by key; fewer than wanted where they are hard to find."""
         make = self._mating.child if self._settings.adapt else self._mating.plain
-        among = [parent.parent for parent in parents]
+        among = [parent.genome for parent in parents]
         made: dict[bytes, Candidate] = {}
         for _ in range(ATTEMPTS + 2 * wanted):
             child = make(among, rng, tournament=tournament, crossover=crossover, held=held)
@@ -135,7 +128,7 @@ class Brood:
             operators, numbers = (*of.operators, *child.operators)[-STEPS:], of.numbers
             for place in child.parents[1:]:
                 numbers = tuple(dict.fromkeys(numbers + parents[place].numbers))[:2]
-            made[key] = Candidate(Parent(child.genome), operators, numbers)
+            made[key] = Candidate(child.genome, operators, numbers)
             if len(made) == wanted:
                 break
         return made

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nfopt.evolution.genome.genome import Genome
-from nfopt.evolution.pairs import Pairs
 
 State = Literal["complete", "pruned", "failed", "running"]
 
@@ -26,7 +25,6 @@ class Record:
         violation: Above 0 if infeasible, the more the farther.
         operator: What made the genome, as `Proposal.operator`.
         parents: Numbers of the records that it was made from.
-        leftover: Dependence between the features that the run left, for directed mutation.
     """
 
     number: int
@@ -37,7 +35,6 @@ class Record:
     violation: float = 0.0
     operator: str = ""
     parents: tuple[int, ...] = ()
-    leftover: Pairs | None = None
 
 
 @dataclass(frozen=True)

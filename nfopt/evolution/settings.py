@@ -31,8 +31,6 @@ class Settings:
         least_r2: The cross-validated R2 from which on the model is used.
         reevaluate: Share of the runs that goes to genomes already run, where noise and true
             spread are equal; half of it with little noise, none without.
-        directed: Share of the members' children that come from directed mutation, where there is a
-            leftover dependence to direct it.
         crossover: Share of the children that come from crossover at most; less under no noise.
         shrink: Whether genomes are ranked by posterior mean, not by the mean of their runs.
         adapt: Whether operators are used according to their success.
@@ -50,7 +48,6 @@ class Settings:
     screening: bool = True
     least_r2: float = 0.1
     reevaluate: float = 0.05
-    directed: float = 0.15
     crossover: float = 0.5
     shrink: bool = True
     adapt: bool = True
@@ -66,7 +63,6 @@ class Settings:
             start=20,
             screening=False,
             reevaluate=0.0,
-            directed=0.0,
             shrink=False,
             adapt=False,
             generation=20,

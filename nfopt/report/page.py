@@ -10,7 +10,6 @@ from nfopt import attributes as names
 from nfopt.report.masks import masks_png
 from nfopt.report.publisher import figures_of
 from nfopt.report.rows import measured, rows_of
-from nfopt.samplers.success import success
 from nfopt.spec import FlowSpec
 
 if TYPE_CHECKING:
@@ -61,34 +60,8 @@ def html_page(study: optuna.Study) -> str:
     if spec is not None and best is not None:
         picture = base64.b64encode(masks_png(spec, columns, title=f"Trial {best.number}"))
         parts.append(f'<p><img alt="masks" src="data:image/png;base64,{picture.decode()}"></p>')
-    parts += _operators(study)
     library: bool = True
     for figure in figures_of(rows, best, spec, columns, trials).values():
         parts.append(figure.to_html(full_html=False, include_plotlyjs=library))
         library = False
     return "\n".join([*parts, "</html>"])
-
-
-def _operators(study: optuna.Study) -> list[str]:
-    """Write which of the evolution's operators made better children; nothing without children."""
-    if study.user_attrs.get(names.SAMPLER) != "evolution":
-        return []
-    found = success(study)
-    rows = [
-        ("all, directed by what a flow left", found.directed),
-        ("all others of one parent", found.blind),
-        ("all of two parents", found.crossed),
-        *((escape(name), share) for name, share in found.operators.items()),
-    ]
-    shown = [(what, share) for what, share in rows if share.share is not None]
-    if not shown:
-        return []
-    return [
-        "<h2>Children that were better than their parents</h2><p>By posterior means, which all"
-        " trials have a say in.</p><table><tr><th>children<th>better<th>share<th>operator</tr>",
-        *(
-            f"<tr><td>{share.children}<td>{share.improved}<td>{share.share:.0%}<td>{what}</tr>"
-            for what, share in shown
-        ),
-        "</table>",
-    ]

@@ -36,7 +36,6 @@ from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study.candidate import Candidate, groups, reap, release
 from nfopt.study.first_trials import first_key
-from nfopt.study.left import changes_by_it
 from nfopt.study.length import Length
 from nfopt.study.sampler import StudySampler
 from nfopt.study.weights import BestWeights
@@ -130,7 +129,6 @@ class Search:
             checkpoints=checkpoints,
             best=BestWeights(self.study, checkpoints, self.preprocessing, place),
             on_event=self.on_event,
-            directs=changes_by_it(self.space),
             began=self.began,
             clock=self.clock,
         )

@@ -23,9 +23,7 @@ from nfopt.runner import budget as plan
 from nfopt.runner.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
 from nfopt.signals import Stop
-from nfopt.study import stored
 from nfopt.study.candidate import Candidate, fault, groups, report, tell
-from nfopt.study.left import leftovers
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable
 from nfopt.study.stacks import train_stack
@@ -50,7 +48,6 @@ class Trainer:
     checkpoints: Checkpoints
     best: BestWeights
     on_event: OnEvent
-    directs: bool = False  # the evolution can make use of what a flow left
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
     group_sizes: list[int] = field(default_factory=list)
@@ -213,18 +210,12 @@ class Trainer:
         ]
         if told and not stopped:
             self.on_event(GroupTrained(tuple(told), stack, self.clock() - self.began))
-        left = leftovers(stack, results, self.data) if self.directs and told else {}
         for candidate, result in pairs:
             if stopped and result.status in ("interrupted", "complete"):
                 again = True  # an interrupted run has not scored its members
                 continue  # the caller releases it
             if result.status == "complete" and not fault(result):
                 self.best.offer(candidate, result, stack)
-            if not candidate.told and result.member in left:
-                try:
-                    stored.write(candidate.trial, left[result.member])
-                except UpdateFinishedTrialError:
-                    candidate.lose()
             if candidate.number == self.lease.lead:
                 self.lease.drop()
             if not candidate.told:

@@ -17,7 +17,6 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nfopt.evolution.engine import Evolution
 from nfopt.evolution.genome.enumerate import MOST, size
 from nfopt.evolution.settings import Settings
 from nfopt.optuna_internals import (
@@ -255,17 +254,6 @@ class EvolutionSampler(BaseSampler):
             yield
         finally:
             self._held = before
-
-    def told(self, study: Study) -> Evolution:
-        """Give an evolution that was told all trials of a study, and has asked nothing."""
-        with self._lock:
-            self._turn_to(study)
-            self._looked = None
-            try:
-                known = self._common.distributions(self._trials(study))
-                return self._made(study, known, replay=False).engine
-            finally:
-                self._looked = None
 
     @contextmanager
     def together(self) -> Iterator[None]:

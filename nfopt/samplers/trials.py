@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.records import Record
 from nfopt.optuna_internals import fixed_parameters, set_attribute
-from nfopt.samplers.leftover import leftover_of
 
 ORIGIN = "nfopt:origin"
 """Trial attribute: `operator`, `parents` (trial numbers), `genome` (digest), maybe `replicate`."""
@@ -161,16 +160,7 @@ def record_of(trial: FrozenTrial, genome: Genome, directions: Sequence[StudyDire
         violation=violation(trial),
         operator=origin.operator,
         parents=origin.parents,
-        leftover=leftover_of(trial, _features(genome)) if trial.state.is_finished() else None,
     )
-
-
-def _features(genome: Genome) -> int:
-    """How many features a genome's masks or edges are of; 0 without either."""
-    for array in (genome.masks, genome.parents):
-        if array is not None:
-            return int(array.shape[1])
-    return 0
 
 
 def violation(trial: FrozenTrial) -> float:

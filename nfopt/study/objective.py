@@ -17,7 +17,6 @@ from nfopt.study import stored
 from nfopt.study.candidate import Candidate, describe, facts, fault, report, values_of
 from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read
-from nfopt.study.left import changes_by_it, leftovers
 from nfopt.study.length import TRIAL_SHARE
 from nfopt.study.stacks import train_stack
 from nfopt.training import Rung, TrainData
@@ -102,7 +101,7 @@ class Objective:
             report(trial.study, candidate, rung.fraction, rung.bests[0])
             return {0} if not several and rung.fraction < 1.0 and trial.should_prune() else set()
 
-        stack, (result,) = train_stack(
+        _, (result,) = train_stack(
             [candidate.spec],
             [candidate.train],
             [candidate.seed],
@@ -114,8 +113,6 @@ class Objective:
             should_stop=lambda: lease.lost,
         )
         stored.write(trial, facts(candidate, result))
-        if changes_by_it(self.space):
-            stored.write(trial, leftovers(stack, [result], self._rows).get(result.member, {}))
         if result.status == "pruned":
             raise optuna.TrialPruned(result.reason)
         reason = fault(result)

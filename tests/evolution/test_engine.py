@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ from nfopt.evolution.engine import Evolution, Proposal, Record, Settings
 from nfopt.evolution.genome.blocks import MaskBlock
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real
-from nfopt.evolution.pairs import Pairs
 
-from .layouts import LAYOUTS, features, strengths
+from .layouts import LAYOUTS
 
 BITS = Layout((Category(2),) * 12)
 FEWER = Settings(children=15)  # the tests take less time
@@ -44,10 +42,6 @@ def drive(
         proposals.append(evolution.ask(rng))
         evolution.tell(told(number, proposals[-1], value(proposals[-1].genome)))
     return proposals
-
-
-def left_of(layout: Layout, rng: np.random.Generator) -> Pairs:
-    return Pairs.of(strengths(layout, rng))
 
 
 def ones(genome: Genome) -> float:
@@ -202,19 +196,6 @@ def test_constraints_keep_the_incumbent_feasible() -> None:
     assert incumbent.genome.values[1] < 0.1
 
 
-def test_directed_children_are_asked_for_and_counted() -> None:
-    layout, rng = LAYOUTS["masks alone"], np.random.default_rng(0)
-    evolution = Evolution(layout, settings=replace(FEWER, directed=0.5))
-    for number in range(80):
-        proposal = evolution.ask(rng)
-        evolution.tell(told(number, proposal, ones(proposal.genome), leftover=left_of(layout, rng)))
-    statistics = evolution.statistics()
-    assert statistics.directed.children > 5
-    assert statistics.blind.children > 5
-    assert statistics.screening_r2 is not None
-    assert statistics.finished == 80
-
-
 def test_the_classic_preset_has_only_its_own_operators() -> None:
     evolution = Evolution(LAYOUTS["pairs"], settings=Settings.classic())
     proposals = drive(evolution, lambda g: float(g.values[4]), 100)
@@ -246,7 +227,6 @@ def test_any_order_of_tells_of_any_records_can_be_asked_on(
             violation=float(broken),
             operator="steps",
             parents=(number // 2, 99),
-            leftover=left_of(layout, rng) if features(layout) > 2 else None,
         )
         for number, (state, value, broken) in enumerate(rows)
     ]
@@ -258,4 +238,3 @@ def test_any_order_of_tells_of_any_records_can_be_asked_on(
         assert layout.feasible(proposal.genome)
         evolution.tell(told(100 + number, proposal, float(number)))
     assert evolution.incumbent() is not None
-    evolution.statistics()

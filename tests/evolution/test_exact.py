@@ -16,9 +16,7 @@ PAIRS = Layout(VARIABLES, MaskBlock(6, 6, pairs=True, depth=0))
 IDLE = Layout((), MaskBlock(3, 6, idle=True))
 EDGES = Layout((), edges=EdgeBlock(6, 2, orders=True))
 
-LEFTOVER = np.zeros((6, 6))
-LEFTOVER[0, 2] = LEFTOVER[2, 0] = LEFTOVER[4, 5] = LEFTOVER[5, 4] = 1.0
-CONTEXT = Context(dependence=np.add.outer(np.arange(6.0), np.arange(6.0)), leftover=LEFTOVER)
+CONTEXT = Context(dependence=np.add.outer(np.arange(6.0), np.arange(6.0)))
 
 
 def text(genome: Genome | None) -> str:
@@ -73,11 +71,6 @@ EXACT: dict[tuple[str, str], str] = {
     ("reverse_order", "edges"): "012543 ,0,1,04,5,",
     ("insert_in_order", "edges"): "015234 ,0,1,0,35,",
     ("swap_in_order", "edges"): "012354 ,0,1,0,35,",
-    ("condition", "pairs"): "4 0.001 1 64 TCCTTC CTTCCT CTCTCT TCTCTC",
-    ("condition", "idle"): "ICTTCT TTCCTC CTITTC",
-    ("recut", "pairs"): "4 0.001 1 64 CCCTTT TTTCCC TCCTCT CTTCTC",
-    ("insert_cut", "pairs"): "6 0.001 1 64 CCCTTT TTTCCC CCTTTC TTCCCT CTCTCT TCTCTC",
-    ("link", "edges"): "012345 ,0,01,0,3,4",
     ("cross_values", "pairs"): "4 0.001 1 100 CCCTTT TTTCCC CTCTCT TCTCTC",
     ("blend_values", "pairs"): "6 0.002048 3 60 CCCTTT TTTCCC CTCTCT TCTCTC CCCTTT TTTCCC",
     ("cross_layers", "pairs"): "4 0.001 1 64 CTTCCT TCCTTC CTCTCT TCTCTC",

@@ -23,7 +23,6 @@ from nfopt import seeds
 from nfopt.flows import Stack, build
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, Spline, TrainSpec
 from nfopt.study.costs import scoring_seconds
-from nfopt.study.left import leftovers
 from nfopt.study.stacks import train_stack
 from nfopt.training import MemberResult, Rung, TrainData, mean_nll, train
 from nfopt.training.measure import measure_step
@@ -171,7 +170,6 @@ def test_pruned_members_leave_and_the_others_go_on() -> None:
     data = make_data().to(DEVICE)
     wanted = [results[5].nll, results[2].nll]
     assert gap(mean_nll(small, data.val)[0], torch.tensor(wanted)) < 1e-5
-    assert leftovers(stack, results, data).keys() <= set(range(6))
 
 
 def test_a_population_that_is_said_not_to_fit_is_halved() -> None:

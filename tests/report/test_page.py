@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from html.parser import HTMLParser
 
 from nfopt import attributes as names
 from nfopt.report.page import html_page
-from nfopt.samplers import EvolutionSampler
-from nfopt.space import SearchSpace
 
 from .toys import group, study, table, tell
 
@@ -46,16 +43,3 @@ def test_the_page_needs_nothing_else_and_escapes_what_is_data() -> None:
 
 def test_an_empty_study_has_a_page() -> None:
     assert "0 trials complete" in html_page(study(table()))
-
-
-def test_a_page_says_which_operators_made_better_children() -> None:
-    found = study(table())
-    assert "than their parents" not in html_page(found)
-    found.set_user_attr(names.SAMPLER, "evolution")
-    space = SearchSpace.from_json(json.dumps(found.user_attrs[names.SPACE]))
-    found.sampler = EvolutionSampler(space, seed=0)
-    found.optimize(lambda trial: float(len(space.suggest(trial)[0].layers) + trial.number), 30)
-    page = html_page(found)
-    assert "than their parents" in page
-    assert "all others of one parent" in page
-    assert "directed by what a flow left" not in page, "nothing was left"

@@ -277,7 +277,7 @@ def test_trials_of_an_older_study_that_began_ahead_say_nothing() -> None:
     best = sampler.state(study, SPACE.distributions()).engine.incumbent()
     assert best is not None
     assert all(number % 2 == 0 for number in best.numbers)
-    assert sampler.state(study, SPACE.distributions()).engine.statistics().finished == 6
+    assert sampler.state(study, SPACE.distributions()).engine._history.finished == 6
 
 
 # ------------------------------------------------------------------------------ spaces of all kinds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,6 @@ class Context:
         held: Indices of the variables that must not change.
         dependence: Dependence of every two features in the data, shape (D, D), 0 or more: edges
             are drawn by it. None: all alike.
-        leftover: Dependence that the parent's flow left between the features in base space, shape
-            (D, D), 0 or more: what directed mutation goes by.
         scale: Factor on the size of small steps.
         masks: Whether all parents have masks in use.
         edges: Whether all parents have edges in use.
@@ -31,25 +28,9 @@ class Context:
 
     held: frozenset[int] = frozenset()
     dependence: Floats | None = None
-    leftover: Floats | None = None
     scale: float = 1.0
     masks: bool = True
     edges: bool = True
-
-    @cached_property
-    def left(self) -> Floats | None:
-        """The leftover, symmetric and clean."""
-        return None if self.leftover is None else symmetric(self.leftover)
-
-    @cached_property
-    def depends(self) -> Floats | None:
-        """The dependence, symmetric and clean."""
-        return None if self.dependence is None else symmetric(self.dependence)
-
-    @cached_property
-    def running(self) -> Floats:
-        """Running sums, pair by pair, of the squares of what is left: to draw bad pairs by."""
-        return np.zeros(0) if self.left is None else np.cumsum(np.square(self.left))
 
 
 def pick(count: int, rng: np.random.Generator) -> int:
@@ -77,23 +58,11 @@ def several(count: int, wanted: int, rng: np.random.Generator) -> NDArray[np.int
 
 def weighted(weights: Floats, rng: np.random.Generator) -> int | None:
     """Draw a flat index with a probability in proportion to its weight; None if all are 0."""
-    return by_sums(np.cumsum(weights), rng)
-
-
-def by_sums(running: Floats, rng: np.random.Generator) -> int | None:
-    """As `weighted`, of the running sums of the weights, shape (n,)."""
+    running = np.cumsum(weights)
     total = running[-1] if running.size else 0.0
     if not total > 0:
         return None
     return min(int(np.searchsorted(running, rng.random() * total, "right")), running.size - 1)
-
-
-def symmetric(matrix: Floats) -> Floats:
-    """The mean of both triangles, 0 on the diagonal, and 0 where it is no number or negative."""
-    mean = (matrix + matrix.T) / 2
-    mean = np.where(np.isfinite(mean) & (mean > 0), mean, 0.0)
-    mean.flat[:: len(mean) + 1] = 0.0
-    return mean
 
 
 def open_variables(

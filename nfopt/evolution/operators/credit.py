@@ -44,18 +44,6 @@ class Rates:
         self._adapt = adapt
         self._credit = np.zeros(len(weights))
         self._tried = np.zeros(len(weights))
-        self._tries = np.zeros(len(weights), dtype=np.int64)
-        self._improved = np.zeros(len(weights), dtype=np.int64)
-
-    @property
-    def tries(self) -> dict[str, int]:
-        """How many children each operator has been told of."""
-        return {name: int(self._tries[index]) for name, index in self._index.items()}
-
-    @property
-    def improvements(self) -> dict[str, int]:
-        """How many of them had credit."""
-        return {name: int(self._improved[index]) for name, index in self._index.items()}
 
     def tell(self, name: str, credit: float, share: float = 1.0) -> None:
         """Count a child; names that are not in the table are ignored.
@@ -72,8 +60,6 @@ class Rates:
         self._tried *= DECAY**share
         self._credit[index] += share * credit
         self._tried[index] += share
-        self._tries[index] += 1
-        self._improved[index] += credit > 0
 
     def probabilities(self, names: Sequence[str]) -> NDArray[np.float64]:
         """How often each of some operators is drawn among them, shape (len(names),)."""
@@ -86,11 +72,6 @@ class Rates:
         prior = mean * weights * len(chosen)
         quality = (credit + PRIOR * prior) / (tried + PRIOR)
         return np.asarray(FLOOR * weights + (1 - FLOOR) * quality / quality.sum())
-
-    def share(self, names: Sequence[str]) -> tuple[int, int]:
-        """Tries and improvements of some operators together."""
-        chosen = [self._index[name] for name in names]
-        return int(self._tries[chosen].sum()), int(self._improved[chosen].sum())
 
 
 def credit(child: float, parent: float, population: NDArray[np.float64]) -> float:

@@ -6,8 +6,6 @@ is held in any layer, that kind of variable stays where it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from nfopt.evolution.genome.genome import Genome, Layout
@@ -18,22 +16,12 @@ from nfopt.evolution.operators.context import Context, pick
 NEW = -1
 """In a list of where layers come from: from nowhere."""
 
-Draw = Callable[[np.random.Generator], Codes]
-
 
 def insert(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
     """Insert a layer, or a pair of complements; what the depth variable cannot count is not done.
 
     Variables of a new layer are those of its neighbour, or drawn.
     """
-    features = layout.masks.features if layout.masks is not None else 0
-    return inserted(layout, genome, rng, ctx, lambda rng: balanced(features, rng))
-
-
-def inserted(
-    layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context, draw: Draw
-) -> Genome | None:
-    """As `insert`, with the first new row of the masks from `draw`."""
     room = _room(layout, genome, ctx, 1)
     if not room:
         return None
@@ -47,7 +35,7 @@ def inserted(
     source = [*range(place), *[NEW] * count, *range(place, size - count)]
     rows = _moved_rows(genome, source)
     if rows is not None and not (pairs and place % 2):
-        rows[place] = draw(rng)
+        rows[place] = balanced(rows.shape[1], rng)
         if count == 2:
             rows[place + 1] = complement(rows[place])
     return _rebuilt(layout, genome, rng, ctx, source, depth + count, rows)

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 
-from nfopt.evolution import leftover
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.operators import crossover, layers, masks
 from nfopt.evolution.operators import edges as adjacency
@@ -37,7 +36,6 @@ class Operator:
         needs: Whether genomes of a layout have what it works on.
         weight: How often it is tried at first, among all that apply.
         parents: 1 for mutation, 2 for crossover.
-        directed: Whether it goes by the leftover dependence of its parent.
         plain: Whether it is of the plain EA, and of no other.
     """
 
@@ -46,7 +44,6 @@ class Operator:
     needs: Needs
     weight: float
     parents: Literal[1, 2] = 1
-    directed: bool = False
     plain: bool = False
 
     def __call__(
@@ -107,10 +104,6 @@ def _depth(layout: Layout, context: Context) -> bool:
     return layers.layers_of(layout) > 1 and layout.depth not in {None, *context.held}
 
 
-def _mask_depth(layout: Layout, context: Context) -> bool:
-    return _masks(layout, context) and _depth(layout, context)
-
-
 def _edges(layout: Layout, context: Context) -> bool:
     return layout.edges is not None and layout.edges.features > 1 and context.edges
 
@@ -121,10 +114,6 @@ def _orders(layout: Layout, context: Context) -> bool:
 
 def _any(layout: Layout, context: Context) -> bool:
     return _values(layout, context) or _masks(layout, context) or _edges(layout, context)
-
-
-def _left(needs: Needs) -> Needs:
-    return lambda layout, context: context.leftover is not None and needs(layout, context)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -154,11 +143,6 @@ OPERATORS: dict[str, Operator] = {
         Operator("reverse_order", adjacency.reversal, _orders, 0.5),
         Operator("insert_in_order", adjacency.insertion, _orders, 1.0),
         Operator("swap_in_order", adjacency.neighbours, _orders, 0.5),
-        # directed by what dependence the parent left
-        Operator("condition", leftover.condition, _left(_masks), 1.5, directed=True),
-        Operator("recut", leftover.recut, _left(_masks), 1.0, directed=True),
-        Operator("insert_cut", leftover.insert_cut, _left(_mask_depth), 0.5, directed=True),
-        Operator("link", leftover.link, _left(_edges), 2.0, directed=True),
         # crossover
         Operator("cross_values", crossover.values, _several, 1.0, 2),
         Operator("blend_values", crossover.blend, _values, 1.0, 2),
@@ -174,22 +158,16 @@ OPERATORS: dict[str, Operator] = {
 }
 
 
-def applicable(
-    layout: Layout, context: Context, *, parents: int = 1, directed: bool = False
-) -> tuple[str, ...]:
+def applicable(layout: Layout, context: Context, *, parents: int = 1) -> tuple[str, ...]:
     """Names of the operators that genomes of a layout have something to work on for.
 
     Args:
         layout: What genomes look like.
-        context: What is held and in use, and whether there is a leftover dependence.
+        context: What is held and in use.
         parents: 1 for mutation, 2 for crossover.
-        directed: Only directed ones, instead of only blind ones.
     """
     return tuple(
         name
         for name, operator in OPERATORS.items()
-        if operator.parents == parents
-        and operator.directed == directed
-        and not operator.plain
-        and operator.needs(layout, context)
+        if operator.parents == parents and not operator.plain and operator.needs(layout, context)
     )

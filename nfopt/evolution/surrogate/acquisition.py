@@ -48,8 +48,6 @@ class Judge:
 
     Attributes:
         learnt: Runs that had finished when the model learnt last.
-        asked: Genomes chosen.
-        used: Genomes chosen by the model.
     """
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
@@ -57,8 +55,6 @@ class Judge:
         self._shrink = settings.shrink
         self._explore = settings.explore
         self.learnt = 0
-        self.asked = 0
-        self.used = 0
         self._heard: NDArray[np.bool_] = np.empty(0, dtype=bool)
         self._objectives = 1
         self._spans: Floats = np.ones(1)
@@ -188,10 +184,8 @@ class Judge:
 
     def best(self, genomes: Sequence[Genome], rng: np.random.Generator) -> Genome:
         """The most promising of some genomes; the first where the model does not predict."""
-        self.asked += 1
         if len(genomes) == 1 or not self.usable:
             return genomes[0]
-        self.used += 1
         scores = self.scores(genomes, self.boldness(rng))
         return genomes[int(self.order(scores, self.goal(rng))[0])]
 

@@ -61,13 +61,6 @@ class Screen:
         return np.empty((0, 0)) if self._model is None else self._model.fit.errors
 
     @property
-    def model(self) -> str | None:
-        """The exponents that the last fit took, as a text."""
-        if self._model is None:
-            return None
-        return ", ".join(f"{name} {x:.3g}" for name, x in self._model.exponents.items())
-
-    @property
     def usable(self) -> bool:
         """Whether it predicts well enough to be used."""
         return self._model is not None and self._model.r2 > self._least

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evolution.layouts import LAYOUTS, features, same, strengths
 from nfopt.evolution import Genome, Layout
-from nfopt.evolution.mating import Mating, Parent
+from nfopt.evolution.mating import Mating
 from nfopt.evolution.operators import table as operators
 from nfopt.evolution.operators.context import pick, power_law, several, weighted
 from nfopt.evolution.operators.table import OPERATORS, Context, applicable
@@ -26,7 +26,6 @@ def any_call(draw: st.DrawFn) -> tuple[str, Layout, tuple[Genome, ...], Context,
     context = Context(
         held,
         dependence=draw(st.sampled_from([None, matrix, np.zeros_like(matrix)])),
-        leftover=draw(st.sampled_from([None, matrix, np.zeros_like(matrix)])),
         scale=draw(st.sampled_from([0.01, 1.0, 10.0])),
     )
     names = sorted(name for name, o in OPERATORS.items() if o.needs(layout, context))
@@ -66,7 +65,7 @@ def test_every_operator_makes_children_somewhere(name: str) -> None:
     made = 0
     for layout in LAYOUTS.values():
         matrix = strengths(layout, rng)
-        context = Context(dependence=matrix, leftover=matrix)
+        context = Context(dependence=matrix)
         if operator.needs(layout, context):
             parents = [[layout.random(rng) for _ in range(operator.parents)] for _ in range(10)]
             children = [operator(layout, tuple(each), rng, context) for each in parents]
@@ -75,7 +74,6 @@ def test_every_operator_makes_children_somewhere(name: str) -> None:
 
 
 def test_only_what_a_genome_has_is_worked_on() -> None:
-    matrix = np.ones((9, 9))
     assert applicable(LAYOUTS["one category"], Context()) == ("category",)
     assert applicable(LAYOUTS["one category"], Context(frozenset({0}))) == ()
     assert applicable(LAYOUTS["edges"], Context()) == (
@@ -84,7 +82,7 @@ def test_only_what_a_genome_has_is_worked_on() -> None:
         "redirect_edges",
         "budgets",
     )
-    held = Context(frozenset(range(8)), leftover=matrix)
+    held = Context(frozenset(range(8)))
     assert applicable(LAYOUTS["pairs"], held) == (
         "flips",
         "swap",
@@ -93,10 +91,6 @@ def test_only_what_a_genome_has_is_worked_on() -> None:
         "redraw",
         "exchange_layers",
     )
-    assert applicable(LAYOUTS["pairs"], held, directed=True) == ("condition", "recut")
-    assert "insert_cut" in applicable(LAYOUTS["pairs"], Context(leftover=matrix), directed=True)
-    assert applicable(LAYOUTS["pairs"], Context(), directed=True) == ()
-    assert applicable(LAYOUTS["orders"], Context(leftover=matrix), directed=True) == ("link",)
     assert applicable(LAYOUTS["values"], Context(), parents=2) == (
         "cross_values",
         "blend_values",
@@ -104,7 +98,7 @@ def test_only_what_a_genome_has_is_worked_on() -> None:
     )
     for layout in LAYOUTS.values():
         names = applicable(layout, Context())
-        assert not any(OPERATORS[name].plain or OPERATORS[name].directed for name in names)
+        assert not any(OPERATORS[name].plain for name in names)
 
 
 def test_what_rests_is_not_worked_on() -> None:
@@ -116,7 +110,7 @@ def test_what_rests_is_not_worked_on() -> None:
     tried: list[tuple[set[str], bool, bool]] = []
     for _ in range(200):
         parent = layout.random(rng)
-        child = mating.child([Parent(parent)], rng, tournament=1, crossover=0.0, held={})
+        child = mating.child([parent], rng, tournament=1, crossover=0.0, held={})
         if child is not None:
             found = layout.used(parent.values)
             tried.append(({child.operators[0]}, found.edges, any(found.layers)))
