@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import posterior, ranking, selection
-from nfopt.evolution.genome.enumerate import every
+from nfopt.evolution.genome.enumerate import all_genomes
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import FAILED, History, View
@@ -189,7 +189,7 @@ class Evolution:
     def _rest(self, rng: np.random.Generator, held: dict[int, Value]) -> Proposal:
         """What is left where neither operators nor draws found anything new."""
         if not self._listed:
-            self._every, self._listed = every(self.layout), True
+            self._every, self._listed = all_genomes(self.layout), True
         if self._every is not None:
             left = [
                 genome for key, genome in self._every.items()

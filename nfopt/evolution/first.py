@@ -81,8 +81,8 @@ def with_design(
     matrix = dependence if dependence is not None else np.zeros((0, 0))
     masks: Masks = DESIGNS[name](*size, rng, matrix)
     if like is None:
-        like = Genome(layout.rests)
+        like = Genome(layout.inactive_values)
         if layout.edges is not None:
             drawn = layout.random(rng)
-            like = Genome(layout.rests, None, drawn.order, drawn.parents)
+            like = Genome(layout.inactive_values, None, drawn.order, drawn.parents)
     return layout.repaired(Genome(like.values, masks, like.order, like.parents))

@@ -166,7 +166,7 @@ class Codec:
                 value = internal(self.distributions[name], given)
                 if value is not None:
                     found[self.index[name]] = value
-        used = self.layout.used(replaced(self.layout.rests, found)).variables
+        used = self.layout.used(replaced(self.layout.inactive_values, found)).variables
         return {index: value for index, value in found.items() if used[index]}
 
     def complete(self, names: Iterable[str]) -> bool:

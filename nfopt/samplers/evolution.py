@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nfopt.evolution.genome.enumerate import MOST, size
+from nfopt.evolution.genome.enumerate import MAX_GENOMES, size
 from nfopt.evolution.settings import Settings
 from nfopt.optuna_internals import (
     attributes_of,
@@ -284,7 +284,7 @@ class EvolutionSampler(BaseSampler):
     def _left(self, study: Study) -> int | None:
         space = {} if self._known is None else self._known.distributions()
         space = self._common.distributions(self._trials(study)) | space
-        if not space or size(Codec(space, self._known).layout) > MOST:
+        if not space or size(Codec(space, self._known).layout) > MAX_GENOMES:
             return None
         if self._state is not None:
             return self.state(study, space).left()

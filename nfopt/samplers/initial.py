@@ -174,7 +174,7 @@ def designed(codec: Codec, name: str, like: Genome, rng: np.random.Generator) ->
 def all_designed(codec: Codec, names: Sequence[str]) -> list[Genome]:
     """The designs with all else at rest, in the middle of its range: to begin with."""
     layout = codec.layout
-    rest = layout.repaired(Genome(layout.rests))
+    rest = layout.repaired(Genome(layout.inactive_values))
     rng = np.random.default_rng(0)  # the same random pairs in every study: they are designs, too
     found = [designed(codec, name, rest, rng) for name in names]
     return list({genome.key: genome for genome in found}.values())

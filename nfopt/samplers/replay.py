@@ -15,7 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.evolution.engine import Evolution
-from nfopt.evolution.genome.enumerate import every
+from nfopt.evolution.genome.enumerate import all_genomes
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.records import Proposal, Record
@@ -270,7 +270,7 @@ class State:
     def left(self) -> int | None:
         """How many genomes no trial has; None if there are many."""
         if not self._listed:
-            self._every, self._listed = every(self.codec.layout), True
+            self._every, self._listed = all_genomes(self.codec.layout), True
         if self._every is None:
             return None
         return sum(not self._by_digest.get(digest(genome)) for genome in self._every.values())

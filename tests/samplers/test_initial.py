@@ -46,7 +46,7 @@ def test_designs_with_a_free_order_keep_the_strongest_predecessors() -> None:
     codec = Codec(space.distributions(), space)
     assert space.guide is not None
     rng = np.random.default_rng(0)
-    like = codec.layout.repaired(Genome(codec.layout.rests))
+    like = codec.layout.repaired(Genome(codec.layout.inactive_values))
     for name, order in (("parents_1", range(6)), ("ordered_parents_1", space.guide.order)):
         genome = designed(codec, name, like, rng)
         assert genome.order is not None

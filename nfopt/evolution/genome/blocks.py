@@ -1,4 +1,4 @@
-"""Blocks of a genome beside its variables (coupling masks, an adjacency), and what is in use."""
+"""The structured parts of a genome (coupling masks, an adjacency), and which genes are active."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class MaskBlock:
         layers: The greatest number of layers, L.
         features: D, at least 2.
         idle: Whether a feature may be `I`.
-        pairs: Whether only every other layer, from the first, has genes, and the layer after it
-            has the complement. Not with `idle`.
-        depth: Index of the Integer variable that says how many layers are in use; None: all.
+        pairs: Whether only the first layer of each pair has genes, and the second is its
+            complement. Not with `idle`.
+        depth: Index of the Integer variable that is the number of active layers; None: all.
         cover: Whether every feature must be transformed and condition at least once.
-        commute: Whether neighbouring layers that do not touch each other's features are the same
-            in any order: only if nothing stands between them and all have one kind and map.
+        commute: Whether layers that commute as couplings may be reordered: only if nothing stands
+            between them and all have one kind and scalar map.
     """
 
     layers: int
@@ -48,9 +48,8 @@ class EdgeBlock:
         features: D.
         budget: The greatest number of parents of a feature; None: no limit.
         orders: Whether the order is searched too; edges then follow the genome's order.
-        order: A fixed order that edges must follow, where it is not searched. With neither, any
-            edge between two features is allowed, in both directions: each layer takes those that
-            its own order allows.
+        order: A fixed order that edges must follow, where it is not searched. With neither, every
+            edge is allowed in both directions, and each layer uses those that its own order allows.
         limit: Index of an Integer variable that is the parent budget, if there is one.
     """
 
@@ -73,13 +72,13 @@ class EdgeBlock:
 
 
 class Usage(NamedTuple):
-    """What of a genome a flow makes use of, given the genome's values.
+    """Which genes are active, that is, affect the flow, given the genome's values.
 
     Attributes:
         variables: One flag a variable; empty: all but those of layers beyond the depth.
         layers: One flag a row of the masks; empty: all within the depth.
         cover: Whether masks must cover every feature, as `MaskBlock.cover`.
-        edges: Whether any layer goes by the adjacency.
+        edges: Whether any layer uses the adjacency.
     """
 
     variables: tuple[bool, ...] = ()

@@ -1,4 +1,4 @@
-"""Small finite spaces, genome by genome: to know when there is nothing new left to ask."""
+"""Enumeration of small finite spaces, which tells when every genome has been tried."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real, Variable
 
-MOST = 2**14
-"""The most genomes, before they are repaired, that a space may have to be listed."""
+MAX_GENOMES = 2**14
+"""The most genomes, before repair, that a space may have to be enumerated."""
 
 
 def size(layout: Layout) -> float:
-    """How many genomes there are before they are repaired; infinite with a real variable."""
+    """The number of genomes before repair; infinite with a real variable."""
     number = 1.0
     for variable in layout.variables:
         number *= _choices(variable)
@@ -29,18 +29,18 @@ def size(layout: Layout) -> float:
     return number
 
 
-def every(layout: Layout) -> dict[bytes, Genome] | None:
-    """All repaired genomes by their key; None if there are more than `MOST` before repair."""
-    if size(layout) > MOST:
+def all_genomes(layout: Layout) -> dict[bytes, Genome] | None:
+    """All repaired genomes by their key; None if there are over `MAX_GENOMES` before repair."""
+    if size(layout) > MAX_GENOMES:
         return None
-    found: dict[bytes, Genome] = {}
-    for genome in _raw(layout):
+    genomes: dict[bytes, Genome] = {}
+    for genome in _unrepaired(layout):
         repaired = layout.repaired(genome)
-        found.setdefault(repaired.key, repaired)
-    return found
+        genomes.setdefault(repaired.key, repaired)
+    return genomes
 
 
-def _raw(layout: Layout) -> Iterator[Genome]:
+def _unrepaired(layout: Layout) -> Iterator[Genome]:
     for values in product(*(_values(variable) for variable in layout.variables)):
         for masks in _masks(layout):
             for order, parents in _edges(layout):

@@ -4,9 +4,11 @@ A genome has up to three parts: values of mixed variables, coupling masks, and a
 layout says which of them there are and what each may be, repairs any genome into its feasible,
 canonical form, and draws genomes at random.
 
-    layout = Layout((Integer(1, 8), Real(1e-4, 1e-2, log=True)), MaskBlock(8, 10, depth=0))
-    genome = layout.random(np.random.default_rng(0))
-    layout.repaired(genome) == genome and layout.feasible(genome)
+    >>> from nfopt.evolution.genome.variables import Real
+    >>> layout = Layout((Integer(1, 8), Real(1e-4, 1e-2, log=True)), MaskBlock(8, 10, depth=0))
+    >>> genome = layout.random(np.random.default_rng(0))
+    >>> layout.repaired(genome) == genome, layout.feasible(genome)
+    (True, True)
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ from nfopt.evolution.genome.variables import (
 
 @dataclass(frozen=True, eq=False)
 class Genome:
-    """One candidate. Arrays are read-only; equal genomes, repaired, have equal keys.
+    """One candidate. Arrays are read-only; equal repaired genomes have equal keys.
 
     Attributes:
         values: One for each variable.
-        masks: Letters, shape (L, D); layers not in use are all `C`.
+        masks: Letters, shape (L, D); inactive layers are all `C`.
         order: Each feature once, shape (D,); None where no order is searched.
         parents: Row i, column j: feature i may depend on j, shape (D, D).
     """
@@ -56,9 +58,9 @@ class Genome:
 
     @cached_property
     def key(self) -> bytes:
-        """What the genome is, 20 bytes; of a repaired genome the same as of all its equals.
+        """A digest of 20 bytes; equal for equal repaired genomes.
 
-        The order is not in it: a flow depends on it through the parents alone.
+        The order is not part of it: a flow depends on it through the parents alone.
         """
         digest = hashlib.blake2b(struct.pack(f"{len(self.values)}d", *self.values), digest_size=20)
         if self.masks is not None:
@@ -82,13 +84,12 @@ class Layout:
         variables: The mixed variables.
         masks: Coupling masks, if there are any.
         edges: An adjacency, if there is one.
-        layer_of: For each variable the layer, from 0, that it describes, -1 for none; it moves
-            with its layer. Each layer must have the same variables in the same order. By default
-            none.
-        depth: Index of the Integer variable that says how many layers there are; by default that
-            of `masks`.
-        usage: From values to what a flow makes use of; the rest is put to rest and so cannot tell
-            two genomes apart. By default, all within the depth.
+        layer_of: For each variable the layer, from 0, that it describes and moves with, -1 for
+            none. Each layer must have the same variables in the same order. By default none.
+        depth: Index of the Integer variable that is the number of layers; by default that of
+            `masks`.
+        usage: From values to the genes that are active; inactive genes are set to fixed values and
+            so cannot tell two genomes apart. By default, all within the depth are active.
     """
 
     variables: tuple[Variable, ...]
@@ -119,10 +120,10 @@ class Layout:
                 f"{max(counts)} times."
             )
 
-    # ------------------------------------------------------------------------------- what is in use
+    # --------------------------------------------------------------------------------- active genes
 
     def layers_in_use(self, values: Values) -> int:
-        """How many layers the depth variable, or the mask block, says that there are."""
+        """The number of layers, by the depth variable or else the mask block."""
         most = self.masks.layers if self.masks is not None else None
         if self.depth is None:
             return most if most is not None else max(self.layer_of, default=-1) + 1
@@ -130,13 +131,13 @@ class Layout:
         return depth if most is None else min(depth, most)
 
     def used(self, values: Values) -> Usage:
-        """What of a genome with these values a flow uses, with a flag for every row of masks."""
+        """The active genes of a genome with these values, with a flag for every row of masks."""
         if self.usage is None:
-            number = values[self.depth] if self.depth is not None else 0
-            if (found := self._by_depth.get(number)) is None:
-                found = self._within(self.layers_in_use(values), Usage((), (), self._cover))
-                self._by_depth[number] = found
-            return found
+            depth = values[self.depth] if self.depth is not None else 0
+            if (known := self._by_depth.get(depth)) is None:
+                known = self._within(self.layers_in_use(values), Usage((), (), self._cover))
+                self._by_depth[depth] = known
+            return known
         usage = self.usage(values)
         if usage.variables and usage.layers:
             return usage
@@ -151,7 +152,7 @@ class Layout:
         return self.masks is None or self.masks.cover
 
     def _within(self, depth: int, usage: Usage) -> Usage:
-        """Fill in what a usage leaves empty: all within the depth."""
+        """Fill in the empty fields of a usage: all within the depth is active."""
         layer_of = self.layer_of or (-1,) * len(self.variables)
         most = self.masks.layers if self.masks is not None else depth
         return Usage(
@@ -168,23 +169,23 @@ class Layout:
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
-        """Of `free` those that are numbers."""
+        """Those of `free` that are numbers."""
         return tuple(i for i in self.free if not isinstance(self.variables[i], Category))
 
     @cached_property
     def categories(self) -> tuple[int, ...]:
-        """Of `free` those that are categories."""
+        """Those of `free` that are categories."""
         return tuple(i for i in self.free if isinstance(self.variables[i], Category))
 
     @cached_property
     def columns(self) -> tuple[tuple[int, ...], ...]:
-        """For each kind of variable that layers have, its index in each layer, in order."""
+        """For each variable that layers have, its indices, layer by layer."""
         layers = sorted(set(self.layer_of) - {-1})
         rows = [[i for i, of in enumerate(self.layer_of) if of == layer] for layer in layers]
         return tuple(zip(*rows, strict=True))
 
     def gene_rows(self, values: Values) -> tuple[int, ...]:
-        """The rows of the masks that have genes in use; with pairs every other row at most."""
+        """The rows of the masks with active genes; with pairs only first layers of pairs."""
         used = self.used(values).layers
         if used not in self._rows:
             if self.masks is None:
@@ -202,32 +203,34 @@ class Layout:
         return {}
 
     @cached_property
-    def rests(self) -> Values:
-        """The value of each variable where nothing depends on it."""
-        return tuple(variable.rest for variable in self.variables)
+    def inactive_values(self) -> Values:
+        """The value that each variable has while it is inactive."""
+        return tuple(variable.inactive_value for variable in self.variables)
 
     # ----------------------------------------------------------------------- feasible and canonical
 
     def repaired(self, genome: Genome, like: Genome | None = None) -> Genome:
-        """Make a genome feasible and canonical: deterministic, and few changes.
+        """Make a genome feasible and canonical: deterministic, with few changes.
 
-        Values go to the nearest that there is; masks follow `nfopt.masks.repair` (each layer of
-        genes alone, then all in use, as a search space builds them); edges against the order, and
-        the farthest beyond the budget, go. What is not in use rests: values at `rest`, masks all
-        `C`, an adjacency without edges.
+        Values are rounded to the nearest allowed ones; masks follow `nfopt.masks.repair` (each
+        layer of genes alone, then all active ones, as a search space builds them); edges against
+        the order, and the farthest ones beyond the budget, are removed. Inactive values become
+        `inactive_values`, inactive masks all `C`, an inactive adjacency empty.
 
         Args:
             genome: Any genome with as many values as the layout has variables.
-            like: A repaired genome; what both share, as the same object, is not looked at again.
+            like: A repaired genome; parts that both share, as the same object, are not checked.
         """
         values, masks, order, parents = genome.values, None, None, None
         if like is None or values is not like.values:
-            parts = zip(self.variables, values, like.values if like else self.rests, strict=True)
+            parts = zip(
+                self.variables, values, like.values if like else self.inactive_values, strict=True
+            )
             values = tuple([x if x is same else v.nearest(x) for v, x, same in parts])
         usage = self.used(values)
         if not all(usage.variables):
-            resting = zip(values, usage.variables, self.rests, strict=True)
-            values = tuple([value if used else rest for value, used, rest in resting])
+            choices = zip(values, usage.variables, self.inactive_values, strict=True)
+            values = tuple([value if active else fixed for value, active, fixed in choices])
         if self.masks is not None:
             same = like is not None and genome.masks is like.masks and genome.masks is not None
             if same and like is not None and usage == self.used(like.values):
@@ -256,7 +259,7 @@ class Layout:
     def with_values(
         self, genome: Genome, held: Mapping[int, Value], rng: np.random.Generator
     ) -> Genome:
-        """Give some variables a value; layers that thereby come into use are drawn at random.
+        """Set some variables; layers that become active thereby are drawn at random.
 
         Args:
             genome: A repaired genome.
@@ -275,7 +278,7 @@ class Layout:
         rng: np.random.Generator,
         held: frozenset[int] = frozenset(),
     ) -> Genome:
-        """Repair a child; what it uses and its parent did not is drawn at random beforehand.
+        """Repair a child; genes that are active in it, but not in its parent, are drawn first.
 
         Args:
             parent: A repaired genome.
@@ -291,7 +294,7 @@ class Layout:
             for index in self.free
             if after.variables[index]
             and not before.variables[index]
-            and child.values[index] == self.rests[index]
+            and child.values[index] == self.inactive_values[index]
             and index not in held
         }
         child = replace(child, values=replaced(child.values, drawn))
@@ -301,9 +304,10 @@ class Layout:
         return self.repaired(self.linked(parent, child, rng))
 
     def linked(self, parent: Genome, child: Genome, rng: np.random.Generator) -> Genome:
-        """Draw a child's edges, if they come into use and it has none yet; it is not repaired."""
-        new = self.used(child.values).edges and not self.used(parent.values).edges
-        if self.edges is None or not new or (child.parents is not None and child.parents.any()):
+        """Draw a child's edges if they become active and it has none; does not repair it."""
+        activated = self.used(child.values).edges and not self.used(parent.values).edges
+        has_edges = child.parents is not None and child.parents.any()
+        if self.edges is None or not activated or has_edges:
             return child
         order, parents = repair.drawn_edges(self.edges, self.budget(child.values), rng)
         return replace(child, order=order, parents=parents)
@@ -324,10 +328,10 @@ class Layout:
         return self.repaired(Genome(values, masks, order, parents))
 
     def distance(self, a: Genome, b: Genome) -> float:
-        """How far apart two repaired genomes are.
+        """The distance of two repaired genomes.
 
-        A variable counts up to 1 (the distance in the unit interval; categories 0 or 1), a layer
-        of masks the share of letters that differ, a feature's parents the share that differ.
+        A variable adds up to 1 (the distance in the unit interval; categories 0 or 1), a layer of
+        masks the share of letters that differ, a feature's parents the share that differ.
         """
         total = 0.0
         for variable, x, y in zip(self.variables, a.values, b.values, strict=True):

@@ -1,7 +1,7 @@
-"""What makes the arrays of a genome feasible and canonical, and draws them at random.
+"""Repair of a genome's arrays into their feasible, canonical form, and random draws of them.
 
-Repair is deterministic and leaves what is feasible as it is. Masks follow `nfopt.masks.repair`;
-edges keep an adjacency acyclic under its order and within its budget.
+Repair is deterministic and leaves feasible arrays unchanged. Masks follow `nfopt.masks.repair`;
+an adjacency is kept acyclic under its order and within its parent budget.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def from_codes(rows: Codes) -> Masks:
 
 
 def complement(row: Codes) -> Codes:
-    """What the second layer of a pair has: `T` where the first has `C`, `C` elsewhere."""
+    """The second layer of a pair: `T` where the first has `C`, `C` elsewhere."""
     return np.where(row == C, T, C)
 
 
@@ -42,20 +42,20 @@ def complement(row: Codes) -> Codes:
 
 
 def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover: bool) -> Masks:
-    """Repair masks: letters that there are, valid layers, complements, coverage, canonical order.
+    """Repair masks: allowed letters, valid layers, complements, coverage, canonical order.
 
     Args:
         given: Shape (L, D); missing layers and None are as if all `C`.
         block: What masks may be.
-        used: For each layer whether it is in use; those that are not rest, all `C`. Of a pair of
-            which one layer is in use both are kept, because the first one has the genes.
+        used: For each layer whether it is active; inactive ones become all `C`. A pair with one
+            active layer is kept as a whole, because the first one has the genes.
         cover: Whether every feature must be transformed and condition at least once.
 
     Returns:
         Shape (L, D), a new array.
     """
     rows = _padded(given, block)
-    in_use, genes, rest, covered = _roles(tuple(used), block.pairs)
+    active, genes, inactive, covered = _roles(tuple(used), block.pairs)
     own = rows[::2] if block.pairs else rows
     if not block.idle and b"I" in rows.tobytes():
         own[own == I] = C
@@ -67,13 +67,13 @@ def masks(given: Masks | None, block: MaskBlock, used: Sequence[bool], *, cover:
     if block.pairs:
         # C and T differ in the bits of C ^ T.
         np.bitwise_xor(rows[: len(rows) // 2 * 2 : 2], C ^ T, out=rows[1::2])
-    if cover and not covered and not _covers(rows[in_use]):
-        _cover(rows, in_use, block.pairs)
-    if rest.size:
-        rows[rest] = C
+    if cover and not covered and not _covers(rows[active]):
+        _cover(rows, active, block.pairs)
+    if inactive.size:
+        rows[inactive] = C
     if block.commute and block.idle:
-        order = letters.canonical_order(from_codes(rows[in_use]))
-        rows[in_use] = rows[in_use][order]
+        order = letters.canonical_order(from_codes(rows[active]))
+        rows[active] = rows[active][order]
     return from_codes(rows)
 
 
@@ -90,44 +90,44 @@ def _padded(given: Masks | None, block: MaskBlock) -> Codes:
 
 
 class _Roles(NamedTuple):
-    """What follows from which layers are in use.
+    """What follows from which layers are active.
 
     Attributes:
-        in_use: One flag a layer.
-        genes: Whether genes are in use, one flag a layer or, with pairs, one a pair.
-        rest: The layers that rest.
-        covered: Whether a pair is in use as a whole, which covers every feature.
+        active: One flag a layer.
+        genes: Whether genes are active, one flag a layer or, with pairs, one a pair.
+        inactive: The layers without active genes.
+        covered: Whether both layers of some pair are active, which covers every feature.
     """
 
-    in_use: NDArray[np.bool_]
+    active: NDArray[np.bool_]
     genes: NDArray[np.bool_]
-    rest: NDArray[np.intp]
+    inactive: NDArray[np.intp]
     covered: bool
 
 
 @lru_cache(maxsize=256)
 def _roles(used: tuple[bool, ...], pairs: bool) -> _Roles:
-    in_use = np.array(used, dtype=bool)
+    active = np.array(used, dtype=bool)
     if not pairs:
-        return _Roles(in_use, in_use, np.flatnonzero(~in_use), False)
-    firsts, seconds = in_use[::2], np.append(in_use, False)[1::2][: len(in_use[::2])]
+        return _Roles(active, active, np.flatnonzero(~active), False)
+    firsts, seconds = active[::2], np.append(active, False)[1::2][: len(active[::2])]
     genes = firsts | seconds
-    rest = np.flatnonzero(~np.repeat(genes, 2)[: len(in_use)])
-    return _Roles(in_use, genes, rest, bool((firsts & seconds).any()))
+    inactive = np.flatnonzero(~np.repeat(genes, 2)[: len(active)])
+    return _Roles(active, genes, inactive, bool((firsts & seconds).any()))
 
 
 def _covers(rows: Codes) -> bool:
-    """Whether some layer transforms each feature and some conditions on it; one layer cannot."""
+    """Whether each feature is transformed and conditions somewhere; not asked of one layer."""
     if len(rows) < 2:
         return True
     return bool((rows == T).any(axis=0).all() and (rows == C).any(axis=0).all())
 
 
-def _cover(rows: Codes, in_use: NDArray[np.bool_], pairs: bool) -> None:
-    """Repair the layers in use together; with pairs, none of them is in use as a whole."""
-    rows[in_use] = codes(letters.repair(from_codes(rows[in_use])))
+def _cover(rows: Codes, active: NDArray[np.bool_], pairs: bool) -> None:
+    """Repair the active layers together; with pairs, at most one layer of each is active."""
+    rows[active] = codes(letters.repair(from_codes(rows[active])))
     if pairs:
-        for layer in np.flatnonzero(in_use):
+        for layer in np.flatnonzero(active):
             other = layer ^ 1
             if other < len(rows):
                 rows[other] = complement(rows[layer])
@@ -139,23 +139,23 @@ def drawn_masks(block: MaskBlock, rng: np.random.Generator) -> Masks:
 
 
 def filled(given: Masks, block: MaskBlock, used: Sequence[bool], rng: np.random.Generator) -> Masks:
-    """Draw the layers in use that are blank, all `C`, shape (L, D).
+    """Draw the active layers that are blank (all `C`), shape (L, D).
 
-    With pairs the first layer of a pair is drawn if either is in use; without, a blank layer after
-    an even number of layers is drawn, and the next, if blank too, is its complement.
+    With pairs, the first layer of a pair is drawn if either is active. Without, blank layers of
+    even index are drawn, and the next one, if blank too, becomes the complement.
     """
     rows = codes(given)
     blank = (rows == C).all(axis=1)
-    wanted = np.array(used, dtype=bool)
+    with_genes = np.array(used, dtype=bool)
     if block.pairs:
-        wanted[:-1:2] |= wanted[1::2]
-        wanted[1::2] = False
-    found = np.flatnonzero(blank & wanted)
-    if not found.size:
+        with_genes[:-1:2] |= with_genes[1::2]
+        with_genes[1::2] = False
+    to_draw = np.flatnonzero(blank & with_genes)
+    if not to_draw.size:
         return given
     rows = rows.copy()
-    for layer in found:
-        if layer % 2 and layer - 1 in found:
+    for layer in to_draw:
+        if layer % 2 and layer - 1 in to_draw:
             rows[layer] = complement(rows[layer - 1])
         else:
             rows[layer] = balanced(block.features, rng)
@@ -163,9 +163,9 @@ def filled(given: Masks, block: MaskBlock, used: Sequence[bool], rng: np.random.
 
 
 def balanced(features: int, rng: np.random.Generator) -> Codes:
-    """Draw a layer with as many `T` as `C`; of an odd number either may be the more, shape (D,)."""
-    greater = int(rng.random() * 2) * (features % 2)
-    return np.where(rng.permutation(features) < features // 2 + greater, T, C)
+    """Draw a layer with as many `T` as `C`, up to one with an odd D, shape (D,)."""
+    extra = int(rng.random() * 2) * (features % 2)
+    return np.where(rng.permutation(features) < features // 2 + extra, T, C)
 
 
 # -------------------------------------------------------------------------------------------- edges
@@ -177,14 +177,14 @@ def edges(
     block: EdgeBlock,
     budget: int,
 ) -> tuple[NDArray[np.intp] | None, NDArray[np.bool_]]:
-    """Repair an adjacency: a whole order, edges that follow it, no row beyond the budget.
+    """Repair an adjacency: a complete order, edges that follow it, no row beyond the budget.
 
-    Of a row beyond the budget the parents nearest before the feature in the order stay; without an
+    A row beyond the budget keeps the parents nearest before the feature in the order; without an
     order, those of the lowest index.
 
     Args:
-        order: Each feature once, shape (D,); what is missing is added, in ascending order.
-        parents: Shape (D, D); None is as if without edges.
+        order: Each feature once, shape (D,); missing ones are appended, in ascending order.
+        parents: Shape (D, D); None: no edges.
         block: What edges may be.
         budget: The greatest number of parents of a feature.
 
@@ -199,42 +199,43 @@ def edges(
     matrix.flat[:: size + 1] = False
     followed = sequence if sequence is not None else block.order
     if followed is not None:
-        place = np.empty(size, dtype=np.intp)
-        place[np.asarray(followed)] = np.arange(size)
-        matrix &= place[None, :] < place[:, None]
+        position = np.empty(size, dtype=np.intp)
+        position[np.asarray(followed)] = np.arange(size)
+        matrix &= position[None, :] < position[:, None]
     else:
-        place = np.arange(size)[::-1]
+        position = np.arange(size)[::-1]
     if budget < size - 1:
         for row in np.flatnonzero(matrix.sum(axis=1) > budget):
             chosen = np.flatnonzero(matrix[row])
-            matrix[row, chosen[np.argsort(-place[chosen], kind="stable")[budget:]]] = False
+            nearest_first = chosen[np.argsort(-position[chosen], kind="stable")]
+            matrix[row, nearest_first[budget:]] = False
     return sequence, matrix
 
 
 def whole_order(order: NDArray[np.intp] | None, size: int) -> NDArray[np.intp]:
-    """Keep the first mention of each feature, and add those that are missing, shape (D,)."""
+    """Keep the first mention of each feature, and append those that are missing, shape (D,)."""
     if order is None:
         return np.arange(size)
-    found = np.asarray(order, dtype=np.intp)
-    if len(found) == size and np.array_equal(np.sort(found), np.arange(size)):
-        return found.copy()
-    kept = dict.fromkeys(int(i) for i in found if 0 <= i < size)
-    kept |= dict.fromkeys(range(size))
-    return np.array(list(kept), dtype=np.intp)
+    given = np.asarray(order, dtype=np.intp)
+    if len(given) == size and np.array_equal(np.sort(given), np.arange(size)):
+        return given.copy()
+    mentioned = dict.fromkeys(int(i) for i in given if 0 <= i < size)
+    mentioned |= dict.fromkeys(range(size))
+    return np.array(list(mentioned), dtype=np.intp)
 
 
 def drawn_edges(
     block: EdgeBlock, budget: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp] | None, NDArray[np.bool_]]:
-    """A random order and random parents: how many has log-uniform density up to the budget."""
+    """A random order and random parents, whose number is log-uniform up to the budget."""
     size = block.features
     order = rng.permutation(size) if block.orders else None
     followed = order if order is not None else block.order
     allowed = ~np.eye(size, dtype=bool)
     if followed is not None:
-        place = np.argsort(np.asarray(followed))
-        allowed &= place[None, :] < place[:, None]
-    wanted = np.exp(rng.random(size) * np.log(budget + 1)).astype(np.int64)
-    lottery = np.where(allowed, rng.random((size, size)), np.inf)
-    rank = np.argsort(np.argsort(lottery, axis=1), axis=1)
-    return order, allowed & (rank < wanted[:, None])
+        position = np.argsort(np.asarray(followed))
+        allowed &= position[None, :] < position[:, None]
+    counts = np.exp(rng.random(size) * np.log(budget + 1)).astype(np.int64)
+    lots = np.where(allowed, rng.random((size, size)), np.inf)
+    rank = np.argsort(np.argsort(lots, axis=1), axis=1)
+    return order, allowed & (rank < counts[:, None])

@@ -1,7 +1,13 @@
 """Mixed parameters: categories, whole and real numbers, linear or in the log, maybe on a grid.
 
 Numbers are mutated in the unit interval: `unit` maps a value to it, `at` maps back to the nearest
-value that the variable has.
+value that the variable can have.
+
+    >>> rate = Real(1e-4, 1e-2, log=True)
+    >>> round(rate.at(0.5), 6), round(rate.unit(1e-3), 6)
+    (0.001, 0.5)
+    >>> Real(0.0, 1.0, step=0.25).nearest(0.4)
+    0.5
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ Values = tuple[Value, ...]
 
 @dataclass(frozen=True)
 class Category:
-    """One of `size` choices, in no order: 0 to size - 1."""
+    """One of `size` unordered choices, 0 to size - 1."""
 
     size: int
 
@@ -33,8 +39,8 @@ class Category:
         return self.size == 1
 
     @property
-    def rest(self) -> int:
-        """The value where nothing depends on it."""
+    def inactive_value(self) -> int:
+        """The value that an inactive variable has."""
         return 0
 
     def nearest(self, value: Value) -> int:
@@ -89,8 +95,8 @@ class Integer:
         return self.low == self.top
 
     @property
-    def rest(self) -> int:
-        """The value where nothing depends on it."""
+    def inactive_value(self) -> int:
+        """The value that an inactive variable has."""
         return self.at(0.5)
 
     def nearest(self, value: Value) -> int:
@@ -106,10 +112,10 @@ class Integer:
         return ((math.log(value) if self.log else value) - low) / (high - low)
 
     def at(self, unit: float) -> int:
-        """The value nearest to a place in the unit interval."""
+        """The value nearest to a position in the unit interval."""
         low, high = self._ends
-        place = low + min(max(unit, 0.0), 1.0) * (high - low)
-        return self.nearest(math.exp(place) if self.log else place)
+        value = low + min(max(unit, 0.0), 1.0) * (high - low)
+        return self.nearest(math.exp(value) if self.log else value)
 
     def draw(self, rng: np.random.Generator) -> int:
         """Draw a value, uniform in the unit interval."""
@@ -149,7 +155,7 @@ class Real:
         """The greatest value on the grid."""
         if self.step is None:
             return float(self.high)
-        # A grid that reaches `high` but for rounding reaches it.
+        # The tolerance counts a grid that misses `high` only by rounding as reaching it.
         return self.low + math.floor((self.high - self.low) / self.step + 1e-9) * self.step
 
     @property
@@ -158,8 +164,8 @@ class Real:
         return self.low == self.top
 
     @property
-    def rest(self) -> float:
-        """The value where nothing depends on it."""
+    def inactive_value(self) -> float:
+        """The value that an inactive variable has."""
         return self.at(0.5)
 
     def nearest(self, value: Value) -> float:
@@ -178,10 +184,10 @@ class Real:
         return ((math.log(value) if self.log else value) - low) / (high - low)
 
     def at(self, unit: float) -> float:
-        """The value nearest to a place in the unit interval."""
+        """The value nearest to a position in the unit interval."""
         low, high = self._ends
-        place = low + min(max(unit, 0.0), 1.0) * (high - low)
-        return self.nearest(math.exp(place) if self.log else place)
+        value = low + min(max(unit, 0.0), 1.0) * (high - low)
+        return self.nearest(math.exp(value) if self.log else value)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw a value, uniform in the unit interval."""

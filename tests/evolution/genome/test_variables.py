@@ -28,8 +28,8 @@ def test_a_draw_is_among_the_values(variable: Variable) -> None:
     rng = np.random.default_rng(0)
     drawn = [variable.draw(rng) for _ in range(200)]
     assert all(variable.nearest(value) == value for value in drawn)
-    assert all(type(value) is type(variable.rest) for value in drawn)
-    assert variable.nearest(variable.rest) == variable.rest
+    assert all(type(value) is type(variable.inactive_value) for value in drawn)
+    assert variable.nearest(variable.inactive_value) == variable.inactive_value
     assert (len(set(drawn)) == 1) == variable.single
 
 
