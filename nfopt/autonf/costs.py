@@ -21,6 +21,7 @@ import torch
 
 from nfopt.autonf.options import Option, layers_of
 from nfopt.errors import NfoptError
+from nfopt.files import replacing
 from nfopt.flows import Stack, build
 from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.layers import Plain, check_choice
@@ -159,16 +160,11 @@ class CostTable:
     def _save(self) -> None:
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():  # another process may have measured meanwhile
             self.entries = {entry.key: entry for entry in _read(self.path)} | self.entries
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         book = _Book(entries=tuple(self.entries.values()))
-        try:
+        with replacing(self.path) as beside:
             beside.write_bytes(msgspec.json.format(msgspec.json.encode(book)))
-            beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def measure(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nfopt.cli.reading import wrong
+from nfopt.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +77,7 @@ def write_rows(values: NDArray[Any], columns: Sequence[str], path: Path | None) 
     if path is None:
         _csv(values, columns, sys.stdout.buffer)
         return
-    with _whole(path) as file:
+    with replacing(path) as beside, beside.open("wb") as file:
         match path.suffix.lower():
             case ".npy":
                 import numpy as np
@@ -102,15 +101,3 @@ def _csv(values: NDArray[Any], columns: Sequence[str], file: BinaryIO) -> None:
         some = frame.iloc[start : start + _LINES]
         some.to_csv(file, index=False, header=start == 0, mode="wb", encoding="utf-8")
     file.flush()
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Write beside the file and put it in place at the end."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            yield file
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

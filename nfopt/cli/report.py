@@ -24,6 +24,7 @@ def report(
     storage: o.Storage = None,
 ) -> None:
     """Write a study as one HTML file that needs nothing else: best trials, masks and figures."""
+    from nfopt.files import replacing
     from nfopt.report.page import html_page
     from nfopt.storage.open import clear_errors
     from nfopt.storage.url import RUNS
@@ -33,7 +34,6 @@ def report(
     with clear_errors(storage, "failed"):
         page = html_page(load_study(study, storage))
     path = RUNS / check_name(study, None) / "report.html" if out is None else out
-    if out is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with replacing(path) as beside:
+        beside.write_text(page, encoding="utf-8")
     say(f"written: {path}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from nfopt.errors import StudyError
+from nfopt.files import replacing
 from nfopt.optuna_internals import attributes_of, path_in_store
 from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS, address
@@ -39,18 +41,9 @@ class FolderStore(FileSystemArtifactStore):
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write beside, and put it in its place in one step."""
-        target = path_in_store(self, artifact_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                while block := content_body.read(1 << 20):
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        path = path_in_store(self, artifact_id)
+        with replacing(path) as beside, beside.open("wb") as file:
+            shutil.copyfileobj(content_body, file)
 
 
 class _Below:

@@ -21,6 +21,7 @@ from torch import Tensor
 from nfopt.data import Preprocessing
 from nfopt.errors import ExportError
 from nfopt.export.translate import Weights, stack_of, translate
+from nfopt.files import replacing
 from nfopt.model import Flow
 from nfopt.spec import FlowSpec
 
@@ -89,22 +90,17 @@ def write_zuko(flow: Flow, directory: str | os.PathLike[str], *, member: int | N
     home = Path(directory)
     if home.exists() and not home.is_dir():
         raise ValueError(f"`directory` must be a directory, {str(home)!r} is a file.")
-    home.mkdir(parents=True, exist_ok=True)
-    script, table, tensors = (
-        (home / f"{NAME}.{ending}", home / f".{NAME}.{ending}.{os.getpid()}")
-        for ending in ("py", "json", "safetensors")
-    )
-    try:
+    script = home / f"{NAME}.py"
+    with (
+        replacing(home / f"{NAME}.safetensors") as tensors,
+        replacing(home / f"{NAME}.json") as table,
+        replacing(script) as program,
+    ):
         text = files("nfopt.export").joinpath(f"{NAME}.py").read_text(encoding="utf-8")
-        script[1].write_text(text, encoding="utf-8")
-        table[1].write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-        save_file(state, tensors[1])
-        for path, beside in (script, table, tensors):
-            beside.replace(path)
-    finally:
-        for _, beside in (script, table, tensors):
-            beside.unlink(missing_ok=True)
-    return script[0]
+        program.write_text(text, encoding="utf-8")
+        table.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        save_file(state, tensors)
+    return script
 
 
 def _member(flow: Flow, member: int | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfopt.data import Preprocessing
+from nfopt.files import replacing
 from nfopt.spec import FlowSpec
 
 WEIGHTS = "flow.safetensors"
@@ -49,7 +49,6 @@ def save(home: Path, stored: Stored) -> None:
     The weights carry a copy of the description, so that whenever a crash comes, the directory
     holds a whole flow: the old one or this one.
     """
-    home.mkdir(parents=True, exist_ok=True)
     description = _Description(
         members=[msgspec.json.decode(spec.to_json()) for spec in stored.specs],
         preprocessing=msgspec.json.decode(stored.preprocessing.to_json()),
@@ -61,18 +60,9 @@ def save(home: Path, stored: Stored) -> None:
         for member, weights in enumerate(stored.weights)
         for name, weight in weights.items()
     }
-    beside = {name: home / f".{name}.{os.getpid()}" for name in (WEIGHTS, DESCRIPTION)}
-    try:
-        save_file(tensors, beside[WEIGHTS], metadata={DESCRIPTION: text})
-        beside[DESCRIPTION].write_text(text + "\n", encoding="utf-8")
-        for path in beside.values():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-        for name, path in beside.items():
-            path.replace(home / name)
-    finally:
-        for path in beside.values():
-            path.unlink(missing_ok=True)
+    with replacing(home / DESCRIPTION) as about, replacing(home / WEIGHTS) as weights:
+        save_file(tensors, weights, metadata={DESCRIPTION: text})
+        about.write_text(text + "\n", encoding="utf-8")
 
 
 def load(path: Path) -> Stored:

@@ -6,7 +6,6 @@ with publishing(on_event, storage, pictures) as tell:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -14,6 +13,7 @@ from typing import TypeVar
 from optuna.storages import InMemoryStorage
 
 from nfopt.events import Notice, OnEvent, Watch
+from nfopt.files import replacing
 from nfopt.report.page import html_page
 from nfopt.report.publisher import Publisher
 from nfopt.study.results import SearchResult
@@ -69,12 +69,10 @@ def reported(result: Result, tell: OnEvent) -> Result:
     if result.out is None:
         return result
     path = result.out / REPORT
-    beside = path.with_name(f".{REPORT}.{os.getpid()}")
     try:
-        beside.write_text(html_page(result.study), encoding="utf-8")
-        beside.replace(path)
+        with replacing(path) as beside:
+            beside.write_text(html_page(result.study), encoding="utf-8")
     except Exception as error:  # noqa: BLE001 - whatever a page can fail at
-        beside.unlink(missing_ok=True)
         reason = " ".join(str(error).split())[:200]
         tell(Notice(f"{path} can't be written ({type(error).__name__}: {reason})"))
     return result

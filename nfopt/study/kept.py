@@ -11,6 +11,7 @@ import numpy as np
 
 from nfopt.data import Part, Prepared, Preprocessing
 from nfopt.errors import StudyError
+from nfopt.files import replacing
 
 NAME = "data.npz"
 _PLAIN = "nfopt"  # the array that holds what is no array, as JSON
@@ -48,14 +49,8 @@ def keep(data: Prepared, folder: Path) -> Path:
         if (values := getattr(part, name)) is not None
     }
     arrays[_PLAIN] = np.frombuffer(msgspec.json.encode(plain), dtype=np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{NAME}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return path
 
 

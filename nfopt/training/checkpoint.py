@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfopt.errors import NfoptError
+from nfopt.files import replacing
 from nfopt.training.population import Population
 from nfopt.training.results import Record
 from nfopt.training.schedule import Plan
@@ -123,16 +123,9 @@ def save(path: Path, state: Versioned, tensors: Mapping[str, Tensor]) -> None:
 
     A crash leaves the old checkpoint or the new one, never a part of either.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with replacing(path) as beside:
         save_file(on_cpu, beside, metadata={"nfopt": msgspec.json.encode(state).decode()})
-        with beside.open("rb") as handle:
-            os.fsync(handle.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def load(

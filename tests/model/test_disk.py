@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ def test_saved_and_loaded_is_the_same_flow(flow: Flow, tmp_path: Path) -> None:
     assert again.info["scores"] == {"validation_nll": 1.5}
     assert again.info["versions"].keys() >= {"nfopt", "torch", "python"}
     assert repr(again) == repr(flow)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_who_may_read_it_follows_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        home = make_flow([spline()]).save(tmp_path)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in home.iterdir()} == {0o666 & ~umask}
 
 
 def test_saving_again_replaces_the_flow_and_nothing_else(tmp_path: Path) -> None:
