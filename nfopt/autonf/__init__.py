@@ -10,7 +10,7 @@ weights (`supernet`); as shared weights rank architectures badly, the most likel
 alone and compared on validation rows (`race`).
 """
 
-from nfopt.autonf.choose import RACES, Choice, Method, RacePlan, choose, front, sweep
+from nfopt.autonf.choose import RACES, Choice, Method, RacePlan, choose, sweep
 from nfopt.autonf.costs import COSTS, CostTable, default_place
 from nfopt.autonf.history import History, Record
 from nfopt.autonf.options import KINDS, PRESETS, Option, options_of, path_of, spec_of
@@ -18,6 +18,7 @@ from nfopt.autonf.price import Fixed, Price, Target
 from nfopt.autonf.race import Raced, race
 from nfopt.autonf.search import Found, search
 from nfopt.autonf.settings import Settings
+from nfopt.evolution.ranking import front
 
 __all__ = [
     "COSTS",

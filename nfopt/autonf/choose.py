@@ -253,12 +253,3 @@ def sweep(values: Sequence[float], run: Callable[[Callable[[], Price]], Choice])
         One choice a price, in their order; `front` says which are worth having.
     """
     return [run(lambda value=value: Fixed(value)) for value in values]  # type: ignore[misc]
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Find the points that no other beats in both numbers (both minimised), by the first one."""
-    kept: list[int] = []
-    for k in sorted(range(len(points)), key=lambda k: points[k]):
-        if not kept or points[k][1] < points[kept[-1]][1]:
-            kept.append(k)
-    return kept

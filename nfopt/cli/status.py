@@ -116,10 +116,9 @@ def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
     """Complete trials, the lowest validation NLL first."""
     from nfopt import attributes as names
     from nfopt.spec import FlowSpec
-    from nfopt.study.ranking import ranked
+    from nfopt.study.ranking import nll_place, objectives_of, ranked
 
-    objectives = study.user_attrs.get(names.OBJECTIVES) or ["nll"]
-    place = objectives.index("nll") if "nll" in objectives else 0
+    place = nll_place(objectives_of(study))
     return [
         {
             "number": trial.number,

@@ -8,6 +8,8 @@ beyond that the crowding distance (Deb et al. 2002) in its place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,23 +60,33 @@ def undominated(values: Floats) -> Ints:
     return np.array(kept, dtype=np.intp)
 
 
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other beats in both numbers, by the first one.
+
+    Args:
+        points: To be minimised; of equal ones the first stands for all.
+    """
+    if not points:
+        return []
+    found: list[int] = []
+    for k in undominated(np.asarray(points, dtype=np.float64)):
+        if not found or points[found[-1]] != points[k]:
+            found.append(int(k))
+    return found
+
+
 def fronts(values: Floats) -> Ints:
     """Non-dominated rank of each point, 0 for the first front.
 
     Args:
         values: To be minimised, shape (n, m).
     """
-    no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=2)
-    better = (values[:, None, :] < values[None, :, :]).any(axis=2)
-    dominates = np.asarray(no_worse & better)
     rank = np.zeros(len(values), dtype=np.intp)
-    left = np.ones(len(values), dtype=bool)
-    front = 0
-    while left.any():
-        first = left & ~np.asarray(dominates[left].any(axis=0))
-        rank[first] = front
-        left &= ~first
-        front += 1
+    left, front_number = np.arange(len(values)), 0
+    while left.size:
+        first = undominated(values[left])
+        rank[left[first]] = front_number
+        left, front_number = np.delete(left, first), front_number + 1
     return rank
 
 

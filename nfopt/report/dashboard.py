@@ -20,6 +20,7 @@ from nfopt.optuna_internals import ArtifactStore, FrozenStudy, set_constraints
 from nfopt.report.dashboard_api import Answers, of_a_trial
 from nfopt.storage.retrying import PatientStorage
 from nfopt.study.candidate import MAX_ROUND_TRIP
+from nfopt.study.ranking import order
 
 HOST, PORT = "127.0.0.1", 8080
 CURVES = 40  # of the best trials, and of the latest ones, that keep their intermediate values
@@ -83,7 +84,7 @@ def lightened(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     if len(trials) <= 2 * CURVES:
         return trials
     ended = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
-    ended.sort(key=lambda trial: float(trial.values[0]))
+    ended.sort(key=lambda trial: order(trial.values[0], trial.number))
     kept = {trial.number for trial in ended[:CURVES]} | {t.number for t in trials[-CURVES:]}
     found = []
     for trial in trials:

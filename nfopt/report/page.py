@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from nfopt import attributes as names
 from nfopt.report.masks import masks_png
 from nfopt.report.publisher import figures_of
-from nfopt.report.rows import measured, rows_of
+from nfopt.report.rows import ranked, rows_of
 from nfopt.spec import FlowSpec
+from nfopt.study.ranking import objectives_of
 
 if TYPE_CHECKING:
     import optuna
@@ -33,14 +34,14 @@ def html_page(study: optuna.Study) -> str:
     known, trials = study.user_attrs, study.get_trials(deepcopy=False)
     data = known.get(names.DATA) or {}
     columns = [str(column) for column in data.get("columns", ())]
-    rows = rows_of(trials, [str(name) for name in known.get(names.OBJECTIVES, ["nll"])])
-    ranked = sorted(measured(rows), key=lambda pair: pair[1])[:BEST]
+    rows = rows_of(trials, objectives_of(study))
+    best_rows = ranked(rows)[:BEST]
     specs = {
         row.number: FlowSpec.from_json(trials[row.number].user_attrs[names.SPEC])
-        for row, _ in ranked
+        for row, _ in best_rows
         if names.SPEC in trials[row.number].user_attrs
     }
-    best = ranked[0][0] if ranked else None
+    best = best_rows[0][0] if best_rows else None
     spec = None if best is None else specs.get(best.number)
     ended = {state: sum(row.state == state for row in rows) for state in ("COMPLETE", "PRUNED")}
     parts = [
@@ -52,7 +53,7 @@ def html_page(study: optuna.Study) -> str:
         "<p>Validation NLLs are those of a trial's short training, in nats a row; lower is better."
         "</p><table><tr><th>trial<th>validation NLL<th>parameters<th>structure</tr>",
     ]
-    for row, nll in ranked:
+    for row, nll in best_rows:
         what = specs[row.number].summary() if row.number in specs else ""
         size = "" if row.parameters is None else f"{row.parameters:,}"
         parts.append(f"<tr><td>{row.number}<td>{nll:.4f}<td>{size}<td>{escape(what)}</tr>")

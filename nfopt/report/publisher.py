@@ -43,10 +43,11 @@ from nfopt.report import attachments, figures
 from nfopt.report.curve import curve_png
 from nfopt.report.masks import masks_png
 from nfopt.report.notes import study_note, trial_note
-from nfopt.report.rows import ENDED, Row, best_of, measured, rows_of
+from nfopt.report.rows import ENDED, Row, best_of, ranked, rows_of
 from nfopt.report.samples import corner_of, member_flow
 from nfopt.report.searches import search_figures, search_png
 from nfopt.spec import FlowSpec
+from nfopt.study.ranking import objectives_of
 
 if TYPE_CHECKING:
     import optuna
@@ -236,13 +237,12 @@ class Publisher:
         known, columns = study.user_attrs, self._columns()
         trials = study.get_trials(deepcopy=False)
         ended = [trial for trial in trials if trial.state in ENDED]
-        rows = rows_of(trials, _objectives(study))
-        ranked = sorted(measured(rows), key=lambda pair: pair[1])
+        rows = rows_of(trials, objectives_of(study))
         attachments.save_trial_notes(
             study,
             ended,
             lambda trial: trial_note(trial, columns),
-            always={row.number for row, _ in ranked[:NOTED]},
+            always={row.number for row, _ in ranked(rows)[:NOTED]},
         )
         best = best_of(rows)
         spec = None
@@ -278,17 +278,13 @@ def figures_of(
     return found | search_figures(trials, None if best is None else best.number)
 
 
-def _objectives(study: optuna.Study) -> list[str]:
-    return [str(name) for name in study.user_attrs.get(names.OBJECTIVES, ["nll"])]
-
-
 def _new_best(study: optuna.Study, members: Sequence[Member]) -> Member | None:
     """The best of a group, if it is better than all trials before."""
     complete = [m for m in members if m.result.status == "complete"]
     best = min(complete, key=lambda m: m.result.nll, default=None)
     if best is None or not math.isfinite(best.result.nll):
         return None
-    before = best_of(rows_of(study.get_trials(deepcopy=False), _objectives(study)))
+    before = best_of(rows_of(study.get_trials(deepcopy=False), objectives_of(study)))
     better = before is None or before.nll is None or best.result.nll < before.nll
     return best if better else None
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.samplers.trials import began_ahead
+from nfopt.evolution.ranking import front as front_of
+from nfopt.study.ranking import nll_of, nll_place, order
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -35,7 +36,7 @@ class Row:
 
 def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",)) -> list[Row]:
     """Read the trials that have ended, in the order in which they ended."""
-    place = list(objectives).index("nll") if "nll" in objectives else 0
+    place = nll_place(objectives)
     ended = [trial for trial in trials if trial.state in ENDED]
     ended.sort(
         key=lambda t: (0.0 if (e := t.datetime_complete) is None else e.timestamp(), t.number)
@@ -44,18 +45,12 @@ def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",))
         Row(
             number=trial.number,
             state=trial.state.name,
-            nll=_nll(trial, place),
+            nll=nll_of(trial, place),
             parameters=_whole(trial.user_attrs.get(names.PARAMETERS)),
             seconds=float(trial.user_attrs.get(names.SECONDS) or 0.0),
         )
         for trial in ended
     ]
-
-
-def _nll(trial: FrozenTrial, place: int) -> float | None:
-    if trial.state is not TrialState.COMPLETE or not trial.values or began_ahead(trial):
-        return None
-    return float(trial.values[place]) if math.isfinite(trial.values[place]) else None
 
 
 def _whole(value: object) -> int | None:
@@ -67,9 +62,14 @@ def measured(rows: Iterable[Row]) -> list[tuple[Row, float]]:
     return [(row, row.nll) for row in rows if row.nll is not None]
 
 
+def ranked(rows: Iterable[Row]) -> list[tuple[Row, float]]:
+    """The rows that have an NLL, with it, in the order of `nfopt.study.ranking`."""
+    return sorted(measured(rows), key=lambda pair: order(pair[1], pair[0].number))
+
+
 def best_of(rows: Iterable[Row]) -> Row | None:
-    """The row of the lowest NLL, or None; the earlier one of equals."""
-    return min(measured(rows), key=lambda pair: pair[1], default=(None, 0.0))[0]
+    """The first of `ranked`, or None."""
+    return next((row for row, _ in ranked(rows)), None)
 
 
 def improvements(rows: Iterable[Row]) -> list[Row]:
@@ -86,12 +86,6 @@ def improvements(rows: Iterable[Row]) -> list[Row]:
 def front(rows: Iterable[Row]) -> list[Row]:
     """Rows of which none has both fewer parameters and a lower NLL, the smallest first."""
     sized = [
-        (row, nll, row.parameters) for row, nll in measured(rows) if row.parameters is not None
+        (row, row.parameters, nll) for row, nll in measured(rows) if row.parameters is not None
     ]
-    found: list[Row] = []
-    least = math.inf
-    for row, nll, _ in sorted(sized, key=lambda one: (one[2], one[1])):
-        if nll < least:
-            least = nll
-            found.append(row)
-    return found
+    return [sized[k][0] for k in front_of([(float(size), nll) for _, size, nll in sized])]

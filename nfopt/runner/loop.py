@@ -37,6 +37,7 @@ from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study.candidate import Candidate, groups, reap, release
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import Length
+from nfopt.study.ranking import nll_place
 from nfopt.study.sampler import StudySampler
 from nfopt.study.weights import BestWeights
 from nfopt.training import TrainData
@@ -112,7 +113,7 @@ class Search:
             KeyboardInterrupt: If `stop` says so; what was in training comes back on resume.
             StudyError: If populations fail, one after the other, altogether.
         """
-        place = list(self.objectives).index("nll")
+        place = nll_place(self.objectives)
         self._looking = Looking(self.study, place, self.lease_seconds)
         self._observer = Observer(self.lease_seconds)
         self._lease = Lease(self.study, self.lease_seconds, self._observer)

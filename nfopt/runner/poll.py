@@ -16,6 +16,7 @@ from nfopt.distributed import queue
 from nfopt.optuna_internals import trials_of
 from nfopt.samplers.trials import began_ahead
 from nfopt.study.candidate import Candidate
+from nfopt.study.ranking import order
 
 SHARE = 0.1  # of a worker's time that looks take, where they are not needed
 
@@ -74,5 +75,5 @@ class Looking:
     def _note(self, number: int, state: TrialState, values: list[float] | None) -> None:
         if state is TrialState.COMPLETE and values:
             found = values[self._place]
-            if self.best is None or (found, number) < (self.best[1], self.best[0]):
+            if self.best is None or order(found, number) < order(self.best[1], self.best[0]):
                 self.best = (number, found)

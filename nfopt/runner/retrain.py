@@ -27,7 +27,7 @@ from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.study.candidate import fault, stack_key
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import FINALISTS
-from nfopt.study.ranking import comparable
+from nfopt.study.ranking import comparable, nll_place, order
 from nfopt.study.stacks import train_stack
 from nfopt.study.stored import specs_of
 from nfopt.training import Progress, TrainData
@@ -96,13 +96,15 @@ def choose_finalists(
         Finalists, the best first; the recipe second unless it is the best, or first where
         the trials are not to be trusted.
     """
-    place = list(objectives).index("nll")
+    place = nll_place(objectives)
     trials = [
         trial
         for trial in comparable(study.get_trials(deepcopy=False))
         if trial.values and names.SPEC in trial.user_attrs and names.TRAIN in trial.user_attrs
     ]
-    trials.sort(key=lambda t: (t.state is not TrialState.COMPLETE, t.values[place], t.number))
+    trials.sort(
+        key=lambda t: (t.state is not TrialState.COMPLETE, *order(t.values[place], t.number))
+    )
     chosen: dict[str, Finalist] = {}
     recipe_trial, key = None, first_key(*recipe)
     for trial in trials:

@@ -15,7 +15,7 @@ import msgspec
 import optuna
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from safetensors import SafetensorError, safe_open
 
 from nfopt import attributes as names
@@ -27,7 +27,7 @@ from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
 from nfopt.study.candidate import Candidate
-from nfopt.study.ranking import comparable
+from nfopt.study.ranking import nll_of, order
 from nfopt.training import MemberResult
 
 KEPT = 5  # trials
@@ -114,13 +114,15 @@ class BestWeights:
     def _best(self, trials: Sequence[FrozenTrial], *more: _Ranked) -> list[_Ranked]:
         """Choose whose weights are kept, the best first."""
         ranked = [
-            _Ranked(t.values[self._place], t.number, _size(t))
-            for t in comparable(trials)
-            if t.state is TrialState.COMPLETE and t.values
+            _Ranked(nll, trial.number, _size(trial))
+            for trial in trials
+            if (nll := nll_of(trial, self._place)) is not None
         ]
+        ranked += more
         chosen: list[_Ranked] = []
         total = 0
-        for each in sorted([*ranked, *more])[: self._count]:
+        ranked.sort(key=lambda each: order(each.nll, each.number))
+        for each in ranked[: self._count]:
             if total + each.size <= self._most_bytes or not chosen:
                 chosen.append(each)
                 total += each.size

@@ -48,12 +48,6 @@ def test_a_sweep_gives_a_front_from_dear_to_cheap() -> None:
     assert front(points) == [1, 0]
 
 
-def test_the_front_leaves_out_what_is_beaten() -> None:
-    points = [(3.0, 1.0), (1.0, 5.0), (2.0, 5.0), (3.0, 2.0), (0.5, 6.0), (9.0, math.inf)]
-    assert front(points) == [4, 1, 0]
-    assert front([]) == []
-
-
 def test_a_winner_of_the_cheapest_type_alone_is_said() -> None:
     choice = choose(
         OPTIONS,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nfopt.evolution import ranking
+from nfopt.evolution.ranking import front
 
 
 def test_feasible_first_then_the_smaller_violation() -> None:
@@ -78,3 +81,10 @@ def test_four_objectives_go_by_the_crowding_distance() -> None:
     shares = ranking.contributions(values)
     assert np.isinf(shares[[0, 2]]).all()
     assert shares[1] == pytest.approx(4.0)
+
+
+def test_the_front_of_two_leaves_out_what_is_beaten() -> None:
+    points = [(3.0, 1.0), (1.0, 5.0), (2.0, 5.0), (3.0, 2.0), (0.5, 6.0), (9.0, math.inf)]
+    assert front(points) == [4, 1, 0]
+    assert front([*points, (1.0, 5.0)]) == [4, 1, 0]
+    assert front([]) == []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from html.parser import HTMLParser
 
+from optuna.trial import create_trial
+
 from nfopt import attributes as names
+from nfopt.cli.status import describe
 from nfopt.report.page import html_page
 
-from .toys import group, study, table, tell
+from .toys import flow, group, study, table, tell
 
 
 class Tags(HTMLParser):
@@ -43,3 +48,15 @@ def test_the_page_needs_nothing_else_and_escapes_what_is_data() -> None:
 
 def test_an_empty_study_has_a_page() -> None:
     assert "0 trials complete" in html_page(study(table()))
+
+
+def test_the_page_and_status_name_the_same_best_trial() -> None:
+    found = study(table())
+    for minute in (3, 2, 1):  # of equal trials, the last ended first
+        trial = create_trial(value=1.5, user_attrs={names.SPEC: flow(minute).to_json()})
+        trial.datetime_complete = datetime(2026, 1, 1, 0, minute)
+        found.add_trial(trial)
+    page = html_page(found)
+    shown = re.findall(r"<tr><td>(\d+)<td>", page)
+    told = describe(found)
+    assert shown == [str(row["number"]) for row in told["best_trials"]] == ["0", "1", "2"]
