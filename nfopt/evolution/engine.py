@@ -4,9 +4,9 @@
     proposal = evolution.ask(rng)
     evolution.tell(Record(0, proposal.genome, "complete", (value,), operator=proposal.operator))
 
-An ask is, in this order: a genome given to begin with; another run of one of the best, if too few
-were run again for the noise that is seen; else the most promising of many children that were never
-run and are not running. Steady state: there are no generations, so no worker ever waits.
+An ask proposes, in this order: an initial genome; another run of one of the best genomes, if too
+few runs were replicates for the noise observed; else the most promising of many new children.
+Steady state: there are no generations, so no worker ever waits.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.mating import Mating
-from nfopt.evolution.offspring import ATTEMPTS, Brood, Candidate
+from nfopt.evolution.offspring import ATTEMPTS, Candidate, Offspring
 from nfopt.evolution.operators.credit import Rates, gained
 from nfopt.evolution.population import Population, best_of
 from nfopt.evolution.records import Incumbent, Proposal, Record
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.surrogate.acquisition import Judge
+from nfopt.evolution.surrogate.acquisition import Acquisition
 
 __all__ = ["Evolution", "Incumbent", "Proposal", "Record", "Settings"]
 
 Floats = NDArray[np.float64]
 
 FIRST, RANDOM, REPLICATE = "first", "random", "replicate"
-"""Operators of proposals that are no children."""
+"""Operators of proposals that are not children."""
 
 
 class Evolution:
@@ -44,7 +44,7 @@ class Evolution:
         layout: What genomes look like.
         objectives: The number of values of a completed run.
         settings: How it searches.
-        first: Genomes to begin with, the most promising first.
+        first: Initial genomes, the most promising first.
         dependence: Dependence of every two features in the data, shape (D, D), for operators on
             adjacencies.
     """
@@ -64,15 +64,15 @@ class Evolution:
         self._population = Population()
         self._members: list[int] = []
         self._mating = Mating(layout, self.settings, dependence)
-        self._judge = Judge(layout, self.settings)
-        self._brood = Brood(self.settings, self._mating, self._judge, self._history)
+        self._acquisition = Acquisition(layout, self.settings)
+        self._offspring = Offspring(self.settings, self._mating, self._acquisition, self._history)
         self._first = list(dict.fromkeys(layout.repaired(genome) for genome in first))
         self._touched: set[int] = set()
         self._uncredited: list[tuple[int, Record]] = []
-        self._renewed = -1
-        self._seen: tuple[tuple[int, int], View] | None = None
-        self._every: dict[bytes, Genome] | None = None
-        self._listed = False
+        self._updated_at = -1
+        self._cached_view: tuple[tuple[int, int], View] | None = None
+        self._all: dict[bytes, Genome] | None = None
+        self._enumerated = False
         self._nothing_new = False
 
     # -------------------------------------------------------------------------------------- telling
@@ -95,47 +95,49 @@ class Evolution:
                 self._uncredited.append((item, record))
 
     def forget(self, number: int) -> None:
-        """Forget a running record whose run ended without saying anything of its genome."""
+        """Forget a running record whose run ended without a result."""
         self._history.forget(number)
         self._nothing_new = False
 
     # --------------------------------------------------------------------------------------- asking
 
     def ask(self, rng: np.random.Generator, *, held: Mapping[int, Value] | None = None) -> Proposal:
-        """Propose what to run next; it counts as running only once it is told.
+        """Propose a genome to run; it counts as running only once it is told.
 
         Args:
             rng: The source of randomness.
             held: Values that the genome must have, by index of the variable.
         """
         held = dict(held or {})
-        self._renew()
+        self._update()
         for genome in self._first:
             if not self._history.seen(genome.key) and _has(genome, held):
                 return Proposal(genome, FIRST)
-        if (item := self._due(held)) is not None:
+        if (item := self._due_replicate(held)) is not None:
             return self._replicate(item)
         parents = self._parents()
         start = max(self.settings.start - 3 * len(self._first), 0)
         if not parents or self._history.finished + len(self._history.running) < start:
-            if (drawn := self._drawn(rng, held)) is not None:
+            if (drawn := self._random_new(rng, held)) is not None:
                 return Proposal(drawn, RANDOM)
         else:
-            self._judge.hear(self._history.view(), self._history.genomes, self._history.running)
-            if (child := self._brood.best(parents, rng, held, self.reliability)) is not None:
+            self._acquisition.condition(
+                self._history.view(), self._history.genomes, self._history.running
+            )
+            if (child := self._offspring.best(parents, rng, held, self.reliability)) is not None:
                 self._nothing_new = False
                 return child
-        return self._rest(rng, held)
+        return self._fallback(rng, held)
 
-    def _renew(self) -> None:
-        """Bring members, operator rates and screening model up to what was told."""
+    def _update(self) -> None:
+        """Update members, operator rates and surrogate by what was told."""
         settings, history = self.settings, self._history
         completed = history.finished // settings.generation
-        if not self._touched or (completed == self._renewed and self._members):
+        if not self._touched or (completed == self._updated_at and self._members):
             return
-        self._renewed = completed
+        self._updated_at = completed
         if settings.screening:
-            self._judge.learn(history.view(), history.genomes, history.finished)
+            self._acquisition.fit(history.view(), history.genomes, history.finished)
         view = self._view()
         self._credit(view)
         size = settings.members(history.finished)
@@ -143,23 +145,23 @@ class Evolution:
         self._touched.clear()
 
     def _view(self) -> View:
-        """What is known, by the runs and by the screening model; kept until something is told."""
-        state = (self._history.version, self._judge.learnt)
-        if self._seen is None or self._seen[0] != state:
-            view = self._judge.refined(self._history.view(), self._history.genomes)
-            self._seen = (state, view)
-        return self._seen[1]
+        """What runs and surrogate say of all items; cached until something is told."""
+        state = (self._history.version, self._acquisition.fitted_at)
+        if self._cached_view is None or self._cached_view[0] != state:
+            view = self._acquisition.refined(self._history.view(), self._history.genomes)
+            self._cached_view = (state, view)
+        return self._cached_view[1]
 
     def _credit(self, view: View) -> None:
-        """Credit operators for the children that were told, by posterior means."""
+        """Credit the operators of the children that were told, by posterior means."""
         if not self._uncredited:
             return
         members = np.array(self._members, dtype=np.intp)
         for item, record in self._uncredited:
             if record.operator in {FIRST, RANDOM, REPLICATE}:
                 continue
-            places = [self._history.item_of(number) for number in record.parents]
-            known = [place for place in places if place is not None and view.ranked[place]]
+            parents = [self._history.item_of(number) for number in record.parents]
+            known = [parent for parent in parents if parent is not None and view.ranked[parent]]
             if not known:
                 continue
             gain = 0.0
@@ -171,34 +173,37 @@ class Evolution:
         self._uncredited.clear()
 
     def _parents(self) -> list[Candidate]:
-        """Who may have children, the best first."""
+        """The candidates for parents, the best first."""
         history = self._history
         items = self._members
-        if not items and self._first:  # nothing is known yet: children of what is running
+        if not items and self._first:  # no result yet: children of the running genomes
             items = list(dict.fromkeys(history.running))
         return [Candidate(history.genomes[i], (), (history.first[i],)) for i in items]
 
-    def _drawn(self, rng: np.random.Generator, held: dict[int, Value]) -> Genome | None:
-        """A random genome that is new, or None."""
+    def _random_new(self, rng: np.random.Generator, held: dict[int, Value]) -> Genome | None:
+        """A new random genome, or None."""
         for _ in range(ATTEMPTS):
             genome = self.layout.with_values(self.layout.random(rng), held, rng)
             if not self._history.seen(genome.key) and _has(genome, held):
                 return genome
         return None
 
-    def _rest(self, rng: np.random.Generator, held: dict[int, Value]) -> Proposal:
-        """What is left where neither operators nor draws found anything new."""
-        if not self._listed:
-            self._every, self._listed = all_genomes(self.layout), True
-        if self._every is not None:
-            left = [
-                genome for key, genome in self._every.items()
+    def _fallback(self, rng: np.random.Generator, held: dict[int, Value]) -> Proposal:
+        """The proposal where operators and random draws gave nothing new.
+
+        An untried genome of a space that can be enumerated; else a replicate.
+        """
+        if not self._enumerated:
+            self._all, self._enumerated = all_genomes(self.layout), True
+        if self._all is not None:
+            untried = [
+                genome for key, genome in self._all.items()
                 if not self._history.seen(key) and _has(genome, held)
             ]  # fmt: skip
-            if left:
-                picked = rng.permutation(len(left))[: self.settings.children]
-                return Proposal(self._judge.best([left[i] for i in picked], rng), RANDOM)
-        elif (drawn := self._drawn(rng, held)) is not None:
+            if untried:
+                picked = rng.permutation(len(untried))[: self.settings.children]
+                return Proposal(self._acquisition.best([untried[i] for i in picked], rng), RANDOM)
+        elif (drawn := self._random_new(rng, held)) is not None:
             return Proposal(drawn, RANDOM)
         self._nothing_new = not held
         view = self._history.view()
@@ -216,8 +221,8 @@ class Evolution:
     def _best_few(self) -> int:
         return max(3, self.settings.members(self._history.finished) // 4)
 
-    def _due(self, held: dict[int, Value]) -> int | None:
-        """The item to run again now, if one is due."""
+    def _due_replicate(self, held: dict[int, Value]) -> int | None:
+        """The item to replicate now, if one is due."""
         history, settings = self._history, self.settings
         share = selection.replicate_share(settings.reevaluate, self.reliability)
         if share <= history.again or history.finished < min(settings.start, 10):
@@ -227,12 +232,12 @@ class Evolution:
             item for item in self._members[: self._best_few]
             if view.runs[item] > 0
             and _has(history.genomes[item], held)
-            and self._unsure(item, view)
+            and self._uncertain(item, view)
         ]  # fmt: skip
         return self._least_run(few, view) if few else None
 
-    def _unsure(self, item: int, view: View) -> bool:
-        """Whether another run of an item can tell something."""
+    def _uncertain(self, item: int, view: View) -> bool:
+        """Whether another run of an item is informative."""
         if view.freedom < posterior.SURE:
             return True
         runs = view.runs[item] + self._history.active(item)
@@ -250,7 +255,7 @@ class Evolution:
 
     @property
     def noise(self) -> tuple[float, ...]:
-        """Standard deviation of a run of one genome, for each objective; 0 where none was seen."""
+        """Standard deviation of a run, for each objective; 0 if no noise was observed."""
         return tuple(float(x) for x in np.sqrt(self._history.view().noise))
 
     @property
@@ -262,14 +267,14 @@ class Evolution:
 
     @property
     def rates(self) -> Rates:
-        """How often each operator is used."""
+        """The operators' rates."""
         return self._mating.rates
 
     @property
     def exhausted(self) -> bool:
         """Whether every genome of the space is finished or running."""
-        if self._every is not None:
-            return self._history.distinct >= len(self._every)
+        if self._all is not None:
+            return self._history.distinct >= len(self._all)
         return self._nothing_new
 
     def incumbent(self) -> Incumbent | None:
@@ -281,7 +286,7 @@ class Evolution:
         return front[0] if front else None
 
     def front(self) -> list[Incumbent]:
-        """The genomes that no other is better than in all objectives; with one objective, one."""
+        """The Pareto front by posterior means; with one objective, the best genome."""
         view, history = self._view(), self._history
         items = np.flatnonzero((view.runs > 0) & (view.violation < FAILED))
         if not len(items):

@@ -1,4 +1,4 @@
-"""First members: genomes with the masks of the named designs, which random ones seldom beat."""
+"""Initial genomes: the masks of the named designs, which random masks seldom beat."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from nfopt.evolution.operators.context import Floats
 from nfopt.masks import Masks
 
 NAMES = ("parity", "dependence", "halves", "binary_code")
-"""Designs in the order in which they are offered; then random complement pairs, without end."""
+"""Designs in the order of proposal; random complement pairs follow, without end."""
 
 
 def first(
     layout: Layout, rng: np.random.Generator, dependence: Floats | None = None
 ) -> Iterator[Genome]:
-    """Genomes to begin with: the named designs, then random complement pairs; no end.
+    """Initial genomes without end: the named designs, then random complement pairs.
 
-    Values are at rest, in the middle of their ranges, for the designs, and random for the pairs.
-    Without masks, all are random. None comes twice, unless there are few.
+    Values are in the middle of their ranges for the designs, and random for the pairs. Without
+    masks, all are random. None is repeated, unless the space is small.
 
     Args:
         layout: What genomes look like.
@@ -66,7 +66,7 @@ def with_design(
         name: A key of `nfopt.designs.DESIGNS`.
         rng: For the designs that are random, and for an adjacency.
         dependence: For the design `dependence`, shape (D, D).
-        like: Where all but the masks comes from; by default values are at rest.
+        like: Genome of the other parts; by default values in the middle of their ranges.
 
     Raises:
         ValueError: If the layout has no masks, there is no such design, or no dependence for it.

@@ -1,8 +1,8 @@
-"""Every genome seen, each once, and what the runs of it say: an index, flat arrays, a view.
+"""All distinct genomes and their runs: an index, flat arrays, and a view of what is known.
 
-Items are the different genomes, numbered in the order in which they were first told; runs are kept
-as flat arrays, so that everything is computed anew from all runs in a few vector operations,
-whatever order they were told in.
+Items are the distinct genomes, numbered in the order in which they were first told. Runs are kept
+as flat arrays, so that everything is computed from all runs in a few vector operations, whatever
+the order in which they were told.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 LATEST = 40
-"""Runs of which the share that were run again is told."""
+"""The latest runs, of which the share of replicates is taken."""
 
 FAILED = np.inf
 """The violation of a genome of which every run failed: worse than any other."""
@@ -35,14 +35,14 @@ class View:
 
     Attributes:
         means: Posterior means, shape (N, m); meaningless where not `ranked`.
-        raw: The means of the runs, not shrunken, shape (N, m).
+        raw: The means of the runs without shrinkage, shape (N, m).
         sds: Posterior standard deviations, shape (N, m).
         runs: Completed runs, shape (N,).
         violation: 0 where feasible, infinite where all runs failed, shape (N,).
         ranked: Where something is known, shape (N,).
         noise: Variance of a run, shape (m,).
         spread: Variance of true values between recent genomes, shape (m,).
-        freedom: How many replicates the noise rests on.
+        freedom: Degrees of freedom of the noise: the number of replicates.
     """
 
     means: Floats
@@ -105,7 +105,7 @@ class History:
     # --------------------------------------------------------------------------------- what is told
 
     def tell(self, record: Record) -> int | None:
-        """Take a record in; the item, or None if nothing of it is new."""
+        """Add a record; the item, or None if nothing of it is new."""
         number = record.number
         if number in self._item_of and (number not in self._running or record.state == "running"):
             return None
@@ -138,7 +138,7 @@ class History:
         return item
 
     def forget(self, number: int) -> None:
-        """Forget a running record: its run ended and says nothing of the genome."""
+        """Forget a running record, whose run ended without a result."""
         item = self._running.pop(number, None)
         if item is None:
             return
@@ -182,7 +182,7 @@ class History:
         return sum(self._again) / len(self._again) if self._again else 0.0
 
     def active(self, item: int) -> int:
-        """How many runs of an item go on."""
+        """The number of running runs of an item."""
         return self._active[item]
 
     def item_of(self, number: int) -> int | None:
@@ -190,12 +190,12 @@ class History:
         return self._item_of.get(number)
 
     def view(self) -> View:
-        """What all runs say together; kept until something new is told."""
+        """What is known from all runs; cached until something new is told."""
         if self._view is None or self._view[0] != self.version:
-            self._view = (self.version, self._look())
+            self._view = (self.version, self._compute_view())
         return self._view[1]
 
-    def _look(self) -> View:
+    def _compute_view(self) -> View:
         count = len(self.genomes)
         means, raw = np.zeros((count, self.objectives)), np.zeros((count, self.objectives))
         sds = np.zeros((count, self.objectives))
@@ -231,7 +231,7 @@ class History:
         ran = slice(None) if counts.all() else np.flatnonzero(counts)
         runs, known, failed = counts[ran], pooled[ran], failures[ran]
         if failed.any():
-            # A run that failed beside others that completed counts as the worst that completed.
+            # A failed run of a genome that also completed counts as the worst that completed.
             bad = failed / (failed + runs)
             known = (1 - bad) * known + bad * known.max()
         prior = posterior.cohort_means(known)

@@ -1,7 +1,7 @@
-"""How a child is made: parents by tournament, an operator by its rate, perhaps a second one.
+"""How a child is made: parents by tournament, an operator by its rate, sometimes a second one.
 
-Mostly one small mutation. Crossover is rare at first, when there are few to cross, and without
-noise, when the best is known to be the best.
+Most children are one small mutation away from a member. Crossover is rare at first, when there are
+few genomes to cross, and without noise, when the best genome is known for certain.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Floats = NDArray[np.float64]
 
 _Kind = tuple[frozenset[int], int, bool, bool]
 
-AGAIN = 0.25
-"""How often a child gets one more mutation."""
+SECOND_MUTATION = 0.25
+"""Probability that a child gets a second mutation."""
 
-CROWD = 100
+FULL_CROSSOVER = 100
 """Finished runs from which on crossover has its full share."""
 
 PLAIN = ("plain_values", "plain_masks")
-"""Mutations of the plain EA, applied together; its crossover is `cross_all`."""
+"""Mutations of the plain EA, applied one after the other; its crossover is `cross_all`."""
 
 
 class Child(NamedTuple):
-    """A genome, the operators that made it, and the places of its parents among the members."""
+    """A genome, the operators that made it, and the positions of its parents among the members."""
 
     genome: Genome
     operators: tuple[str, ...]
@@ -49,7 +49,7 @@ class Mating:
 
     Args:
         layout: What genomes look like.
-        settings: How often what is done.
+        settings: Which operators, and whether their rates adapt.
         dependence: Dependence of every two features in the data, shape (D, D), if known.
     """
 
@@ -63,7 +63,7 @@ class Mating:
         self._tables: dict[_Kind, tuple[tuple[str, ...], list[float]]] = {}
 
     def renew(self) -> None:
-        """Take in what the rates have become since the last call."""
+        """Draw operators by their present rates from now on."""
         self._tables.clear()
 
     def child(
@@ -75,7 +75,7 @@ class Mating:
         crossover: float,
         held: Mapping[int, Value],
     ) -> Child | None:
-        """Make one child, or None where the operators drawn found nothing to change.
+        """Make one child, or None where the operators drawn had nothing to change.
 
         Args:
             members: The population, the best first, at least one.
@@ -85,7 +85,7 @@ class Mating:
             held: Values that the child must have, by index of the variable.
         """
         first = selection.tournament(len(members), tournament, rng)
-        place: tuple[int, ...] = (first,)
+        positions: tuple[int, ...] = (first,)
         names: list[str] = []
         context = self._holding(held)
         genome = self._with(members[first], held, rng)
@@ -93,15 +93,15 @@ class Mating:
         if len(members) > 1 and rng.random() < crossover:
             second = selection.tournament(len(members), tournament, rng)
             if second != first:
-                place = (min(first, second), max(first, second))
-                pair = [self._with(members[i], held, rng) for i in place]
+                positions = (min(first, second), max(first, second))
+                pair = [self._with(members[i], held, rng) for i in positions]
                 genome = pair[0]
                 changed = self._apply(names, tuple(pair), rng, context)
         if changed is None:
             changed = self._apply(names, (genome,), rng, context)
-        if changed is not None and rng.random() < AGAIN:
+        if changed is not None and rng.random() < SECOND_MUTATION:
             changed = self._apply(names, (changed,), rng, context) or changed
-        return None if changed is None else Child(changed, tuple(names), place)
+        return None if changed is None else Child(changed, tuple(names), positions)
 
     def plain(
         self,
@@ -113,23 +113,23 @@ class Mating:
         held: Mapping[int, Value],
     ) -> Child | None:
         """Make one child as the plain EA does: uniform crossover, then bit flips."""
-        place = [selection.tournament(len(members), tournament, rng)]
+        positions = [selection.tournament(len(members), tournament, rng)]
         names: list[str] = []
         context = self._holding(held)
-        genome = parent = self._with(members[place[0]], held, rng)
+        genome = parent = self._with(members[positions[0]], held, rng)
         if rng.random() < crossover:
-            place.append(selection.tournament(len(members), tournament, rng))
-            other = self._with(members[place[1]], held, rng)
-            genome = self._made("cross_all", (genome, other), rng, context, names) or genome
+            positions.append(selection.tournament(len(members), tournament, rng))
+            other = self._with(members[positions[1]], held, rng)
+            genome = self._operate("cross_all", (genome, other), rng, context, names) or genome
         for name in PLAIN:
             if OPERATORS[name].needs(self._layout, context):
-                genome = self._made(name, (genome,), rng, context, names) or genome
+                genome = self._operate(name, (genome,), rng, context, names) or genome
         if not names and self._layout.edges is not None:
             genome = self._apply(names, (genome,), rng, context) or genome
-        return None if genome.key == parent.key else Child(genome, tuple(names), tuple(place))
+        return None if genome.key == parent.key else Child(genome, tuple(names), tuple(positions))
 
     def _holding(self, held: Mapping[int, Value]) -> Context:
-        """What operators are given, made anew only where other variables are held."""
+        """The context of operators, made again only if other variables are held."""
         if self._context.held != held.keys():
             self._context = Context(frozenset(held), self._dependence)
         return self._context
@@ -144,7 +144,7 @@ class Mating:
         rng: np.random.Generator,
         context: Context,
     ) -> Genome | None:
-        """Draw one of the operators that apply, and write down its name."""
+        """Apply one of the applicable operators, drawn by their rates; add its name to `names`."""
         layout, masks, edges = self._layout, False, False
         if layout.masks is not None:
             masks = all(layout.gene_rows(parent.values) for parent in parents)
@@ -154,18 +154,19 @@ class Mating:
         table = self._tables.get(kind)
         if table is None:
             context = replace(context, masks=masks, edges=edges)
-            among = applicable(self._layout, context, parents=len(parents))
+            choices = applicable(self._layout, context, parents=len(parents))
             if (only := self._settings.operators) is not None:
-                among = tuple(name for name in among if name in only)
-            shares = np.cumsum(self.rates.probabilities(among)).tolist() if among else []
-            table = self._tables[kind] = (among, shares)
-        among, shares = table
-        if not among:
+                choices = tuple(name for name in choices if name in only)
+            cumulative = np.cumsum(self.rates.probabilities(choices)).tolist() if choices else []
+            table = self._tables[kind] = (choices, cumulative)
+        choices, cumulative = table
+        if not choices:
             return None
-        name = among[min(bisect(shares, rng.random() * shares[-1]), len(among) - 1)]
-        return self._made(name, parents, rng, context, names)
+        drawn = bisect(cumulative, rng.random() * cumulative[-1])
+        name = choices[min(drawn, len(choices) - 1)]
+        return self._operate(name, parents, rng, context, names)
 
-    def _made(
+    def _operate(
         self,
         name: str,
         parents: tuple[Genome, ...],

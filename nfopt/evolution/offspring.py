@@ -1,8 +1,8 @@
-"""Which genome is asked next: children in rounds, each round of the most promising so far.
+"""Offspring in rounds: each round has the most promising candidates so far as its parents.
 
-The members have the first children; the best of them, by the screening model, have the next, and so
-on, so that a proposal may be several steps from any member: a search on the model, without a run.
-Where the model does not predict, the first child is taken.
+Parents of the first round are the members; of each later one the best children so far, by the
+acquisition. So a proposal may be several operators away from any member: a search on the surrogate,
+without a run in between. Where the surrogate is not usable, the first child is proposed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from nfopt.evolution import selection
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import History
-from nfopt.evolution.mating import CROWD, Mating
+from nfopt.evolution.mating import FULL_CROSSOVER, Mating
 from nfopt.evolution.records import Proposal
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.surrogate.acquisition import Judge
+from nfopt.evolution.surrogate.acquisition import Acquisition
 
 ATTEMPTS = 20
-"""Children tried, beside two for each that is wanted, until enough are new."""
+"""Children made, beside two for each that is wanted, before fewer new ones are accepted."""
 
-KEPT = 10
-"""The most promising children, which have the children of the next round."""
+ROUND_PARENTS = 10
+"""The most promising children, which are the parents of the next round."""
 
-STEPS = 4
-"""Operators of a child that are named: the latest."""
+MAX_OPERATORS = 4
+"""The latest operators of a child, which are stored with it."""
 
 
 class Candidate(NamedTuple):
-    """A member or a child: its genome, the operators since the members, and whose child it is."""
+    """A member or a child: its genome, the operators since the members, its ancestors' records."""
 
     genome: Genome
     operators: tuple[str, ...]
@@ -41,24 +41,26 @@ class Candidate(NamedTuple):
 
     @property
     def proposal(self) -> Proposal:
-        """The genome as what to run next."""
+        """The genome as a proposal."""
         return Proposal(self.genome, "+".join(self.operators), self.numbers)
 
 
-class Brood:
-    """Makes children until the most promising is found.
+class Offspring:
+    """Makes children in rounds and proposes the most promising one.
 
     Args:
-        settings: How many, and how.
-        mating: Makes one.
-        judge: Ranks them.
-        history: What is not to be asked again.
+        settings: How many children and rounds.
+        mating: Makes one child.
+        acquisition: Ranks children.
+        history: Genomes that are finished or running, which are not proposed again.
     """
 
-    def __init__(self, settings: Settings, mating: Mating, judge: Judge, history: History) -> None:
+    def __init__(
+        self, settings: Settings, mating: Mating, acquisition: Acquisition, history: History
+    ) -> None:
         self._settings = settings
         self._mating = mating
-        self._judge = judge
+        self._acquisition = acquisition
         self._history = history
 
     def best(
@@ -68,7 +70,7 @@ class Brood:
         held: Mapping[int, Value],
         reliable: float,
     ) -> Proposal | None:
-        """The most promising of the children that are new, or None if none was found.
+        """The most promising of the new children, or None if no child is new.
 
         Args:
             members: The population, the best first.
@@ -76,34 +78,34 @@ class Brood:
             held: Values that children must have, by index of the variable.
             reliable: The share of the variance between runs that is not noise.
         """
-        settings, judge = self._settings, self._judge
+        settings, acquisition = self._settings, self._acquisition
         size = settings.tournament or selection.tournament_size(len(members), reliable)
         crossover = settings.crossover
         if settings.adapt:
-            crossover *= min(self._history.finished / CROWD, 1.0) * (1 - reliable**4)
+            crossover *= min(self._history.finished / FULL_CROSSOVER, 1.0) * (1 - reliable**4)
         self._mating.renew()
-        if not judge.usable:
-            made = self._made(members, settings.few, rng, held, size, crossover)
-            return next(iter(made.values())).proposal if made else None
-        goal, boldness = judge.goal(rng), judge.boldness(rng)
-        found: dict[bytes, Candidate] = {}
+        if not acquisition.usable:
+            new = self._new_children(members, settings.few, rng, held, size, crossover)
+            return next(iter(new.values())).proposal if new else None
+        weights, exploration = acquisition.objective_weights(rng), acquisition.exploration(rng)
+        by_key: dict[bytes, Candidate] = {}
         scores: NDArray[np.float64] | None = None
         order = np.empty(0, dtype=np.intp)
         parents = members
         for _ in range(settings.rounds):
             wanted = -(-settings.children // settings.rounds)
-            made = self._made(parents, wanted, rng, held, size, crossover, found)
-            if not made:
+            new = self._new_children(parents, wanted, rng, held, size, crossover, by_key)
+            if not new:
                 break
-            found |= made
-            fresh = judge.scores([child.genome for child in made.values()], boldness)
-            scores = fresh if scores is None else np.concatenate([scores, fresh])
-            order = judge.order(scores, goal)
-            children = list(found.values())
-            parents, size = [children[i] for i in order[:KEPT].tolist()], 1
-        return list(found.values())[int(order[0])].proposal if found else None
+            by_key |= new
+            latest = acquisition.scores([child.genome for child in new.values()], exploration)
+            scores = latest if scores is None else np.concatenate([scores, latest])
+            order = acquisition.order(scores, weights)
+            children = list(by_key.values())
+            parents, size = [children[i] for i in order[:ROUND_PARENTS].tolist()], 1
+        return list(by_key.values())[int(order[0])].proposal if by_key else None
 
-    def _made(
+    def _new_children(
         self,
         parents: Sequence[Candidate],
         wanted: int,
@@ -111,24 +113,24 @@ class Brood:
         held: Mapping[int, Value],
         tournament: int,
         crossover: float,
-        others: Mapping[bytes, Candidate] | None = None,
+        earlier: Mapping[bytes, Candidate] | None = None,
     ) -> dict[bytes, Candidate]:
-        """Children that are new, by key; fewer than wanted where they are hard to find."""
+        """New children by key, at most `wanted`; fewer where most children are not new."""
         make = self._mating.child if self._settings.adapt else self._mating.plain
-        among = [parent.genome for parent in parents]
-        made: dict[bytes, Candidate] = {}
+        genomes = [parent.genome for parent in parents]
+        new: dict[bytes, Candidate] = {}
         for _ in range(ATTEMPTS + 2 * wanted):
-            child = make(among, rng, tournament=tournament, crossover=crossover, held=held)
+            child = make(genomes, rng, tournament=tournament, crossover=crossover, held=held)
             if child is None:
                 continue
             key = child.genome.key
-            if key in made or (others and key in others) or self._history.seen(key):
+            if key in new or (earlier and key in earlier) or self._history.seen(key):
                 continue
-            of = parents[child.parents[0]]
-            operators, numbers = (*of.operators, *child.operators)[-STEPS:], of.numbers
-            for place in child.parents[1:]:
-                numbers = tuple(dict.fromkeys(numbers + parents[place].numbers))[:2]
-            made[key] = Candidate(child.genome, operators, numbers)
-            if len(made) == wanted:
+            first = parents[child.parents[0]]
+            operators, numbers = (*first.operators, *child.operators), first.numbers
+            for position in child.parents[1:]:
+                numbers = tuple(dict.fromkeys(numbers + parents[position].numbers))[:2]
+            new[key] = Candidate(child.genome, operators[-MAX_OPERATORS:], numbers)
+            if len(new) == wanted:
                 break
-        return made
+        return new

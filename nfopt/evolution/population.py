@@ -1,7 +1,7 @@
 """The members: the best genomes, by the posterior.
 
-With one objective all items are looked at anew each time. With several, a pool of the best is kept
-and what is new competes with it: sorting all of them into fronts would grow with their square.
+With one objective all items are sorted each time. With several, a pool of the best is kept and new
+items compete with it, as the cost of sorting all items into fronts grows with their square.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def best_of(view: View, items: Ints, size: int) -> Ints:
     """The best of some items, the best first."""
     means, violation = view.means[items], view.violation[items]
     if means.shape[1] == 1 and len(items) > 4 * size and np.count_nonzero(violation == 0) > size:
-        # The rest cannot be among them, and sorting it takes long.
+        # The others cannot be among the best, and sorting them takes long.
         values = np.where(violation == 0, means[:, 0], np.inf)
         items = items[np.sort(np.argpartition(values, size)[:size])]
         means, violation = view.means[items], view.violation[items]

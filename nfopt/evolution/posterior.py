@@ -1,12 +1,12 @@
-"""What a noisy value says about a genome: pooled noise, prior, shrunken mean.
+"""The posterior of a genome's true value from noisy runs: pooled noise, prior, shrunken mean.
 
 One run is an observation y = theta + e of a genome's true value theta. The variance of e is pooled
 over the genomes that were run more than once; theta is normal around a prior mean. Then
 
     posterior mean = (y_1 + ... + y_n) / (n + s2 / t2) + prior * (s2 / t2) / (n + s2 / t2)
 
-with noise variance s2 and prior variance t2: the lucky single run is pulled back, the replicated
-one is believed. Without noise (s2 = 0) it is the value itself.
+with noise variance s2 and prior variance t2: a lucky single run is shrunk towards the prior mean,
+a replicated one hardly. Without noise (s2 = 0) the posterior mean is the value itself.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 CAP = 5.0
-"""Distances from the median to the lowest tenth, above the median, beyond which a value is cut."""
+"""Values are clipped this many distances (median less lowest tenth) above the median."""
 
 GUESS, GUESS_FREEDOM = 0.3, 1.0
-"""The noise's share of the spread before replicates are seen, and how many of them it is worth."""
+"""The noise's share of the spread before there are replicates, and its weight in replicates."""
 
 COHORT = 15
-"""Genomes before and after, in order of time, that a genome's prior mean is taken from."""
+"""Genomes before and after a genome, in order of time, whose mean is its prior mean."""
 
 RECENT = 100
-"""Genomes from which the prior's variance is taken."""
+"""The latest genomes, which the prior's variance is taken from."""
 
 LEAST_SPREAD = 0.02
-"""The least share of the variance between genomes that is put down to the genomes."""
+"""The least share of the variance between genomes that is attributed to the genomes."""
 
 SURE = 2
 """Replicates equal to the last bit, after which an objective counts as free of noise."""
 
 
 def cut(values: Floats) -> Floats:
-    """Cut what is far worse than the median, so that a run that diverged drowns nothing else.
+    """Clip values far worse than the median, so that a diverged run does not dominate the rest.
 
     Args:
         values: Shape (n,), to be minimised.
@@ -90,9 +90,9 @@ def noise_variance(squares: float, freedom: int, spread: float) -> float:
 def cohort_means(values: Floats) -> Floats:
     """The mean of each value and its neighbours in time, shape (n,)."""
     running = np.concatenate([[0.0], np.cumsum(values)])
-    place = np.clip(np.arange(-COHORT, len(values) + COHORT + 1), 0, len(values))
-    sums, width = running[place], 2 * COHORT + 1
-    return np.asarray((sums[width:] - sums[:-width]) / (place[width:] - place[:-width]))
+    ends = np.clip(np.arange(-COHORT, len(values) + COHORT + 1), 0, len(values))
+    sums, width = running[ends], 2 * COHORT + 1
+    return np.asarray((sums[width:] - sums[:-width]) / (ends[width:] - ends[:-width]))
 
 
 def shrink(
@@ -113,6 +113,6 @@ def shrink(
     if noise <= 0.0:
         return means, np.zeros_like(means)
     ratio = noise / max(spread, 1e-3 * noise)
-    worth = counts + ratio
-    weight = counts / worth
-    return weight * means + (1 - weight) * prior, np.sqrt(noise / worth)
+    total = counts + ratio  # runs, the prior's weight included
+    weight = counts / total
+    return weight * means + (1 - weight) * prior, np.sqrt(noise / total)

@@ -1,9 +1,9 @@
-"""What a pruned trial says: its rank among the completed ones that passed the same rung.
+"""Estimates of the final values of pruned trials, from the completed ones that passed their rung.
 
 A value at a rung is not comparable with a final value. So each rung keeps the completed trials
 that passed it, sorted by their value there. A pruned trial's final value is estimated as its value
-at the rung plus the median of what the completed ones went on to gain, and never as better than
-that of any completed one that was ahead of it at that rung.
+at the rung plus the median gain of the completed ones from there on, and never as better than the
+final value of any completed one that was ahead of it at the rung.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Rungs:
         for step, value in rungs.items():
             if np.isfinite(value):
                 rung = self._rungs.setdefault(step, _Rung())
-                place = int(np.searchsorted(rung.values, value, side="right"))
-                rung.values = np.insert(rung.values, place, value)
-                rung.items = np.insert(rung.items, place, item)
+                index = int(np.searchsorted(rung.values, value, side="right"))
+                rung.values = np.insert(rung.values, index, value)
+                rung.items = np.insert(rung.items, index, item)
 
     def pruned(self, item: int, rungs: Mapping[int, float]) -> None:
         """Enter a pruned trial of the genome `item`, by the last rung that it reached."""
@@ -72,7 +72,7 @@ class Rungs:
             here = np.flatnonzero(steps == step)
             finals = final[rung.items]
             gained = values[here] + np.median(finals - rung.values)
-            # Place 0 is ahead of all completed ones, so nothing holds its estimate back.
+            # At index 0 it is ahead of all completed ones, so nothing bounds its estimate.
             behind = np.concatenate([[-np.inf], np.maximum.accumulate(finals)])
             ahead = np.searchsorted(rung.values, values[here], side="left")
             estimated[here] = np.minimum(np.maximum(gained, behind[ahead]), worst)

@@ -1,4 +1,4 @@
-"""Who is better: feasible first, then the value; with several the front, then its volume.
+"""The order of genomes: feasible first, then by value; with several values by front and volume.
 
 Constraints follow Deb (2000): a feasible genome before an infeasible one, of two infeasible ones
 the smaller violation. Several objectives: non-dominated rank, then the contribution to the
@@ -49,14 +49,14 @@ def undominated(values: Floats) -> Ints:
     Args:
         values: To be minimised, shape (n, m).
     """
-    left = np.lexsort(values.T[::-1])  # nothing dominates what comes before it
+    remaining = np.lexsort(values.T[::-1])  # no point dominates one before it
     kept: list[int] = []
-    while len(left):
-        point, left = left[0], left[1:]
+    while len(remaining):
+        point, remaining = remaining[0], remaining[1:]
         kept.append(int(point))
-        worse = (values[point] <= values[left]).all(axis=1)
-        equal = (values[point] == values[left]).all(axis=1)
-        left = left[~worse | equal]
+        worse = (values[point] <= values[remaining]).all(axis=1)
+        equal = (values[point] == values[remaining]).all(axis=1)
+        remaining = remaining[~worse | equal]
     return np.array(kept, dtype=np.intp)
 
 
@@ -68,11 +68,11 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """
     if not points:
         return []
-    found: list[int] = []
+    indices: list[int] = []
     for k in undominated(np.asarray(points, dtype=np.float64)):
-        if not found or points[found[-1]] != points[k]:
-            found.append(int(k))
-    return found
+        if not indices or points[indices[-1]] != points[k]:
+            indices.append(int(k))
+    return indices
 
 
 def fronts(values: Floats) -> Ints:
@@ -82,16 +82,16 @@ def fronts(values: Floats) -> Ints:
         values: To be minimised, shape (n, m).
     """
     rank = np.zeros(len(values), dtype=np.intp)
-    left, front_number = np.arange(len(values)), 0
-    while left.size:
-        first = undominated(values[left])
-        rank[left[first]] = front_number
-        left, front_number = np.delete(left, first), front_number + 1
+    remaining, number = np.arange(len(values)), 0
+    while remaining.size:
+        first = undominated(values[remaining])
+        rank[remaining[first]] = number
+        remaining, number = np.delete(remaining, first), number + 1
     return rank
 
 
 def contributions(values: Floats) -> Floats:
-    """What each point of a front alone adds to the hypervolume, in ranges of the front.
+    """The hypervolume contribution of each point of a front, in ranges of the front.
 
     The reference point lies `MARGIN` behind the worst value of each objective.
 
@@ -112,8 +112,8 @@ def contributions(values: Floats) -> Floats:
 def exclusive(values: Floats, reference: Floats) -> Floats:
     """The volume that only one point dominates, for each point; exact.
 
-    Sweeps the last objective; in a slab between two of its values the plane of the other two is a
-    grid of the points' coordinates, on which is counted how many points dominate a cell.
+    Sweeps the last objective. In a slab between two of its values, the plane of the other two is
+    cut into cells by the points' coordinates, and the points that dominate a cell are counted.
 
     Args:
         values: To be minimised, each below `reference`, shape (n, m) with m at most 3.

@@ -1,4 +1,4 @@
-"""What goes into the evolution and what comes out of it, as plain data."""
+"""Inputs and outputs of the evolution as plain data: records, proposals, incumbents."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Record:
     Attributes:
         number: Its number; a number is told once, except that `running` may be followed by another.
         genome: What was run, repaired.
-        state: `failed` says that the genome is bad (its value is NaN). A run that ended without
-            saying anything of its genome (a killed worker) is forgotten: `Evolution.forget`.
+        state: `failed` if the genome is bad (its value is NaN). A run that ended without a result
+            (a killed worker) is not told but forgotten: `Evolution.forget`.
         values: To be minimised, one an objective; None unless complete.
         rungs: Intermediate values by step, to be minimised; only with one objective.
-        violation: Above 0 if infeasible, the more the farther.
+        violation: Above 0 if infeasible: by how much.
         operator: What made the genome, as `Proposal.operator`.
         parents: Numbers of the records that it was made from.
     """

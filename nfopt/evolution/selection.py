@@ -1,7 +1,7 @@
-"""Who becomes a parent, and who is run again.
+"""Selection of parents by tournament, and of genomes to replicate.
 
 A tournament takes the best of k members drawn at random. Under noise the order of the members is
-half luck, so k is small; without noise k is the population, and search is local around the best.
+partly luck, so k is small; without noise k is the size of the population: local search at the best.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 LEAST = 2
-"""Members drawn where the order says nothing."""
+"""Members drawn where the order is nothing but noise."""
 
 ENOUGH = 0.05
 """A genome is run again until the variance of its mean is this share of the true spread."""
@@ -57,6 +57,6 @@ def least_replicated(runs: Ints, among: int) -> int:
 
     Args:
         runs: Finished and running runs of each, the best first, shape (n,).
-        among: How many of the best are looked at.
+        among: How many of the best are considered.
     """
     return int(np.argmin(runs[:among]))

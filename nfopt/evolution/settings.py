@@ -1,4 +1,4 @@
-"""What the evolution can be told, and its presets."""
+"""Settings of the evolution, and its presets."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ class Settings:
 
     Attributes:
         population: Members; None: 20 up to 300 evaluations, rising to 50 at 900.
-        start: Random genomes before the first children, the given first ones counted in.
-        children: Made for each ask where the screening model predicts.
-        few: Made for each ask where it does not.
-        rounds: In which these are made; the most promising of a round have those of the next.
-        explore: Standard deviations below the mean by which the model ranks children, drawn anew
-            for each ask within a third of it (randomised confidence bounds; Berk et al. 2020). With
-            fewer, children that differ in a variable of no effect are repeated for long.
-        screening: Whether children are ranked by a model of what was seen.
-        least_r2: The cross-validated R2 from which on the model is used.
+        start: Random genomes before the first children, the initial ones included.
+        children: Children per ask where the surrogate is usable.
+        few: Children per ask where it is not.
+        rounds: Rounds in which they are made; the most promising of a round are the parents of the
+            next.
+        explore: Standard deviations below the mean by which children are ranked, drawn within a
+            third of it for each ask (randomised confidence bounds; Berk et al. 2020). With fewer,
+            children that differ only in a variable of no effect are proposed for long.
+        screening: Whether children are ranked by a surrogate.
+        least_r2: The leave-one-out R2 from which on the surrogate is used.
         reevaluate: Share of the runs that goes to genomes already run, where noise and true
             spread are equal; half of it with little noise, none without.
-        crossover: Share of the children that come from crossover at most; less under no noise.
+        crossover: Greatest share of children from crossover; less with little noise.
         shrink: Whether genomes are ranked by posterior mean, not by the mean of their runs.
         adapt: Whether operators are used according to their success.
-        operators: Names of the only operators in use; None: all.
+        operators: Names of the operators to use; None: all.
         generation: The population changes after as many new results; 1: steady state.
         tournament: Members drawn for a parent; None: adapts to the noise.
     """

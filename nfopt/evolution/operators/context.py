@@ -1,4 +1,4 @@
-"""What every operator is given beside genomes, and the draws that operators share."""
+"""The context of operators, and the random draws that they share."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What operators must respect, and may make use of.
+    """What operators must respect, and what they may use.
 
     Attributes:
         held: Indices of the variables that must not change.
         dependence: Dependence of every two features in the data, shape (D, D), 0 or more: edges
-            are drawn by it. None: all alike.
+            are drawn by it. None: all edges alike.
         scale: Factor on the size of small steps.
-        masks: Whether all parents have masks in use.
-        edges: Whether all parents have edges in use.
+        masks: Whether all parents have active masks.
+        edges: Whether all parents have active edges.
     """
 
     held: frozenset[int] = frozenset()
@@ -41,7 +41,7 @@ def pick(count: int, rng: np.random.Generator) -> int:
 def power_law(most: int, rng: np.random.Generator) -> int:
     """Draw a number from 1 to `most`: k or more with a probability of about 1 / k.
 
-    Mostly 1 or 2, now and then many: local search that gets out of local minima (heavy-tailed
+    Mostly 1 or 2, now and then many: a local search that escapes local minima (heavy-tailed
     mutation; Doerr et al. 2017, with exponent 2).
     """
     number = int(1.0 / (1.0 - rng.random()))
@@ -68,7 +68,7 @@ def weighted(weights: Floats, rng: np.random.Generator) -> int | None:
 def open_variables(
     layout: Layout, genome: Genome, context: Context, among: Sequence[int]
 ) -> Sequence[int]:
-    """Of some variables those that are in use and not held."""
+    """Those of some variables that are active and not held."""
     used, held = layout.used(genome.values).variables, context.held
     if not held and all(used):
         return among

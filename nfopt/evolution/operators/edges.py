@@ -1,8 +1,7 @@
 """Mutation of adjacencies: edges by the data's dependence, orders, numbers of parents.
 
-An edge is drawn with a probability in proportion to the dependence of its two features, one to be
-dropped in proportion to what is lacking to the greatest dependence; without a dependence all are
-alike.
+An edge to add is drawn in proportion to the dependence of its two features, one to remove in
+proportion to how far that is below the greatest dependence; without a dependence all are alike.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ Bits = NDArray[np.bool_]
 Order = NDArray[np.intp]
 
 FLOOR = 0.02
-"""What every edge's weight has on top of its dependence, as a share of the greatest."""
+"""Added to every edge's weight, as a share of the greatest dependence."""
 
 MOST_EDGES = 16
-"""The most edges that the power law adds, drops or redirects at once."""
+"""The most edges that are added, removed or redirected at once."""
 
 
 def strength(ctx: Context, features: int) -> Floats:
@@ -34,18 +33,18 @@ def strength(ctx: Context, features: int) -> Floats:
 
 
 def allowed_edges(layout: Layout, order: Order | None) -> Bits:
-    """Edges that the order, if there is one, lets be, shape (D, D)."""
+    """Edges that the order, if there is one, allows, shape (D, D)."""
     size = layout.edges.features if layout.edges is not None else 0
     followed = order if order is not None else layout.edges and layout.edges.order
     if followed is None:
         return ~np.eye(size, dtype=bool)
-    place = np.empty(size, dtype=np.intp)
-    place[np.asarray(followed)] = np.arange(size)
-    return place[None, :] < place[:, None]
+    position = np.empty(size, dtype=np.intp)
+    position[np.asarray(followed)] = np.arange(size)
+    return position[None, :] < position[:, None]
 
 
 def add(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
-    """Add an edge, or a few, where the order and the budget let them be."""
+    """Add one or a few edges that order and budget allow."""
     if layout.edges is None or genome.parents is None:
         return None
     parents = genome.parents.copy()
@@ -54,10 +53,10 @@ def add(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) 
     weights[parents | ~allowed_edges(layout, genome.order)] = 0.0
     weights[parents.sum(axis=1) >= budget] = 0.0
     for _ in range(power_law(MOST_EDGES, rng)):
-        found = weighted(weights.ravel(), rng)
-        if found is None:
+        edge = weighted(weights.ravel(), rng)
+        if edge is None:
             break
-        row, column = divmod(found, len(parents))
+        row, column = divmod(edge, len(parents))
         parents[row, column] = True
         weights[row, column] = 0.0
         if np.count_nonzero(parents[row]) >= budget:
@@ -66,25 +65,25 @@ def add(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) 
 
 
 def remove(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
-    """Drop an edge, or a few."""
+    """Remove one or a few edges."""
     if genome.parents is None or not genome.parents.any():
         return None
     parents = genome.parents.copy()
     present = np.flatnonzero(parents)
     weights = _lack(strength(ctx, len(parents)).ravel()[present])
     for _ in range(power_law(min(MOST_EDGES, present.size), rng)):
-        found = weighted(weights, rng)
-        if found is None:
+        edge = weighted(weights, rng)
+        if edge is None:
             break
-        parents.flat[present[found]] = False
-        weights[found] = 0.0
+        parents.flat[present[edge]] = False
+        weights[edge] = 0.0
     return with_edges(layout, genome, parents)
 
 
 def redirect(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
-    """Let a feature, or a few, have another parent in place of one."""
+    """Replace a parent of one or a few features by another."""
     if layout.edges is None or genome.parents is None:
         return None
     parents = genome.parents.copy()
@@ -107,10 +106,10 @@ def redirect(
 def budgets(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
-    """Give all features, or half of them, another number of parents, up or down to a common one.
+    """Set the number of parents of all features, or of half of them, to a larger or smaller one.
 
-    Where the budget is a variable, not held, it moves by a small step to that number. Parents that
-    are too many are the least dependent ones; those that are missing are drawn.
+    Where the budget is a variable that is not held, it takes a small step to that number. The least
+    dependent parents are removed first; new ones are drawn.
     """
     if layout.edges is None or genome.parents is None or len(genome.parents) < 2:
         return None
@@ -130,8 +129,8 @@ def budgets(
     parents = np.where(chosen[:, None], trimmed(genome.parents, weights, wanted), genome.parents)
     free = allowed_edges(layout, genome.order) & ~parents
     # Gumbel keys: the greatest k are k draws without replacement in proportion to the weights.
-    lottery = np.where(free, np.log(weights) + rng.gumbel(size=weights.shape), -np.inf)
-    rank = np.argsort(np.argsort(-lottery, axis=1), axis=1)
+    keys = np.where(free, np.log(weights) + rng.gumbel(size=weights.shape), -np.inf)
+    rank = np.argsort(np.argsort(-keys, axis=1), axis=1)
     missing = np.where(chosen, np.maximum(wanted - parents.sum(axis=1), 0), 0)
     parents = parents | (free & (rank < missing[:, None]))
     parents = trimmed(parents, weights, layout.budget(values))
@@ -156,30 +155,27 @@ def reversal(
 def insertion(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
-    """Take a feature out of the order and put it in elsewhere."""
+    """Move a feature to another position of the order."""
     if genome.order is None or len(genome.order) < 2:
         return None
     size = len(genome.order)
     start = pick(size, rng)
     end = (start + 1 + pick(size - 1, rng)) % size
-    rest = np.delete(genome.order, start)
-    return _reordered(layout, genome, np.insert(rest, end, genome.order[start]), ctx)
+    others = np.delete(genome.order, start)
+    return _reordered(layout, genome, np.insert(others, end, genome.order[start]), ctx)
 
 
 def neighbours(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
-    """Exchange a feature that has a child right behind it in the order with that child.
-
-    If no neighbours have an edge, an exchange would change nothing; another operator must do.
-    """
+    """Exchange two neighbours of the order that have an edge; without one, nothing would change."""
     if genome.order is None or genome.parents is None:
         return None
     order = genome.order
-    found = np.flatnonzero(genome.parents[order[1:], order[:-1]])
-    if not found.size:
+    joined = np.flatnonzero(genome.parents[order[1:], order[:-1]])
+    if not joined.size:
         return None
-    start = found[pick(found.size, rng)]
+    start = joined[pick(joined.size, rng)]
     changed = order.copy()
     changed[[start, start + 1]] = order[[start + 1, start]]
     return _reordered(layout, genome, changed, ctx)
@@ -202,7 +198,7 @@ def with_edges(layout: Layout, genome: Genome, parents: Bits, order: Order | Non
 
 
 def _reordered(layout: Layout, genome: Genome, order: Order, ctx: Context) -> Genome | None:
-    """Another order: edges against it are turned round, the weakest beyond the budget go."""
+    """Change the order; edges against it are reversed, the weakest beyond the budget removed."""
     if layout.edges is None or genome.parents is None:
         return None
     allowed = allowed_edges(layout, order)

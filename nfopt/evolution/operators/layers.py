@@ -1,7 +1,7 @@
-"""Mutation of the sequence of layers: insert, delete and exchange layers, with all that they have.
+"""Mutation of the sequence of layers: insert, delete and exchange whole layers.
 
-Masks and the variables of a layer (its kind, its map) move with it. Where one of those variables
-is held in any layer, that kind of variable stays where it is.
+Masks and the variables of a layer (its kind, its map) move with it. A variable that is held in any
+layer moves in none.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.operators.context import Context, pick
 
 NEW = -1
-"""In a list of where layers come from: from nowhere."""
+"""The source of a layer that is new, in a list of sources of layers."""
 
 
 def insert(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
-    """Insert a layer, or a pair of complements; what the depth variable cannot count is not done.
+    """Insert one layer, or a complementary pair, if the depth variable allows it.
 
-    Variables of a new layer are those of its neighbour, or drawn.
+    Variables of a new layer are copied from its neighbour, or drawn.
     """
     room = _room(layout, genome, ctx, 1)
     if not room:
@@ -28,16 +28,16 @@ def insert(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Contex
     pairs = layout.masks is not None and layout.masks.pairs
     depth, count = layout.layers_in_use(genome.values), room[pick(len(room), rng)]
     if pairs and count == 1:
-        place = depth  # half a pair can only stand last
+        at = depth  # half a pair can only be the last layer
     else:
-        place = pick(depth // 2 + 1, rng) * 2 if pairs else pick(depth + 1, rng)
+        at = pick(depth // 2 + 1, rng) * 2 if pairs else pick(depth + 1, rng)
     size = layers_of(layout)
-    source = [*range(place), *[NEW] * count, *range(place, size - count)]
+    source = [*range(at), *[NEW] * count, *range(at, size - count)]
     rows = _moved_rows(genome, source)
-    if rows is not None and not (pairs and place % 2):
-        rows[place] = balanced(rows.shape[1], rng)
+    if rows is not None and not (pairs and at % 2):
+        rows[at] = balanced(rows.shape[1], rng)
         if count == 2:
-            rows[place + 1] = complement(rows[place])
+            rows[at + 1] = complement(rows[at])
     return _rebuilt(layout, genome, rng, ctx, source, depth + count, rows)
 
 
@@ -49,11 +49,11 @@ def delete(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Contex
     pairs = layout.masks is not None and layout.masks.pairs
     depth, count = layout.layers_in_use(genome.values), room[pick(len(room), rng)]
     if pairs:
-        place = depth - 1 if count == 1 else pick(depth // 2, rng) * 2
+        at = depth - 1 if count == 1 else pick(depth // 2, rng) * 2
     else:
-        place = pick(depth - count + 1, rng)
+        at = pick(depth - count + 1, rng)
     size = layers_of(layout)
-    source = [*range(place), *range(place + count, size), *[NEW] * count]
+    source = [*range(at), *range(at + count, size), *[NEW] * count]
     if pairs and count == 1:
         source = list(range(size))
     return _rebuilt(layout, genome, rng, ctx, source, depth - count, _moved_rows(genome, source))
@@ -62,17 +62,17 @@ def delete(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Contex
 def exchange(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
-    """Let two layers, with pairs two pairs, change places."""
+    """Exchange two layers, or with pairs two pairs."""
     depth, size = layout.layers_in_use(genome.values), layers_of(layout)
     pairs = layout.masks is not None and layout.masks.pairs
     width = 2 if pairs else 1
-    places = (depth + 1) // 2 if pairs else depth
-    if pairs and places * 2 > size:
-        places -= 1
-    if places < 2:
+    units = (depth + 1) // 2 if pairs else depth
+    if pairs and units * 2 > size:
+        units -= 1
+    if units < 2:
         return None
-    first = pick(places, rng)
-    second = (first + 1 + pick(places - 1, rng)) % places
+    first = pick(units, rng)
+    second = (first + 1 + pick(units - 1, rng)) % units
     source = list(range(size))
     for k in range(width):
         i, j = first * width + k, second * width + k
@@ -81,14 +81,14 @@ def exchange(
 
 
 def layers_of(layout: Layout) -> int:
-    """How many layers there are at most."""
+    """The greatest number of layers."""
     if layout.masks is not None:
         return layout.masks.layers
     return len(layout.columns[0]) if layout.columns else 0
 
 
 def _room(layout: Layout, genome: Genome, ctx: Context, sign: int) -> list[int]:
-    """By how many layers, 1 or 2, the depth may grow or shrink."""
+    """The numbers of layers, 1 or 2, by which the depth may grow or shrink."""
     if layout.depth is None or layout.depth in ctx.held:
         return []
     variable, depth = layout.variables[layout.depth], layout.layers_in_use(genome.values)

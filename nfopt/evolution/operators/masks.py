@@ -1,6 +1,6 @@
-"""Mutation of masks, on the rows that have genes and are in use; repair sees to the rest.
+"""Mutation of masks, on the rows with active genes; the others follow by repair.
 
-With pairs a row of genes is the first layer of a pair, and its complement follows it.
+With pairs, a row of genes is the first layer of a pair; the second is its complement.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from nfopt.evolution.genome.repair import C, Codes, I, T, balanced, codes, compl
 from nfopt.evolution.operators.context import Context, pick, power_law, several
 
 MOST_LETTERS = 0.25
-"""The greatest share of the letters in use that the power law of flips reaches."""
-
+"""The greatest share of the active letters that are flipped at once."""
 
 TRIES = 6
-"""Random places tried before all are listed."""
+"""Random pairs of letters tried before all are listed."""
 
 
 def flips(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
@@ -51,7 +50,7 @@ def bit_flips(
 
 
 def swap(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
-    """Exchange a `T` with a `C` of the same layer, once or a few times: the balance stays."""
+    """Exchange a `T` with a `C` of the same layer, once or a few times; keeps the balance."""
     rows = layout.gene_rows(genome.values)
     if genome.masks is None or not rows:
         return None
@@ -64,7 +63,7 @@ def swap(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context)
 def columns(
     layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
 ) -> Genome | None:
-    """Let two features exchange their roles in all layers."""
+    """Exchange the letters of two features in all layers."""
     if genome.masks is None or not layout.gene_rows(genome.values):
         return None
     features = genome.masks.shape[1]
@@ -84,9 +83,9 @@ def complemented(
         return None
     changed = codes(genome.masks).copy()
     layer = rows[pick(len(rows), rng)]
-    for each in {layer, layer ^ 1} & set(rows):
-        if each == layer or (changed[each] == complement(codes(genome.masks)[layer])).all():
-            changed[each] = np.where(changed[each] == I, I, complement(changed[each]))
+    for row in {layer, layer ^ 1} & set(rows):
+        if row == layer or (changed[row] == complement(codes(genome.masks)[layer])).all():
+            changed[row] = np.where(changed[row] == I, I, complement(changed[row]))
     return with_masks(layout, genome, changed)
 
 
@@ -98,16 +97,16 @@ def idles(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context
     changed = codes(genome.masks).copy()
     row = changed[rows[pick(len(rows), rng)]]
     before, after = (C, I) if rng.random() < 0.5 else (I, C)
-    found = np.flatnonzero(row == before)
-    if not found.size:
+    features = np.flatnonzero(row == before)
+    if not features.size:
         before, after = after, before
-        found = np.flatnonzero(row == before)
-    row[found[several(found.size, power_law(found.size, rng), rng)]] = after
+        features = np.flatnonzero(row == before)
+    row[features[several(features.size, power_law(features.size, rng), rng)]] = after
     return with_masks(layout, genome, changed)
 
 
 def redraw(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Context) -> Genome | None:
-    """Draw a balanced layer anew, and make the layer after it its complement."""
+    """Draw a balanced layer, and make the layer after it its complement."""
     rows = layout.gene_rows(genome.values)
     if genome.masks is None or not rows:
         return None
@@ -117,7 +116,7 @@ def redraw(layout: Layout, genome: Genome, rng: np.random.Generator, ctx: Contex
 
 
 def put_pair(rows: Codes, genes: tuple[int, ...], which: int, row: Codes) -> None:
-    """Write a row of genes, and its complement into the next row of genes if that is the next."""
+    """Write a row of genes, and its complement into the row behind it if that has genes too."""
     rows[genes[which]] = row
     if which + 1 < len(genes) and genes[which + 1] == genes[which] + 1:
         rows[genes[which + 1]] = complement(row)
@@ -132,7 +131,7 @@ def with_masks(layout: Layout, genome: Genome, rows: Codes) -> Genome:
 def _exchange(row: Codes, rng: np.random.Generator) -> None:
     """Exchange a random `T` with a random `C`, if there are both."""
     inside = outside = -1
-    for _ in range(TRIES):  # much faster than listing them, and where it fails one is rare
+    for _ in range(TRIES):  # much faster than listing them; fails only where one is rare
         inside, outside = pick(len(row), rng), pick(len(row), rng)
         if row[inside] == T and row[outside] == C:
             break
@@ -140,10 +139,10 @@ def _exchange(row: Codes, rng: np.random.Generator) -> None:
         both = np.flatnonzero(row == T), np.flatnonzero(row == C)
         if not (both[0].size and both[1].size):
             return
-        inside, outside = (int(places[pick(places.size, rng)]) for places in both)
+        inside, outside = (int(features[pick(features.size, rng)]) for features in both)
     row[inside], row[outside] = C, T
 
 
 def _flip(rows: Codes, layer: NDArray[np.intp], feature: NDArray[np.intp]) -> None:
-    flat, place = rows.reshape(-1), layer * rows.shape[1] + feature
-    flat[place] = np.where(flat[place] == T, C, T)
+    flat, index = rows.reshape(-1), layer * rows.shape[1] + feature
+    flat[index] = np.where(flat[index] == T, C, T)

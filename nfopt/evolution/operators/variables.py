@@ -70,7 +70,7 @@ def redraws(
 def _near(
     layout: Layout, genome: Genome, index: int, rng: np.random.Generator, ctx: Context
 ) -> Value:
-    """A value near the present one, and not the same but by chance on a grid of reals."""
+    """A value near the present one; the same only by chance, on a grid of reals."""
     variable, value = layout.variables[index], genome.values[index]
     if isinstance(variable, Category):
         return (int(value) + 1 + pick(variable.size - 1, rng)) % variable.size
@@ -78,22 +78,22 @@ def _near(
 
 
 def moved(variable: Variable, value: Value, change: float) -> Value:
-    """Move a number in its unit interval; one that would stay on its grid goes to the next.
+    """Move a number in its unit interval, by at least one step of its grid if it has one.
 
-    At the ends of the range a step is reflected.
+    A step beyond the ends of the range is reflected.
     """
     if isinstance(variable, Category):
         return value
     start = variable.unit(value)
-    place = start + change
-    if not 0.0 <= place <= 1.0:
-        place = start - change
-    found = variable.at(place)
-    if found != value or variable.step is None:
-        return found
-    grid = variable.step if place >= start else -variable.step
-    found = variable.nearest(value + grid)
-    return found if found != value else variable.nearest(value - grid)
+    end = start + change
+    if not 0.0 <= end <= 1.0:
+        end = start - change
+    moved_value = variable.at(end)
+    if moved_value != value or variable.step is None:
+        return moved_value
+    grid = variable.step if end >= start else -variable.step
+    moved_value = variable.nearest(value + grid)
+    return moved_value if moved_value != value else variable.nearest(value - grid)
 
 
 def _changed(

@@ -1,4 +1,4 @@
-"""Which genome is run: the screening model, when it learns, from what, and how it decides."""
+"""Which genome is run: when the surrogate is fitted, to which genomes, and its lower bounds."""
 
 from __future__ import annotations
 
@@ -12,67 +12,68 @@ from nfopt.evolution import posterior, ranking
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.history import FAILED, View
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.surrogate.gp import Screen
+from nfopt.evolution.surrogate.gp import Surrogate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 WINDOW = 200
-"""The most genomes that the model learns from: half of them the best, half the latest."""
+"""The most genomes that the surrogate is fitted to: half of them the best, half the latest."""
 
-LEAST = 10
-"""The fewest that it learns from."""
+MIN_GENOMES = 10
+"""The fewest genomes that it is fitted to."""
 
-GROWTH = 0.1
-"""The model learns anew after so many more runs, in shares of the genomes that it learns from."""
+REFIT_GROWTH = 0.1
+"""New runs after which it is fitted again, as a share of the genomes that it is fitted to."""
 
-LEAST_MISSED = 0.05
-"""The least that genomes differ from what the model says of them, in shares of their spread."""
+MIN_RESIDUAL = 0.05
+"""Least variance of the true values around their predictions, as a share of the spread."""
 
-PRUNED = 0.5
-"""How many completed runs the estimate of a pruned one is worth."""
+PRUNED_WEIGHT = 0.5
+"""Weight of the estimated value of a pruned run, in completed runs."""
 
-VARIED = 1 / 3
-"""By how much of itself the bound is more or less bold, from ask to ask."""
+EXPLORATION_RANGE = 1 / 3
+"""Range of the exploration factor from ask to ask, as a share of it, upwards and downwards."""
 
-NEWS = 40
-"""The most genomes told since the model learnt, and the most running, that it hears of."""
+MAX_CONDITIONED = 40
+"""The most genomes told since the fit, and the most running ones, that it is conditioned on."""
 
 
-class Judge:
-    """Ranks genomes by the screening model, where it predicts.
+class Acquisition:
+    """Ranks genomes by lower confidence bounds of the surrogate, where it predicts.
 
     Args:
         layout: What genomes look like.
-        settings: From which R2 on to screen, and whether to shrink.
+        settings: From which R2 on the surrogate is used, and whether to shrink.
 
     Attributes:
-        learnt: Runs that had finished when the model learnt last.
+        fitted_at: Runs that had finished at the last fit.
     """
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
-        self.screen = Screen(layout, settings.least_r2)
+        self.surrogate = Surrogate(layout, settings.least_r2)
         self._shrink = settings.shrink
         self._explore = settings.explore
-        self.learnt = 0
-        self._heard: NDArray[np.bool_] = np.empty(0, dtype=bool)
+        self.fitted_at = 0
+        self._known_at_fit: NDArray[np.bool_] = np.empty(0, dtype=bool)
         self._objectives = 1
         self._spans: Floats = np.ones(1)
         self._worst: Floats = np.zeros(1)
-        self._stopped: Floats = np.full(1, -np.inf)
+        self._pruned_bound: Floats = np.full(1, -np.inf)
         self._tolerance = 0.0
         self._items: Ints = np.empty(0, dtype=np.intp)
         self._predicted = np.empty((0, 1))
 
     @property
     def usable(self) -> bool:
-        """Whether the model predicts."""
-        return self.screen.usable
+        """Whether the surrogate predicts well enough to be used."""
+        return self.surrogate.usable
 
-    def learn(self, view: View, genomes: Sequence[Genome], finished: int) -> None:
-        """Fit the model anew, if there are enough new runs; what failed is as bad as the worst.
+    def fit(self, view: View, genomes: Sequence[Genome], finished: int) -> None:
+        """Fit the surrogate again, if there are enough new runs.
 
-        What was only pruned is no better than the median of what completed.
+        Failed genomes count as the worst that completed; those that were only pruned as no better
+        than the median of the completed ones.
 
         Args:
             view: What is known of the items.
@@ -81,58 +82,57 @@ class Judge:
         """
         items = np.flatnonzero(view.ranked)
         good = np.count_nonzero(view.violation[items] < FAILED)
-        if good < LEAST or finished - self.learnt < GROWTH * min(len(items), WINDOW):
+        if good < MIN_GENOMES or finished - self.fitted_at < REFIT_GROWTH * min(len(items), WINDOW):
             return
-        self.learnt = finished
-        self._heard = view.ranked.copy()
+        self.fitted_at = finished
+        self._known_at_fit = view.ranked.copy()
         self._objectives = view.raw.shape[1]
         items = _window(view, items)
         failed = view.violation[items] >= FAILED
         values = view.raw[items]
         values[failed] = values[~failed].max(axis=0)
-        if (complete := view.runs[items] > 0).any():  # whoever stopped a run knew why
-            self._stopped = np.median(values[complete], axis=0)
-            values[~complete] = np.maximum(values[~complete], self._stopped)
+        if (complete := view.runs[items] > 0).any():  # the pruner had its reasons
+            self._pruned_bound = np.median(values[complete], axis=0)
+            values[~complete] = np.maximum(values[~complete], self._pruned_bound)
         self._spans, self._worst = np.ptp(values, axis=0), values.max(axis=0)
-        over = np.where(failed, np.median(view.violation[items][~failed]), view.violation[items])
-        if (over > 0).any():
-            self._tolerance = 0.5 * float(np.median(over[over > 0]))
-            values = np.concatenate([values, over[:, None]], axis=1)
-        weights = np.where(view.runs[items] > 0, view.runs[items], PRUNED).astype(float)
-        self.screen.fit([genomes[i] for i in items.tolist()], values, weights, self._objectives)
+        violation = view.violation[items]
+        violation = np.where(failed, np.median(violation[~failed]), violation)
+        if (violation > 0).any():
+            self._tolerance = 0.5 * float(np.median(violation[violation > 0]))
+            values = np.concatenate([values, violation[:, None]], axis=1)
+        weights = np.where(view.runs[items] > 0, view.runs[items], PRUNED_WEIGHT).astype(float)
+        self.surrogate.fit([genomes[i] for i in items.tolist()], values, weights, self._objectives)
         self._items = items
-        self._predicted = (values - self.screen.errors)[:, : self._objectives]
+        self._predicted = (values - self.surrogate.errors)[:, : self._objectives]
 
     def refined(self, view: View, genomes: Sequence[Genome]) -> View:
-        """Shrink towards what the model says of a genome from all others, where it predicts.
+        """Shrink the means towards the surrogate's predictions, where it is usable.
 
-        Of genomes told since it learnt it says what it predicts; those beyond its window keep the
-        posterior that they have.
+        A genome of the fit is predicted from all others (leave-one-out), one told since then by
+        the fit itself; genomes beyond the window keep the posterior that they have.
         """
         if not self.usable or not self._shrink or not (view.noise > 0).any():
             return view
         items, prior = self._items, self._predicted
-        unheard = view.ranked.copy()
-        unheard[: len(self._heard)] &= ~self._heard
-        new = np.flatnonzero(unheard)
+        new = self._since_fit(view)
         if len(new):
-            told = self.screen.predict([genomes[i] for i in new.tolist()])[:, : self._objectives]
+            predicted = self.surrogate.predict([genomes[i] for i in new.tolist()])
             items = np.concatenate([items, new])
-            prior = np.concatenate([prior, told])
-        complete = view.runs[items] > 0  # a pruned one must stay behind those that were ahead
+            prior = np.concatenate([prior, predicted[:, : self._objectives]])
+        complete = view.runs[items] > 0  # pruned ones must stay behind those that were ahead
         items, prior = items[complete], prior[complete]
-        runs, missed = view.runs[items], view.raw[items] - prior
+        runs, residual = view.runs[items], view.raw[items] - prior
         means, sds = view.means.copy(), view.sds.copy()
         for column, noise in enumerate(view.noise):
-            own = float(np.mean(missed[:, column] ** 2) - noise * np.mean(1 / runs))
-            spread = max(own, LEAST_MISSED * float(view.spread[column]))
+            variance = float(np.mean(residual[:, column] ** 2) - noise * np.mean(1 / runs))
+            spread = max(variance, MIN_RESIDUAL * float(view.spread[column]))
             means[items, column], sds[items, column] = posterior.shrink(
                 view.raw[items, column], runs, prior[:, column], float(noise), spread
             )
         return replace(view, means=means, sds=sds)
 
-    def hear(self, view: View, genomes: Sequence[Genome], running: Sequence[int]) -> None:
-        """Take in what was told or begun since the model learnt, without a new fit.
+    def condition(self, view: View, genomes: Sequence[Genome], running: Sequence[int]) -> None:
+        """Condition the surrogate on what was told or begun since the fit, without a new fit.
 
         Args:
             view: What is known of the items.
@@ -141,53 +141,59 @@ class Judge:
         """
         if not self.usable:
             return
-        unheard = view.ranked.copy()
-        unheard[: len(self._heard)] &= ~self._heard
-        new = np.flatnonzero(unheard)[-NEWS:]
-        begun = [item for item in dict.fromkeys(running) if not view.ranked[item]][-NEWS:]
+        new = self._since_fit(view)[-MAX_CONDITIONED:]
+        begun = [item for item in dict.fromkeys(running) if not view.ranked[item]][
+            -MAX_CONDITIONED:
+        ]
         items = np.concatenate([new, np.array(begun, dtype=np.intp)])
-        values = np.full((len(items), self.screen.columns), np.nan)
+        values = np.full((len(items), self.surrogate.columns), np.nan)
         failed = view.violation[new] >= FAILED
         raw = np.where(failed[:, None], self._worst, view.raw[new])
-        raw = np.where(view.runs[new, None] > 0, raw, np.maximum(raw, self._stopped))
+        raw = np.where(view.runs[new, None] > 0, raw, np.maximum(raw, self._pruned_bound))
         values[: len(new), : self._objectives] = np.minimum(raw, self._worst)
-        if self.screen.columns > self._objectives:
+        if self.surrogate.columns > self._objectives:
             values[: len(new), self._objectives] = np.where(failed, 0.0, view.violation[new])
-        weights = np.where(view.runs[items] > 0, view.runs[items], PRUNED).astype(float)
+        weights = np.where(view.runs[items] > 0, view.runs[items], PRUNED_WEIGHT).astype(float)
         weights[len(new) :] = 1.0
-        self.screen.hear([genomes[i] for i in items.tolist()], values, weights)
+        self.surrogate.condition([genomes[i] for i in items.tolist()], values, weights)
 
-    def goal(self, rng: np.random.Generator) -> Floats:
-        """What each objective counts now, shape (m,): another share of each time."""
+    def _since_fit(self, view: View) -> Ints:
+        """Items of which something was told only after the fit."""
+        new = view.ranked.copy()
+        new[: len(self._known_at_fit)] &= ~self._known_at_fit
+        return np.flatnonzero(new)
+
+    def objective_weights(self, rng: np.random.Generator) -> Floats:
+        """Random weights of the objectives for one ask, shape (m,), uniform on the simplex."""
         return rng.dirichlet(np.ones(self._objectives)) if self._objectives > 1 else np.ones(1)
 
-    def boldness(self, rng: np.random.Generator) -> float:
-        """Standard deviations below the mean that count now: `explore` by up to a third off."""
-        return self._explore * float(rng.uniform(1 - VARIED, 1 + VARIED))
+    def exploration(self, rng: np.random.Generator) -> float:
+        """The exploration factor of one ask: `explore`, varied by up to a third."""
+        return self._explore * float(rng.uniform(1 - EXPLORATION_RANGE, 1 + EXPLORATION_RANGE))
 
-    def scores(self, genomes: Sequence[Genome], boldness: float) -> Floats:
-        """How good genomes may well be, shape (n, columns): so many deviations below the mean."""
-        means, sds = self.screen.expect(genomes)
+    def scores(self, genomes: Sequence[Genome], exploration: float) -> Floats:
+        """Lower confidence bounds, shape (n, columns): the mean less so many deviations."""
+        means, sds = self.surrogate.posterior(genomes)
         objectives = self._objectives
-        means[:, :objectives] -= boldness * sds[:, :objectives]
+        means[:, :objectives] -= exploration * sds[:, :objectives]
         return means
 
-    def order(self, scores: Floats, goal: Floats) -> Ints:
+    def order(self, scores: Floats, objective_weights: Floats) -> Ints:
         """Sort genomes by their scores, the most promising first."""
         values, violation = scores[:, : self._objectives], np.zeros(len(scores))
         if scores.shape[1] > self._objectives:
-            # The best lie at the edge of what is feasible, where the model is not that exact.
+            # The best lie at the edge of the feasible, where the surrogate is not that exact.
             violation = scores[:, self._objectives] - self._tolerance
         if self._objectives > 1:
-            values = _towards_a_goal(values, self._spans, goal)
+            values = _scalarised(values, self._spans, objective_weights)
         return ranking.order(values, violation)
 
     def best(self, genomes: Sequence[Genome], rng: np.random.Generator) -> Genome:
-        """The most promising of some genomes; the first where the model does not predict."""
+        """The most promising of some genomes; the first where the surrogate is not usable."""
         if len(genomes) == 1 or not self.usable:
             return genomes[0]
-        scores = self.scores(genomes, self.boldness(rng))
-        return genomes[int(self.order(scores, self.goal(rng))[0])]
+        scores = self.scores(genomes, self.exploration(rng))
+        return genomes[int(self.order(scores, self.objective_weights(rng))[0])]
 
 
 def _window(view: View, items: Ints) -> Ints:
@@ -200,8 +206,8 @@ def _window(view: View, items: Ints) -> Ints:
     return np.concatenate([best, latest])
 
 
-def _towards_a_goal(values: Floats, spans: Floats, goal: Floats) -> Floats:
-    """Several objectives as one: augmented Chebyshev distance with weights (Knowles 2006)."""
+def _scalarised(values: Floats, spans: Floats, weights: Floats) -> Floats:
+    """Several objectives as one: weighted augmented Chebyshev distance (Knowles 2006)."""
     scaled = (values - values.min(axis=0)) / np.where(spans > 0, spans, 1.0)
-    weighted = scaled * goal
+    weighted = scaled * weights
     return np.asarray((weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))[:, None])

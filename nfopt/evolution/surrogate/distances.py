@@ -1,4 +1,4 @@
-"""How far apart genomes are, block by block of their features."""
+"""Distances of genomes, by block of their features."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from nfopt.evolution.surrogate.features import Blocks
 
 Floats = NDArray[np.float64]
 
-SAME = 1e-6  # squared distance, as a share of the greatest, up to which genomes do not differ
+SAME = 1e-6  # squared distance, as a share of the greatest, up to which genomes count as equal
 
 
 class Distances:
-    """Squared distances by block, 1 in the mean over those pairs of some genomes that differ.
+    """Squared distances by block, scaled to a mean of 1 over the pairs of genomes that differ.
 
-    Pairs that do not differ in a block are left out: many genomes with the same masks must not make
-    all other masks look far away.
+    Pairs that are equal in a block do not count in its scale: many genomes with the same masks must
+    not make all other masks look far away.
 
     Args:
         blocks: Features of n genomes, by block, shape (n, features of the block).
@@ -41,7 +41,7 @@ class Distances:
 
     def gram(self, exponents: dict[str, float]) -> Floats:
         """The kernel between the genomes, shape (n, n)."""
-        return np.exp(-sum(exponents[name] * each for name, each in self._matrices.items()))
+        return np.exp(-sum(exponents[name] * part for name, part in self._matrices.items()))
 
     def rows(self, blocks: Blocks, exponents: dict[str, float]) -> Floats:
         """Points whose squared distances are the kernel's exponents, shape (q, features)."""

@@ -1,4 +1,4 @@
-"""What the screening model sees of a genome: blocks of numbers.
+"""The features of a genome, by which the surrogate predicts: blocks of numbers.
 
 `plain`: ordinary variables in the unit interval, categories one-hot, scaled so that two random
 values of any variable are about as far apart as two random letters; `letters`: the letters
@@ -29,7 +29,7 @@ class Encoder:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         sizes = {i: v.size for i in layout.free if isinstance(v := layout.variables[i], Category)}
-        # Of each one-hot column the variable, and the choice that it stands for.
+        # For each one-hot column its variable, and the choice that it stands for.
         columns = [(i, choice) for i, size in sizes.items() for choice in range(size)]
         self._owners, self._choices = np.array(columns, dtype=np.intp).reshape(-1, 2).T
         self._numbers = np.array(layout.numbers, dtype=np.intp)
@@ -50,7 +50,7 @@ class Encoder:
         """Encode n genomes.
 
         Returns:
-            Blocks of shape (n, features of the block), by name; empty blocks are left out.
+            Blocks of shape (n, features of the block), by name, without empty ones.
         """
         blocks: Blocks = {}
         if self._layout.free:

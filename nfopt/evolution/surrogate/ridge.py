@@ -27,11 +27,11 @@ class Fit:
     Attributes:
         alpha: Dual weights, shape (n, m).
         r2: Leave-one-out R2 of each of m values, against the mean of the others, shape (m,).
-        penalty: The penalty taken for each, shape (m,).
-        centre: The mean that was taken off each, shape (m,).
-        errors: Of each value what the model of all others misses it by, shape (n, m).
+        penalty: The penalty chosen for each, shape (m,).
+        centre: The mean subtracted from each, shape (m,).
+        errors: Leave-one-out errors, shape (n, m).
         scale: The prior variance of each, shape (m,).
-        roots: For each value B with B B^T = (G + penalty / W)^-1, shape (m, n, n).
+        roots: For each value a B with B B^T = (G + penalty / W)^-1, shape (m, n, n).
     """
 
     alpha: Floats
@@ -49,7 +49,7 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
     Args:
         gram: G, shape (n, n), mean of the diagonal 1; the intercept is added here.
         values: Shape (n, m): m regressions with one Gram matrix.
-        weights: How many runs each row is worth, W, shape (n,).
+        weights: Weight of each row, in runs, W, shape (n,).
     """
     centre = np.average(values, axis=0, weights=weights)
     y = values - centre
@@ -58,7 +58,7 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
     size = np.maximum(size, 0.0)
     rotated = vectors.T @ (root * y)
     squares = vectors**2
-    # Leaving a value out moves the mean of the others away from it.
+    # The mean of the others is farther from a value than the mean of all.
     share = weights / weights.sum()
     total = weights @ (y / (1 - share)[:, None]) ** 2
     total = np.where(total > 0, total, np.inf)
@@ -81,7 +81,7 @@ def ridge(gram: Floats, values: Floats, weights: Floats) -> Fit:
         centre,
         np.array(errors)[best, :, columns].T,
         np.maximum((y * alpha).mean(axis=0), 0.0),
-        np.array([root * vectors / np.sqrt(size + each) for each in penalty]),
+        np.array([root * vectors / np.sqrt(size + chosen) for chosen in penalty]),
     )
 
 
@@ -92,14 +92,14 @@ def explained(gram: Floats, values: Floats, weights: Floats, penalty: Floats) ->
         gram: As for `ridge`.
         values: Shape (n, m).
         weights: Shape (n,).
-        penalty: Shape (m,); where the values have more columns, the last counts for these too.
+        penalty: Shape (m,); the last one also counts for any further columns of the values.
     """
     y = values - np.average(values, axis=0, weights=weights)
     total = weights @ (y / (1 - weights / weights.sum())[:, None]) ** 2
-    found = np.zeros(values.shape[1])
+    r2 = np.zeros(values.shape[1])
     for column in np.flatnonzero(total > 0).tolist():
         noise = penalty[min(column, len(penalty) - 1)] / weights
         inverse = np.linalg.inv(gram + INTERCEPT + np.diag(noise))
         left_out = inverse @ y[:, column] / np.diag(inverse)
-        found[column] = 1 - weights @ left_out**2 / total[column]
-    return found
+        r2[column] = 1 - weights @ left_out**2 / total[column]
+    return r2

@@ -8,7 +8,7 @@ from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.history import History
 from nfopt.evolution.records import Record
 from nfopt.evolution.settings import Settings
-from nfopt.evolution.surrogate.acquisition import LEAST_MISSED, WINDOW, Judge, _window
+from nfopt.evolution.surrogate.acquisition import MIN_RESIDUAL, WINDOW, Acquisition, _window
 
 LAYOUT = Layout((), MaskBlock(4, 12))
 
@@ -30,73 +30,74 @@ def told(count: int, noise: float) -> tuple[History, list[Genome]]:
 
 def test_the_model_pulls_a_noisy_value_to_what_the_others_say_of_it() -> None:
     history, genomes = told(60, noise=20.0)
-    judge, view = Judge(LAYOUT, Settings()), history.view()
-    assert judge.refined(view, genomes) is view
-    judge.learn(view, genomes, history.finished)
-    assert judge.usable
-    refined = judge.refined(view, genomes)
+    acquisition, view = Acquisition(LAYOUT, Settings()), history.view()
+    assert acquisition.refined(view, genomes) is view
+    acquisition.fit(view, genomes, history.finished)
+    assert acquisition.usable
+    refined = acquisition.refined(view, genomes)
     true = np.array([letters(genome) for genome in genomes])
     error = np.abs(refined.means[:, 0] - true).mean()
     assert error < 0.95 * np.abs(view.means[:, 0] - true).mean()
     assert error < 0.95 * np.abs(view.raw[:, 0] - true).mean()
     # What was run more often is pulled less.
-    prior = view.raw[:, 0] - judge.screen.errors[:, 0]
-    missed = judge.screen.errors[:, 0]
+    prior = view.raw[:, 0] - acquisition.surrogate.errors[:, 0]
+    missed = acquisition.surrogate.errors[:, 0]
     spread = np.mean(missed**2) - view.noise[0] * np.mean(1 / view.runs)
-    spread = max(spread, LEAST_MISSED * view.spread[0])
+    spread = max(spread, MIN_RESIDUAL * view.spread[0])
     weight = view.runs / (view.runs + view.noise[0] / spread)
     assert refined.means[:, 0] == pytest.approx(weight * view.raw[:, 0] + (1 - weight) * prior)
 
 
 def test_without_noise_nothing_is_pulled() -> None:
     history, genomes = told(40, noise=0.0)
-    judge = Judge(LAYOUT, Settings())
-    judge.learn(history.view(), genomes, history.finished)
-    assert judge.usable
-    assert judge.refined(history.view(), genomes) is history.view()
+    acquisition = Acquisition(LAYOUT, Settings())
+    acquisition.fit(history.view(), genomes, history.finished)
+    assert acquisition.usable
+    assert acquisition.refined(history.view(), genomes) is history.view()
 
 
 def test_what_was_told_since_is_pulled_too_and_pruned_runs_are_not() -> None:
     history, genomes = told(60, noise=20.0)
-    judge, rng = Judge(LAYOUT, Settings()), np.random.default_rng(1)
-    judge.learn(history.view(), genomes, history.finished)
+    acquisition, rng = Acquisition(LAYOUT, Settings()), np.random.default_rng(1)
+    acquisition.fit(history.view(), genomes, history.finished)
     late = [LAYOUT.random(rng) for _ in range(2)]
     history.tell(Record(100, late[0], "complete", (letters(late[0]) - 80.0,)))
     history.tell(Record(101, late[1], "pruned", rungs={1: 0.0}))
     view = history.view()
-    refined = judge.refined(view, history.genomes)
-    assert view.raw[60, 0] < refined.means[60, 0] < judge.screen.predict([late[0]])[0, 0]
+    refined = acquisition.refined(view, history.genomes)
+    assert view.raw[60, 0] < refined.means[60, 0] < acquisition.surrogate.predict([late[0]])[0, 0]
     assert refined.means[60, 0] != view.means[60, 0]
     assert refined.means[61, 0] == view.means[61, 0]
 
 
 def test_the_best_is_chosen_by_the_model() -> None:
     history, genomes = told(60, noise=1.0)
-    judge, rng = Judge(LAYOUT, Settings(explore=0.0)), np.random.default_rng(1)
+    acquisition, rng = Acquisition(LAYOUT, Settings(explore=0.0)), np.random.default_rng(1)
     children = [LAYOUT.random(rng) for _ in range(30)]
-    assert judge.best(children, rng) is children[0]
-    judge.learn(history.view(), genomes, history.finished)
+    assert acquisition.best(children, rng) is children[0]
+    acquisition.fit(history.view(), genomes, history.finished)
     values = [letters(child) for child in children]
-    chosen = values[children.index(judge.best(children, rng))]
+    chosen = values[children.index(acquisition.best(children, rng))]
     assert chosen <= np.quantile(values, 0.1)
 
 
 def test_what_runs_and_what_is_near_it_is_less_worth_a_run() -> None:
     history, genomes = told(60, noise=1.0)
-    judge, rng = Judge(LAYOUT, Settings()), np.random.default_rng(1)
-    judge.learn(history.view(), genomes, history.finished)
+    acquisition, rng = Acquisition(LAYOUT, Settings()), np.random.default_rng(1)
+    acquisition.fit(history.view(), genomes, history.finished)
     child = LAYOUT.random(rng)
-    judge.hear(history.view(), history.genomes, history.running)
-    before = judge.scores([child], 3.0)[0, 0]
+    acquisition.condition(history.view(), history.genomes, history.running)
+    before = acquisition.scores([child], 3.0)[0, 0]
     history.tell(Record(100, child, "running"))
-    judge.hear(history.view(), history.genomes, history.running)
-    running = judge.scores([child], 3.0)[0, 0]
+    acquisition.condition(history.view(), history.genomes, history.running)
+    running = acquisition.scores([child], 3.0)[0, 0]
     assert running > before
-    assert judge.screen.expect([child])[0] == pytest.approx(judge.screen.predict([child]))
+    surrogate = acquisition.surrogate
+    assert surrogate.posterior([child])[0] == pytest.approx(surrogate.predict([child]))
     history.tell(Record(100, child, "complete", (letters(child) - 100.0,)))
-    judge.hear(history.view(), history.genomes, history.running)
-    assert judge.scores([child], 3.0)[0, 0] < running
-    assert judge.screen.expect([child])[0] < judge.screen.predict([child])
+    acquisition.condition(history.view(), history.genomes, history.running)
+    assert acquisition.scores([child], 3.0)[0, 0] < running
+    assert surrogate.posterior([child])[0] < surrogate.predict([child])
 
 
 def test_the_window_holds_the_latest_and_the_best() -> None:

@@ -8,7 +8,7 @@ from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real
 from nfopt.evolution.surrogate.features import HOT, NUMBER, Encoder
-from nfopt.evolution.surrogate.gp import Screen
+from nfopt.evolution.surrogate.gp import Surrogate
 from nfopt.evolution.surrogate.ridge import INTERCEPT
 from nfopt.masks import pair_coverage, parse
 
@@ -49,38 +49,38 @@ def test_it_predicts_what_it_can_and_says_when_it_can_not() -> None:
 
     genomes = [layout.random(rng) for _ in range(240)]
     y = np.array([value(genome) for genome in genomes])
-    screen = Screen(layout, 0.1)
-    assert screen.r2 is None
-    assert not screen.usable
-    screen.fit(genomes[:200], y[:200, None], np.ones(200))
-    assert screen.usable
-    predicted = screen.predict(genomes[200:])[:, 0]
+    surrogate = Surrogate(layout, 0.1)
+    assert surrogate.r2 is None
+    assert not surrogate.usable
+    surrogate.fit(genomes[:200], y[:200, None], np.ones(200))
+    assert surrogate.usable
+    predicted = surrogate.predict(genomes[200:])[:, 0]
     unexplained = float(
         ((predicted - y[200:]) ** 2).sum() / ((y[200:] - y[200:].mean()) ** 2).sum()
     )
     assert unexplained < 0.5
-    assert screen.r2 == pytest.approx(1 - unexplained, abs=0.25)
-    screen.fit(genomes[:200], rng.normal(size=(200, 1)), np.ones(200))
-    screen.fit(genomes[:200], rng.normal(size=(200, 1)), np.ones(200))
-    assert not screen.usable
+    assert surrogate.r2 == pytest.approx(1 - unexplained, abs=0.25)
+    surrogate.fit(genomes[:200], rng.normal(size=(200, 1)), np.ones(200))
+    surrogate.fit(genomes[:200], rng.normal(size=(200, 1)), np.ones(200))
+    assert not surrogate.usable
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_can_be_screened(name: str) -> None:
     layout, rng = LAYOUTS[name], np.random.default_rng(0)
     genomes = [layout.random(rng) for _ in range(20)]
-    screen = Screen(layout, 0.1)
+    surrogate = Surrogate(layout, 0.1)
     for _ in range(3):
-        screen.fit(genomes, rng.normal(size=(20, 2)), np.ones(20), 2)
-    assert np.isfinite(screen.predict(genomes)).all()
-    assert screen.predict(genomes).shape == (20, 2)
+        surrogate.fit(genomes, rng.normal(size=(20, 2)), np.ones(20), 2)
+    assert np.isfinite(surrogate.predict(genomes)).all()
+    assert surrogate.predict(genomes).shape == (20, 2)
 
 
 def test_a_constant_has_no_r2() -> None:
     layout, rng = LAYOUTS["values"], np.random.default_rng(0)
-    screen = Screen(layout, 0.1)
-    screen.fit([layout.random(rng) for _ in range(12)], np.ones((12, 1)), np.ones(12))
-    assert screen.r2 == 0.0
+    surrogate = Surrogate(layout, 0.1)
+    surrogate.fit([layout.random(rng) for _ in range(12)], np.ones((12, 1)), np.ones(12))
+    assert surrogate.r2 == 0.0
 
 
 def test_what_it_expects_is_the_posterior_of_all_that_it_was_told() -> None:
@@ -88,17 +88,17 @@ def test_what_it_expects_is_the_posterior_of_all_that_it_was_told() -> None:
     genomes = [layout.random(rng) for _ in range(40)]
     y = np.array([(g.masks == "T")[0].sum() for g in genomes]) + 0.1 * rng.normal(size=40)
     weights = np.where(np.arange(40) % 3 == 0, 2.0, 1.0)
-    screen = Screen(layout, 0.1)
-    screen.fit(genomes[:30], y[:30, None], weights[:30])
-    means, sds = screen.expect(genomes)
-    assert means == pytest.approx(screen.predict(genomes))
+    surrogate = Surrogate(layout, 0.1)
+    surrogate.fit(genomes[:30], y[:30, None], weights[:30])
+    means, sds = surrogate.posterior(genomes)
+    assert means == pytest.approx(surrogate.predict(genomes))
     heard = np.where(np.arange(30, 36) < 34, y[30:36], np.nan)  # two are running
-    screen.hear(genomes[30:36], heard[:, None], weights[30:36])
-    after, less = screen.expect(genomes)
+    surrogate.condition(genomes[30:36], heard[:, None], weights[30:36])
+    after, less = surrogate.posterior(genomes)
     # The same from scratch, with the exponents, noise, mean and scale of the fit.
-    model = screen._model
+    model = surrogate._model
     assert model is not None
-    rows = model._rows(screen._encoder.encode(genomes))
+    rows = model._rows(surrogate._encoder.encode(genomes))
     kernel = np.exp(-((rows[:, None] - rows) ** 2).sum(axis=-1)) + INTERCEPT
     noise = np.diag(model.fit.penalty[0] / weights)
     for count, found, wanted in [(36, less, "sds"), (34, after, "means")]:
@@ -111,8 +111,8 @@ def test_what_it_expects_is_the_posterior_of_all_that_it_was_told() -> None:
             told = np.sqrt(left * model.fit.scale[0])
         assert found[:, 0] == pytest.approx(told, rel=1e-6, abs=1e-6)
     assert (less < sds).all()
-    screen.hear([], np.empty((0, 1)), np.empty(0))
-    assert screen.expect(genomes)[0] == pytest.approx(means)
+    surrogate.condition([], np.empty((0, 1)), np.empty(0))
+    assert surrogate.posterior(genomes)[0] == pytest.approx(means)
 
 
 def test_exponents_go_where_the_values_are_explained() -> None:
@@ -120,11 +120,11 @@ def test_exponents_go_where_the_values_are_explained() -> None:
     genomes = [layout.random(rng) for _ in range(150)]
     weights = rng.normal(size=(8, 8))
     y = np.array([float((weights * pair_coverage(g.masks)).sum()) for g in genomes])  # type: ignore[arg-type]
-    screen = Screen(layout, 0.1)
-    screen.fit(genomes, y[:, None], np.ones(150))
-    first = screen.r2
+    surrogate = Surrogate(layout, 0.1)
+    surrogate.fit(genomes, y[:, None], np.ones(150))
+    first = surrogate.r2
     for _ in range(12):
-        screen.fit(genomes, y[:, None], np.ones(150))
+        surrogate.fit(genomes, y[:, None], np.ones(150))
     assert first is not None
-    assert screen.r2 is not None
-    assert screen.r2 > first
+    assert surrogate.r2 is not None
+    assert surrogate.r2 > first
