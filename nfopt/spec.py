@@ -71,6 +71,7 @@ __all__ = [
 ]
 
 VERSION = 1
+MAX_LAYERS = 512  # what is larger is no flow but a text made to keep its reader busy
 
 Optimiser = Literal["adam", "adamw", "muon"]
 Schedule = Literal["cosine", "one_cycle", "constant", "trapezoid"]
@@ -108,6 +109,7 @@ class FlowSpec(parts.Plain, frozen=True):
         _version(self.version)
         parts.check_range("features", self.features, 1, 1024)
         parts.check_range("context_features", self.context_features, 0, 65536)
+        parts.check_range("layers", len(self.layers), 0, MAX_LAYERS)
         for number, layer in enumerate(self.layers):
             seen = parts.width_of(layer)
             if seen is not None and seen != self.features:

@@ -22,9 +22,9 @@ from nfopt.errors import NfoptError, StudyError
 from nfopt.events import Event, Notice
 from nfopt.runner import deliver
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
+from nfopt.stored import specs_of
 from nfopt.study.results import SearchResult
 from nfopt.study.stacks import train_stack
-from nfopt.study.stored import specs_of
 
 Search = Callable[..., SearchResult]
 TRAIN = TrainSpec(steps=40, batch_size=64, learning_rate=5e-3)

@@ -26,7 +26,7 @@ FLOORS = (
         "data",
     ),
     ("flows",),
-    ("model", "training", "recipes", "space", "evolution", "seeds", "optuna_internals"),
+    ("model", "training", "recipes", "space", "evolution", "seeds", "optuna_internals", "stored"),
     ("export", "samplers", "autonf", "storage"),
     ("distributed", "events"),
     ("study",),
@@ -45,6 +45,7 @@ SAME_FLOOR = {
     "spec": {"errors", "masks", "adjacency", "layers"},
     "data": {"errors"},
     "training": {"model"},
+    "stored": {"optuna_internals", "space"},
     "distributed": {"events"},
     "api": {""},
     "cli": {"", "api"},
@@ -55,8 +56,8 @@ SAME_FLOOR = {
 # Libraries that only these places may import; the cores know nothing of storage or command line.
 ONLY_IN = {
     "torch": {place for floor in FLOORS[1:] for place in floor}
-    - {"space", "evolution", "optuna_internals", "storage"},
-    "optuna": {"space", "optuna_internals", "samplers", "storage"}
+    - {"space", "evolution", "optuna_internals", "storage", "stored"},
+    "optuna": {"space", "optuna_internals", "stored", "samplers", "storage"}
     | {place for floor in FLOORS[4:] for place in floor},
     "sqlalchemy": {"storage"} | {place for floor in FLOORS[4:] for place in floor},
     "matplotlib": {"report"},
@@ -216,6 +217,37 @@ def test_lower_floors_stay_light() -> None:
     assert strangers(graph(ROOT)) == []
 
 
+def unchecked(root: Path) -> list[str]:
+    """Reads of a study's or trials' attributes that pass `nfopt.stored` by."""
+    reads = {"get_trials", "get_all_trials", "get_study_user_attrs"}
+    raw = {"trials_of", "attributes_of", "read_trial"}  # of `optuna_internals`
+    found = []
+    for name, path in modules(root).items():
+        if name.startswith(READ_AS_THEY_ARE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Attribute) and called.attr in reads:
+                found.append(f"{name}:{node.lineno} reads {called.attr}")
+            if isinstance(node, ast.ImportFrom) and node.module == "nfopt.optuna_internals":
+                both = raw.intersection(alias.name for alias in node.names)
+                found += [f"{name}:{node.lineno} imports {one}" for one in sorted(both)]
+    return sorted(found)
+
+
+# Optuna's own storages and pages, which hand on what they have without a look at it.
+READ_AS_THEY_ARE = (
+    "nfopt.storage.",
+    "nfopt.stored",
+    "nfopt.optuna_internals",
+    "nfopt.report.dashboard",
+)
+
+
+def test_what_a_storage_holds_is_read_checked() -> None:
+    assert unchecked(ROOT) == []
+
+
 def test_modules_stay_short() -> None:
     lines = {
         name: len(path.read_text("utf-8").splitlines()) for name, path in modules(ROOT).items()
@@ -317,3 +349,15 @@ def test_private_parts_of_ones_own_are_no_intrusion(tmp_path: Path) -> None:
     text = "class A:\n    def __init__(self):\n        self._n = 1\n    def n(self, other):\n"
     house(tmp_path, {"study.py": text + "        return self._n + other._n"})
     assert intrusions(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(study):\n    return study.get_trials()",
+        "import math\nfrom nfopt.optuna_internals import trials_of",
+    ],
+)
+def test_an_unchecked_read_is_seen(tmp_path: Path, text: str) -> None:
+    house(tmp_path, {"report/page.py": text})
+    assert len(unchecked(tmp_path)) == 1

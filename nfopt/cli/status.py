@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,9 +81,10 @@ def describe(study: optuna.Study) -> dict[str, Any]:
         Plain data, what `--json` prints.
     """
     from nfopt import attributes as names
+    from nfopt.stored import attributes_of, trials_of
 
-    known = study.user_attrs
-    trials = study.get_trials(deepcopy=False)
+    known = attributes_of(study)
+    trials = trials_of(study)
     states = dict.fromkeys(STATES, 0)
     for trial in trials:
         states[trial.state.name] += 1
@@ -115,7 +117,7 @@ def describe(study: optuna.Study) -> dict[str, Any]:
 def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
     """Complete trials, the lowest validation NLL first."""
     from nfopt import attributes as names
-    from nfopt.spec import FlowSpec
+    from nfopt.stored import flow_of, usable
     from nfopt.study.ranking import nll_place, objectives_of, ranked
 
     place = nll_place(objectives_of(study))
@@ -126,11 +128,9 @@ def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
             "validation_nll_2se": trial.user_attrs.get(names.NLL_2SE),
             "fidelity": trial.user_attrs.get(names.FIDELITY),
             "parameters": trial.user_attrs.get(names.PARAMETERS),
-            "structure": FlowSpec.from_json(trial.user_attrs[names.SPEC]).summary()
-            if names.SPEC in trial.user_attrs
-            else None,
+            "structure": None if (flow := flow_of(trial)) is None else flow.summary(),
         }
-        for trial in ranked(study)[:BEST]
+        for trial in islice(filter(usable, ranked(study)), BEST)
     ]
 
 

@@ -19,9 +19,10 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from nfopt.errors import StudyError
 from nfopt.files import replacing
-from nfopt.optuna_internals import attributes_of, path_in_store
+from nfopt.optuna_internals import path_in_store
 from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS, address
+from nfopt.stored import attributes_of
 
 if TYPE_CHECKING:
     import optuna

@@ -30,6 +30,7 @@ from nfopt.distributed import artifacts
 from nfopt.events import Notice, OnEvent
 from nfopt.optuna_internals import set_attribute
 from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.stored import trials_of
 
 if TYPE_CHECKING:
     from nfopt.distributed.lease import Lease
@@ -325,7 +326,7 @@ def sweep(study: optuna.Study, most: int = 200) -> None:
         most: Populations to look at, the latest ones.
     """
     store = artifacts.store_of(study)
-    trials = study.get_trials(deepcopy=False)
+    trials = trials_of(study)
     if store is None or any(not trial.state.is_finished() for trial in trials):
         return
     pointers = [t.user_attrs[names.CHECKPOINT] for t in trials if names.CHECKPOINT in t.user_attrs]

@@ -26,8 +26,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt.distributed.process import Worker
-from nfopt.optuna_internals import attributes_of, set_attribute, trial_id, trials_of
+from nfopt.optuna_internals import set_attribute, trial_id
 from nfopt.storage.errors import trouble
+from nfopt.stored import attributes_of, trials_of
 
 SECONDS = 60.0  # that a counter stands still until its lease has run out
 BEATS = 4  # in that time
@@ -266,7 +267,7 @@ def workers(study: optuna.Study, observer: Observer | None = None) -> list[Runni
         study: The study.
         observer: That has looked at it before; None: only processes of this host can be judged.
     """
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    running = trials_of(study, TrialState.RUNNING)
     if observer is not None:
         observer.note(running)
     by_lead: dict[tuple[bool, int], list[FrozenTrial]] = {}

@@ -24,13 +24,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nfopt import attributes as names
 from nfopt.distributed.lease import Lease, lead_of, ours
-from nfopt.optuna_internals import (
-    create_from,
-    fixed_parameters,
-    set_attribute,
-    set_state,
-    trials_of,
-)
+from nfopt.optuna_internals import create_from, fixed_parameters, set_attribute, set_state
+from nfopt.stored import trials_of
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 KEPT = (names.FIRST, names.SEED)  # what a retry takes from the interrupted trial

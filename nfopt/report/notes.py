@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial
 from nfopt import attributes as names
 from nfopt.layers import Autoregressive, Coupling, words
 from nfopt.report.canvas import short
-from nfopt.report.rows import Row, best_of
+from nfopt.report.rows import Row, best_of, columns_of
 from nfopt.samplers.trials import ORIGIN
 from nfopt.spec import FlowSpec
-from nfopt.study.stored import specs_of
+from nfopt.stored import specs_of
 
 LONGEST = 1_900  # characters of a trial's note: one piece of what a dashboard keeps
 FEW = 16  # columns whose names are written out, layer by layer
@@ -40,7 +40,11 @@ def trial_note(trial: FrozenTrial, columns: Sequence[str]) -> str | None:
     known = trial.user_attrs
     if names.SPEC not in known or names.TRAIN not in known:
         return None
-    spec, train = specs_of(trial)
+    try:
+        spec, train = specs_of(trial)
+    except ValueError as error:
+        return escape(str(error))
+    columns = columns_of(spec, columns)
     lines = [f"**{escape(spec.summary())}**", ""]
     steps = trial.intermediate_values
     nll = steps[max(steps)] if steps else None  # pruned trials have one too

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from nfopt import attributes as names
 from nfopt.report.masks import masks_png
 from nfopt.report.publisher import figures_of
-from nfopt.report.rows import ranked, rows_of
-from nfopt.spec import FlowSpec
+from nfopt.report.rows import columns_of, ranked, rows_of
+from nfopt.stored import attributes_of, flow_of, trials_of, usable
 from nfopt.study.ranking import objectives_of
 
 if TYPE_CHECKING:
@@ -31,16 +32,13 @@ def html_page(study: optuna.Study) -> str:
     Args:
         study: One of nfopt.
     """
-    known, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    known, trials = attributes_of(study), trials_of(study)
     data = known.get(names.DATA) or {}
     columns = [str(column) for column in data.get("columns", ())]
     rows = rows_of(trials, objectives_of(study))
-    best_rows = ranked(rows)[:BEST]
-    specs = {
-        row.number: FlowSpec.from_json(trials[row.number].user_attrs[names.SPEC])
-        for row, _ in best_rows
-        if names.SPEC in trials[row.number].user_attrs
-    }
+    best_rows = list(islice((r for r in ranked(rows) if usable(trials[r[0].number])), BEST))
+    flows = {row.number: flow_of(trials[row.number]) for row, _ in best_rows}
+    specs = {number: flow for number, flow in flows.items() if flow is not None}
     best = best_rows[0][0] if best_rows else None
     spec = None if best is None else specs.get(best.number)
     ended = {state: sum(row.state == state for row in rows) for state in ("COMPLETE", "PRUNED")}
@@ -59,6 +57,7 @@ def html_page(study: optuna.Study) -> str:
         parts.append(f"<tr><td>{row.number}<td>{nll:.4f}<td>{size}<td>{escape(what)}</tr>")
     parts.append("</table>")
     if spec is not None and best is not None:
+        columns = list(columns_of(spec, columns))
         picture = base64.b64encode(masks_png(spec, columns, title=f"Trial {best.number}"))
         parts.append(f'<p><img alt="masks" src="data:image/png;base64,{picture.decode()}"></p>')
     library: bool = True

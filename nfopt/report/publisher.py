@@ -43,10 +43,11 @@ from nfopt.report import attachments, figures
 from nfopt.report.curve import curve_png
 from nfopt.report.masks import masks_png
 from nfopt.report.notes import study_note, trial_note
-from nfopt.report.rows import ENDED, Row, best_of, ranked, rows_of
+from nfopt.report.rows import ENDED, Row, best_of, columns_of, ranked, rows_of
 from nfopt.report.samples import corner_of, member_flow
 from nfopt.report.searches import search_figures, search_png
 from nfopt.spec import FlowSpec
+from nfopt.stored import attributes_of, flow_of, trials_of
 from nfopt.study.ranking import objectives_of
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Publisher:
     def _columns(self) -> Sequence[str]:
         if self._data is not None:
             return self._data.columns
-        known = {} if self._study is None else self._study.user_attrs.get(names.DATA, {})
+        known = {} if self._study is None else attributes_of(self._study).get(names.DATA, {})
         return [str(column) for column in known.get("columns", ())]
 
     def _own_store(self) -> ArtifactStore | None:
@@ -234,8 +235,8 @@ class Publisher:
         if study is None or (pause and not self._rounds.due(study)) or (new and not self._new):
             return
         self._new = False
-        known, columns = study.user_attrs, self._columns()
-        trials = study.get_trials(deepcopy=False)
+        known, columns = attributes_of(study), self._columns()
+        trials = trials_of(study)
         ended = [trial for trial in trials if trial.state in ENDED]
         rows = rows_of(trials, objectives_of(study))
         attachments.save_trial_notes(
@@ -245,9 +246,7 @@ class Publisher:
             always={row.number for row, _ in ranked(rows)[:NOTED]},
         )
         best = best_of(rows)
-        spec = None
-        if best is not None and (text := trials[best.number].user_attrs.get(names.SPEC)):
-            spec = FlowSpec.from_json(text)
+        spec = None if best is None else flow_of(trials[best.number])
         for name, figure in figures_of(rows, best, spec, columns, trials).items():
             text = figure.to_json()
             if self._saved.get(name) != text:
@@ -274,7 +273,7 @@ def figures_of(
     }
     if spec is not None and best is not None and spec.features > 1:
         title = f"Layers in which a column sees another: trial {best.number}"
-        found["nfopt-4-coverage"] = figures.coverage(spec, columns, title=title)
+        found["nfopt-4-coverage"] = figures.coverage(spec, columns_of(spec, columns), title=title)
     return found | search_figures(trials, None if best is None else best.number)
 
 
@@ -284,7 +283,7 @@ def _new_best(study: optuna.Study, members: Sequence[Member]) -> Member | None:
     best = min(complete, key=lambda m: m.result.nll, default=None)
     if best is None or not math.isfinite(best.result.nll):
         return None
-    before = best_of(rows_of(study.get_trials(deepcopy=False), objectives_of(study)))
+    before = best_of(rows_of(trials_of(study), objectives_of(study)))
     better = before is None or before.nll is None or best.result.nll < before.nll
     return best if better else None
 

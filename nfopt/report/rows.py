@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt.evolution.ranking import front as front_of
+from nfopt.spec import FlowSpec
 from nfopt.study.ranking import nll_of, nll_place, order
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -55,6 +56,12 @@ def rows_of(trials: Iterable[FrozenTrial], objectives: Sequence[str] = ("nll",))
 
 def _whole(value: object) -> int | None:
     return int(value) if isinstance(value, int | float) else None
+
+
+def columns_of(spec: FlowSpec, columns: Sequence[str]) -> Sequence[str]:
+    """Name a flow's features: as the study does, or by number where it tells of other data."""
+    fit = len(columns) == spec.features
+    return columns if fit else [f"x{k}" for k in range(spec.features)]
 
 
 def measured(rows: Iterable[Row]) -> list[tuple[Row, float]]:

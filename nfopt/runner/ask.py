@@ -5,6 +5,7 @@ candidates = ask_population(study, space, 8, seed)      one free trial, then 7 o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Lease
+from nfopt.errors import StudyWarning
 from nfopt.optuna_internals import start_created, take_waiting
 from nfopt.space import SearchSpace
 from nfopt.study import candidate as batch
@@ -124,6 +126,15 @@ def _asked(
         lease.hold(trial)
         return batch.describe(trial, space, seed)
     except UpdateFinishedTrialError:
+        return None
+    except (ValueError, TypeError) as error:  # whoever queued it gave it what the space has not
+        why = f"what was queued can't be asked: {' '.join(str(error).split()):.300}"
+        queue.interrupt(study, trial, why, again=False)
+        warnings.warn(
+            f"study {study.study_name!r}: trial {trial.number} is set aside: {why}",
+            StudyWarning,
+            stacklevel=1,
+        )
         return None
     except BaseException:
         queue.interrupt(study, trial, "interrupted while it was asked")

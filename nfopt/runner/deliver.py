@@ -23,6 +23,7 @@ from nfopt.runner.retrain import Finalist, Retraining, Trained
 from nfopt.signals import listening
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.storage.url import RUNS
+from nfopt.stored import attributes_of, specs_of, trials_of
 from nfopt.study import costs
 from nfopt.study.arguments import check_members, check_minutes
 from nfopt.study.dataset import Source, read_again
@@ -36,7 +37,6 @@ from nfopt.study.results import (
     mixture,
     score_of,
 )
-from nfopt.study.stored import specs_of
 from nfopt.training import TrainData
 
 
@@ -93,7 +93,7 @@ def deliver(
         seeds=[each.seed for each in kept],
         steps=[each.steps for each in kept],
     )
-    trials = len(study.get_trials(deepcopy=False, states=COUNTED))
+    trials = len(trials_of(study, *COUNTED))
     return SearchResult(
         **common,
         study=study,
@@ -276,16 +276,16 @@ def run_retrain(
     """
     began = clock()
     check_minutes(minutes)
-    trials = study.get_trials(deepcopy=False)
+    trials = trials_of(study)
     if not 0 <= number < len(trials):
         raise ValueError(
             f"`trial` {number} is not in study {study.study_name!r}, which has {len(trials)} trials"
             f"{f', 0 to {len(trials) - 1}' if trials else ''}."
         )
     spec, train = specs_of(trials[number])
-    source = read_again(study.user_attrs, data)
+    source = read_again(attributes_of(study), data)
     times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
-    own = int(study.user_attrs.get(names.STUDY_SEED, 0)) if seed is None else seed
+    own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
     rows = TrainData.of(source.data, device)
     deadline = None
     if times is not None:

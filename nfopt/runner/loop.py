@@ -26,7 +26,6 @@ from nfopt.distributed.lease import BEATS, SECONDS, Lease, Observer, ours
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Notice, OnEvent, ignore
-from nfopt.optuna_internals import trials_of
 from nfopt.runner import budget as plan
 from nfopt.runner.ask import fill, take
 from nfopt.runner.poll import Looking
@@ -34,6 +33,7 @@ from nfopt.runner.trainer import Trainer
 from nfopt.signals import Stop
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate, groups, reap, release
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import Length
@@ -250,11 +250,9 @@ class Search:
 
     def _wait(self) -> bool:
         """Wait a moment for what others train; False if there is nothing to wait for."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = trials_of(self.study, TrialState.RUNNING)
         others = [trial for trial in running if ours(trial)]
-        met = self.trials is not None and (
-            len(self.study.get_trials(deepcopy=False, states=COUNTED)) >= self.trials
-        )
+        met = self.trials is not None and (len(trials_of(self.study, *COUNTED)) >= self.trials)
         late = self.deadline is not None and self.clock() > self.deadline + LAST_WORDS
         if not others or met or late or not self.waits:
             return False

@@ -13,8 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.distributed import queue
-from nfopt.optuna_internals import trials_of
 from nfopt.samplers.trials import began_ahead
+from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import order
 

@@ -24,12 +24,12 @@ from nfopt.runner import budget as plan
 from nfopt.runner.ensemble import choose_members
 from nfopt.signals import Stop
 from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.stored import specs_of, trials_of, usable
 from nfopt.study.candidate import fault, stack_key
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import FINALISTS
 from nfopt.study.ranking import comparable, nll_place, order
 from nfopt.study.stacks import train_stack
-from nfopt.study.stored import specs_of
 from nfopt.training import Progress, TrainData
 
 RECIPE_PLACE = 1  # among the finalists, from 0, at most: short trials favour what learns fast
@@ -99,7 +99,7 @@ def choose_finalists(
     place = nll_place(objectives)
     trials = [
         trial
-        for trial in comparable(study.get_trials(deepcopy=False))
+        for trial in comparable(trials_of(study))
         if trial.values and names.SPEC in trial.user_attrs and names.TRAIN in trial.user_attrs
     ]
     trials.sort(
@@ -111,7 +111,8 @@ def choose_finalists(
         if trial.user_attrs.get(names.FIRST) == key:
             recipe_trial = trial.number
         # a pruned trial's value is of a lower rung: only where nothing better is known
-        if len(chosen) < count and (trial.state is TrialState.COMPLETE or not chosen):
+        good = trial.state is TrialState.COMPLETE or not chosen
+        if len(chosen) < count and good and usable(trial):
             spec, train = specs_of(trial)
             chosen.setdefault(spec.digest(), Finalist(trial.number, spec, train))
     finalists = list(chosen.values())

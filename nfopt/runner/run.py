@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,6 @@ from nfopt.distributed.checkpoints import sweep
 from nfopt.distributed.lease import check_lease, lease_seconds
 from nfopt.distributed.queue import COUNTED
 from nfopt.events import Notice, OnEvent, Started, Watch, ignore
-from nfopt.optuna_internals import attributes_of
 from nfopt.recipes import first_trials
 from nfopt.runner import budget as plan
 from nfopt.runner.autonf.warm_start import SHARE as WARM_SHARE
@@ -33,6 +31,7 @@ from nfopt.space import SearchSpace
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.retrying import PatientStorage
 from nfopt.storage.url import RUNS
+from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study import costs
 from nfopt.study.arguments import Budget, check_members, check_name
 from nfopt.study.create import (
@@ -143,7 +142,7 @@ def run_search(
     own_space = space is not None or kind is not None or bool(limits)
     known = stored_attributes(name, storage) or {}
     if space is None and names.SPACE in known and (not own_space or names.LIMITS in known):
-        space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
+        space = space_of(name, known)
     elif space is None:
         space = SearchSpace.for_data(data.train, kind=kind, limits=limits, recipes=first, **shape)
     check_initial(initial, space)
@@ -204,7 +203,7 @@ def run_search(
             Started(
                 study=name,
                 storage=mask_url(storage),
-                sampler=str(opened.study.user_attrs[names.SAMPLER]),
+                sampler=str(attributes_of(opened.study)[names.SAMPLER]),
                 population=length.size,
                 trials=_counted(opened.study),
                 budget_trials=budget.trials,
@@ -293,7 +292,7 @@ def describe_run(
 
 
 def _counted(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=COUNTED))
+    return len(trials_of(study, *COUNTED))
 
 
 def _plan(
@@ -328,5 +327,5 @@ def _plan(
         )
         # of two workers that begin at once, the later one's choice holds for whoever comes next
         opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
-        length = length_of(opened.study.user_attrs) or length
+        length = length_of(attributes_of(opened.study)) or length
     return times, length

@@ -18,11 +18,11 @@ from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.lease import Lease
 from nfopt.events import GroupTrained, Member, Notice, OnEvent, RungReached, Training
 from nfopt.flows import Stack
-from nfopt.optuna_internals import trials_of
 from nfopt.runner import budget as plan
 from nfopt.runner.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
 from nfopt.signals import Stop
+from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate, fault, groups, report, tell
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable
@@ -265,7 +265,7 @@ class Trainer:
         numbers = {candidate.number for candidate in own.values()}
         history = [
             trial.intermediate_values[step]
-            for trial in comparable(self.study.get_trials(deepcopy=False))
+            for trial in comparable(trials_of(self.study))
             # what was interrupted has its value in the trial that it came back as
             if step in trial.intermediate_values
             and trial.number not in numbers

@@ -8,7 +8,6 @@ budget, the length of a trial. Scoring and retraining are the business of `nfopt
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -27,12 +26,12 @@ from nfopt.distributed.lease import lease_seconds
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Notice, OnEvent, Started, ignore
 from nfopt.model.disk import versions
-from nfopt.optuna_internals import attributes_of, storage_of, trials_of
+from nfopt.optuna_internals import storage_of
 from nfopt.runner.loop import Budget, Search
 from nfopt.signals import Stop, listening
-from nfopt.space import SearchSpace
 from nfopt.storage.open import clear_errors, mask_url
 from nfopt.storage.retrying import PatientStorage
+from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.arguments import check_device, check_minutes
 from nfopt.study.create import length_of, load_study
 from nfopt.study.dataset import read_again
@@ -127,6 +126,12 @@ def run_worker(
         length = _length(opened, stop)
         seed = int(known.get(names.STUDY_SEED, 0))
         source = read_again(known, data)
+        space = space_of(study, known)
+        if space.features != source.data.features:
+            raise StudyError(
+                f"`study` {study!r} can't be used: its attribute `{names.SPACE}` is for"
+                f" {space.features} features, its data has {source.data.features}."
+            )
         rows = search_rows(source.data, seed, device, on_event)
         ends = math.inf if minutes is None else began + 60.0 * minutes
 
@@ -151,7 +156,7 @@ def run_worker(
         )
         Search(
             study=opened,
-            space=SearchSpace.from_json(json.dumps(known[names.SPACE])),
+            space=space,
             data=rows,
             length=length,
             seed=seed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import weakref
 import zlib
@@ -20,19 +19,18 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt.evolution.genome.enumerate import MAX_GENOMES, size
 from nfopt.evolution.settings import Settings
 from nfopt.optuna_internals import (
-    attributes_of,
     fixed_parameters,
     in_distribution,
     keep_constraints,
     storage_of,
     study_id,
-    trials_of,
 )
 from nfopt.samplers.codec import Codec, external, variable_of
 from nfopt.samplers.initial import Initial, read_initial
 from nfopt.samplers.replay import State
 from nfopt.samplers.trials import Intersection
 from nfopt.space import SearchSpace
+from nfopt.stored import attributes_of, space_of, trials_of
 
 SPACE = "nfopt:space"
 """Study attribute that says what parameters mean; written by `nfopt search`."""
@@ -146,10 +144,9 @@ class EvolutionSampler(BaseSampler):
         self._lock = lock
         self._of = (weakref.ref(storage_of(study)), study_id(study))
         if self._known is None:
-            told = attributes_of(study).get(SPACE)
-            if told is not None:
-                text = told if isinstance(told, str) else json.dumps(told)
-                self._known = SearchSpace.from_json(text)
+            known = attributes_of(study)
+            if known.get(SPACE) is not None:
+                self._known = space_of(study.study_name, known)
 
     def _made(
         self, study: Study, distributions: Mapping[str, BaseDistribution], *, replay: bool = True

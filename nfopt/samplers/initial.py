@@ -20,6 +20,7 @@ from nfopt.samplers.codec import Codec
 from nfopt.space import SearchSpace
 from nfopt.space.guide import Guide
 from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.stored import trials_of
 
 Initial = FlowSpec | tuple[FlowSpec, TrainSpec] | FrozenTrial | Mapping[str, Any]
 BEST = 10  # trials taken from a study that is given as a whole
@@ -53,7 +54,7 @@ def read_initial(given: Study | Sequence[Initial]) -> tuple[Initial, ...]:
 
 def _best(study: Study) -> list[FrozenTrial]:
     """The best trials of a study by its first value, each set of parameters once."""
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = trials_of(study, TrialState.COMPLETE)
     most = study.directions[0] is StudyDirection.MAXIMIZE
     done.sort(key=lambda trial: trial.values[0], reverse=most)
     distinct = {repr(sorted(trial.params.items())): trial for trial in reversed(done)}

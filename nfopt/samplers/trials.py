@@ -74,7 +74,8 @@ def repeated(trials: Iterable[FrozenTrial]) -> set[int]:
     found: set[int] = set()
     for trial in trials:
         for attributes in (trial.user_attrs, trial.system_attrs):
-            found |= {int(attributes[key]) for key in REPEATS if key in attributes}
+            told = [attributes.get(key) for key in REPEATS]
+            found |= {number for number in told if isinstance(number, int)}
     return found
 
 

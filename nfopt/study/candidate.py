@@ -19,14 +19,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt import seeds
+from nfopt import seeds, stored
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Observer, gone
 from nfopt.model.disk import versions
-from nfopt.optuna_internals import finish_trial, read_trial, trials_of
+from nfopt.optuna_internals import finish_trial
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study import costs, stored
+from nfopt.stored import read_trial, trials_of
+from nfopt.study import costs
 from nfopt.training import MemberResult
 
 MAX_ROUND_TRIP = 1e-2

@@ -18,6 +18,7 @@ from nfopt.errors import StudyError
 from nfopt.model.disk import versions
 from nfopt.space import SearchSpace, read_given
 from nfopt.storage.open import Storage, clear_errors, exists, mask_url, open_storage
+from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.candidate import OBJECTIVES
 from nfopt.study.dataset import OPTIONS
 from nfopt.study.length import Length
@@ -103,8 +104,7 @@ def stored_attributes(name: str, storage: Storage | None) -> dict[str, Any] | No
         opened = open_storage(storage)
         if name not in optuna.get_all_study_names(opened):
             return None
-        study_id = opened.get_study_id_from_name(name)
-        return opened.get_study_user_attrs(study_id)
+        return attributes_of(optuna.load_study(study_name=name, storage=opened))
 
 
 def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
@@ -137,7 +137,7 @@ def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
         directions=["minimize"] * len(objectives),
         load_if_exists=True,
     )
-    if study.get_trials(deepcopy=False) or len(study.directions) != len(objectives):
+    if trials_of(study) or len(study.directions) != len(objectives):
         raise StudyError(
             f"`study` {wanted.name!r} was not made by nfopt search: choose another name."
         )
@@ -160,7 +160,7 @@ def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
 
 def _resume(wanted: Wanted, storage: BaseStorage, known: dict[str, Any]) -> Opened:
     _same_data(wanted, known)
-    space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
+    space = space_of(wanted.name, known)
     encoding = wanted.encoding or space.plan.encoding
     if wanted.own_space:
         _same_space(wanted, known, space, encoding)
@@ -276,12 +276,12 @@ def length_of(attributes: Mapping[str, Any]) -> Length | None:
 def load(name: str, storage: BaseStorage, *, sampler: str | None = None) -> optuna.Study:
     """Load a study with the sampler that it was made with, or with another one."""
     study = optuna.load_study(study_name=name, storage=storage)
-    known = study.user_attrs
+    known = attributes_of(study)
     if names.AUTONF in known:  # each trial a differentiable search; nobody asks it for flows
         return study
     if names.SPACE not in known:
         raise StudyError(f"`study` {name!r} was not made by nfopt search or nfopt autonf.")
-    space = SearchSpace.from_json(json.dumps(known[names.SPACE]))
+    space = space_of(name, known)
     chosen = sampler or known.get(names.SAMPLER, "random")
     if chosen not in SAMPLERS:
         raise StudyError(f"`study` {name!r} has the sampler {chosen!r}, which this nfopt lacks.")

@@ -8,12 +8,11 @@ from typing import Any
 import optuna
 
 from nfopt import attributes as names
-from nfopt import seeds
+from nfopt import seeds, stored
 from nfopt.data import Prepared
 from nfopt.distributed.lease import Lease, lease_seconds
 from nfopt.recipes import first_trials
 from nfopt.space import SearchSpace
-from nfopt.study import stored
 from nfopt.study.candidate import Candidate, describe, facts, fault, report, values_of
 from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read

@@ -9,8 +9,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.optuna_internals import attributes_of
 from nfopt.samplers.trials import began_ahead
+from nfopt.stored import attributes_of, trials_of, usable
 
 
 def objectives_of(study: optuna.Study) -> list[str]:
@@ -48,7 +48,7 @@ def nll_of(trial: FrozenTrial, place: int = 0) -> float | None:
 def ranked(study: optuna.Study) -> list[FrozenTrial]:
     """Sort the complete trials by validation NLL, the best first."""
     place = nll_place(objectives_of(study))
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = trials_of(study, TrialState.COMPLETE)
     found = [(nll, trial) for trial in complete if (nll := nll_of(trial, place)) is not None]
     found.sort(key=lambda pair: order(pair[0], pair[1].number))
     return [trial for _, trial in found]
@@ -56,4 +56,4 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
 
 def best_of(study: optuna.Study) -> FrozenTrial | None:
     """Take the first of `ranked` that has a flow; None if there is none."""
-    return next((trial for trial in ranked(study) if names.SPEC in trial.user_attrs), None)
+    return next((t for t in ranked(study) if names.SPEC in t.user_attrs and usable(t)), None)

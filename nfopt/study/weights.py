@@ -26,6 +26,7 @@ from nfopt.errors import StudyError
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
+from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import nll_of, order
 from nfopt.training import MemberResult
@@ -67,7 +68,7 @@ class BestWeights:
             return
         size = _bytes(candidate.spec.parameter_count())
         mine = _Ranked(result.nll, candidate.number, size)
-        if mine not in self._best(self._study.get_trials(deepcopy=False), mine):
+        if mine not in self._best(trials_of(self._study), mine):
             return
         info = {
             "trial": candidate.number,
@@ -96,7 +97,7 @@ class BestWeights:
         store = self._checkpoints.store
         if store is None:
             return
-        trials = self._study.get_trials(deepcopy=False)
+        trials = trials_of(self._study)
         best = {ranked.number for ranked in self._best(trials)}
         for trial in trials:
             if (
@@ -155,7 +156,7 @@ def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
         ValueError: If there is no such trial, or its weights were not kept.
         StudyError: If they can't be read.
     """
-    trials = study.get_trials(deepcopy=False)
+    trials = trials_of(study)
     key = trials[number].user_attrs.get(names.WEIGHTS) if 0 <= number < len(trials) else None
     store = artifacts.store_of(study)
     missing = f"`trial` {number} of study {study.study_name!r} has no weights that were kept."

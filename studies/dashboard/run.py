@@ -34,11 +34,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
+from nfopt import stored
 from nfopt.report import Publisher
 from nfopt.report.publisher import CURVE, MASKS
 from nfopt.space import SearchSpace
 from nfopt.storage.open import open_storage
-from nfopt.study import stored
 from nfopt.study.create import METRICS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

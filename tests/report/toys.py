@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from nfopt import attributes as names
+from nfopt import stored
 from nfopt.data import Prepared, load, prepare, split
 from nfopt.events import BatchTold, Event, GroupTrained, Member
 from nfopt.flows import build
@@ -24,7 +25,6 @@ from nfopt.report import Publisher
 from nfopt.space import SearchSpace
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.storage.open import open_storage
-from nfopt.study import stored
 from nfopt.study.create import METRICS
 from nfopt.training import MemberResult
 

@@ -22,12 +22,12 @@ from nfopt.events import BatchTold, Done, Event, Finalists, Notice, RungReached,
 from nfopt.model import Flow
 from nfopt.runner import trainer
 from nfopt.spec import Autoregressive, Conditioner, Elementwise, FlowSpec, Spline
+from nfopt.stored import specs_of
 from nfopt.study import rows
 from nfopt.study.dataset import Source, read
 from nfopt.study.length import FINALISTS, TRIAL_SHARE
 from nfopt.study.results import SearchResult
 from nfopt.study.stacks import train_stack
-from nfopt.study.stored import specs_of
 
 Search = Callable[..., SearchResult]
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -19,11 +19,11 @@ from nfopt.distributed.lease import Observer
 from nfopt.distributed.process import Worker
 from nfopt.runner.ask import ask_population
 from nfopt.space import SearchSpace
+from nfopt.stored import specs_of
 from nfopt.study import candidate as batch
 from nfopt.study import costs
 from nfopt.study.candidate import groups, reap, release, tell
 from nfopt.study.sampler import StudySampler
-from nfopt.study.stored import specs_of
 from nfopt.training import MemberResult
 
 

@@ -24,8 +24,8 @@ from nfopt.distributed.artifacts import artifact_store
 from nfopt.distributed.checkpoints import SECONDS, Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.lease import Lease, lease_seconds
 from nfopt.events import OnEvent
-from nfopt.optuna_internals import trials_of
 from nfopt.spec import TrainSpec
+from nfopt.stored import trials_of
 from nfopt.training import CheckpointError
 
 

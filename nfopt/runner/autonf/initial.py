@@ -15,11 +15,11 @@ from nfopt.data import Prepared
 from nfopt.errors import StudyError
 from nfopt.spec import FlowSpec
 from nfopt.storage.open import Storage
+from nfopt.stored import specs_of, trials_of
 from nfopt.study.arguments import check_flows
 from nfopt.study.create import load_study
 from nfopt.study.inputs import flows_of
 from nfopt.study.ranking import best_of
-from nfopt.study.stored import specs_of
 
 Initial = FlowSpec | optuna.Study | FrozenTrial | str | os.PathLike[str]
 
@@ -54,7 +54,7 @@ def initial_flow(given: Initial, storage: Storage | None = None) -> FlowSpec:
         raise StudyError(f"`initial` {text!r} is no file, and no study: {error}") from None
     if not number:
         return initial_flow(study)
-    trials = study.get_trials(deepcopy=False)
+    trials = trials_of(study)
     if int(number) >= len(trials):
         raise ValueError(
             f"`initial` {text!r}: study {name!r} has {len(trials)} trials, counted from 0."

@@ -20,7 +20,7 @@ import msgspec
 import optuna
 
 from nfopt import attributes as names
-from nfopt import seeds
+from nfopt import seeds, stored
 from nfopt.autonf import (
     Choice,
     CostTable,
@@ -41,7 +41,6 @@ from nfopt.distributed.process import Worker
 from nfopt.errors import StudyError
 from nfopt.events import OnEvent, SearchEnded, ignore
 from nfopt.model.disk import versions
-from nfopt.optuna_internals import trials_of
 from nfopt.recipes import training
 from nfopt.runner.autonf.checkpoint import Keeping
 from nfopt.runner.autonf.facts import facts_of, values_of
@@ -49,7 +48,7 @@ from nfopt.runner.autonf.initial import Initial, initial_flow, initial_path
 from nfopt.runner.autonf.setup import Setup
 from nfopt.spec import TrainSpec
 from nfopt.storage.open import Storage
-from nfopt.study import stored
+from nfopt.stored import trials_of
 from nfopt.study.candidate import reap
 from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read

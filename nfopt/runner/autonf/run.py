@@ -37,13 +37,13 @@ from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.url import RUNS
+from nfopt.stored import attributes_of, specs_of, trials_of
 from nfopt.study import costs
 from nfopt.study.arguments import Budget, check_name
 from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
 from nfopt.study.ranking import best_of
 from nfopt.study.results import SearchResult
-from nfopt.study.stored import specs_of
 from nfopt.training import TrainData
 from nfopt.training.measure import WHOLE_STEP, measure_step
 
@@ -162,7 +162,7 @@ def run_autonf(
         if left > 0:
             seconds = _search_seconds(goal, lambda: times.retrain - (clock() - began))
             goal.minutes = max(1e-3, seconds / left / 60)
-            if not opened.get_trials(deepcopy=False):
+            if not trials_of(opened):
                 swept = [{"price": nats} for nats in prices]
                 for more in swept or [{}]:
                     opened.enqueue_trial(goal.defaults() | more)
@@ -247,7 +247,7 @@ def _open(
     }
     study = optuna.create_study(study_name=name, storage=opened, load_if_exists=True)
     # a stream of its own for each call, so that a resume does not repeat the first draws
-    stream = seeds.derive(seed, seeds.SAMPLER, len(study.get_trials(deepcopy=False)))
+    stream = seeds.derive(seed, seeds.SAMPLER, len(trials_of(study)))
     study.sampler = TPESampler(seed=stream, n_startup_trials=STARTUP)
     if not known:
         attributes = {
@@ -261,7 +261,7 @@ def _open(
         for key, value in attributes.items():
             study.set_user_attr(key, value)
         return study, False
-    before = study.user_attrs
+    before = attributes_of(study)
     if SETUP not in before:
         raise StudyError(f"`study` {name!r} was not made by nfopt autonf: choose another name.")
     if (before.get(names.DATA) or {}).get("fingerprint") != source.data.fingerprint:
@@ -310,13 +310,13 @@ def _search_seconds(goal: AutoNFObjective, left: Callable[[], float]) -> float:
 
 
 def _counted(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=COUNTED))
+    return len(trials_of(study, *COUNTED))
 
 
 def _best(study: optuna.Study) -> FrozenTrial:
     best = best_of(study)
     if best is None:
-        failed = [t.user_attrs.get(names.REASON) for t in study.get_trials(deepcopy=False)]
+        failed = [t.user_attrs.get(names.REASON) for t in trials_of(study)]
         why = next((text for text in failed if text), "no trial was finished")
         raise StudyError(f"No flow of study {study.study_name!r} can be used ({why}).")
     return best
@@ -327,7 +327,7 @@ def _texts(trial: FrozenTrial) -> list[str]:
 
 
 def _front(study: optuna.Study) -> list[dict[str, Any]]:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = trials_of(study, TrialState.COMPLETE)
     winners = [(trial, trial.user_attrs[CANDIDATES][0]) for trial in complete]
     points = [(float(winner["cost"]), float(trial.values[0])) for trial, winner in winners]
     return [

@@ -15,10 +15,10 @@ from nfopt.runner.autonf import warm_start as autonf_start
 from nfopt.runner.autonf.warm_start import check_warm_start, warm_flows
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.stored import specs_of
 from nfopt.study.dataset import Source
 from nfopt.study.first_trials import holds
 from nfopt.study.results import SearchResult
-from nfopt.study.stored import specs_of
 from nfopt.training import TrainData
 
 RECIPE = (autoregressive(3, depth=2, width=8, bins=4), TrainSpec(steps=32, batch_size=64))
