@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from nfopt.adjacency import strongest_parents
 from nfopt.dependence import MEASURES, MOST_PARENTS, rank_features
+from nfopt.designs import parity
+from nfopt.masks import letters
 from nfopt.spec import (
     LU,
     Activation,
@@ -157,8 +159,7 @@ def couplings(
 ) -> FlowSpec:
     """Coupling splines with parity masks, an LU layer before each; needs two features."""
     layers: list[Layer] = []
-    for number in range(depth):
-        mask = "".join("CT"[(feature + number) % 2] for feature in range(features))
+    for mask in letters(parity(depth, features)):
         layers += [
             LU(),
             Coupling(

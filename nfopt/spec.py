@@ -24,51 +24,14 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from nfopt import layers as parts
-from nfopt.layers import (
-    LU,
-    Activation,
-    Additive,
-    Affine,
-    Autoregressive,
-    Base,
-    Conditioner,
-    Coupling,
-    Elementwise,
-    Identity,
-    Layer,
-    Normal,
-    Permutation,
-    Planar,
-    Radial,
-    Reverse,
-    ScalarMap,
-    Spline,
-    StudentT,
-)
-
-__all__ = [
-    "LU",
-    "Activation",
-    "Additive",
-    "Affine",
-    "Autoregressive",
-    "Base",
-    "Conditioner",
-    "Coupling",
-    "Elementwise",
-    "FlowSpec",
-    "Identity",
-    "Layer",
-    "Normal",
-    "Permutation",
-    "Planar",
-    "Radial",
-    "Reverse",
-    "ScalarMap",
-    "Spline",
-    "StudentT",
-    "TrainSpec",
-]
+from nfopt.layers import Activation as Activation
+from nfopt.layers import Base as Base
+from nfopt.layers import Conditioner as Conditioner
+from nfopt.layers import Layer as Layer
+from nfopt.layers import Normal as Normal
+from nfopt.layers import StudentT as StudentT
+from nfopt.layers.kinds import *  # noqa: F403  every kind by its name
+from nfopt.layers.maps import *  # noqa: F403
 
 VERSION = 1
 MAX_LAYERS = 512  # what is larger is no flow but a text made to keep its reader busy
@@ -111,7 +74,7 @@ class FlowSpec(parts.Plain, frozen=True):
         parts.check_range("context_features", self.context_features, 0, 65536)
         parts.check_range("layers", len(self.layers), 0, MAX_LAYERS)
         for number, layer in enumerate(self.layers):
-            seen = parts.width_of(layer)
+            seen = layer.width()
             if seen is not None and seen != self.features:
                 raise ValueError(
                     f"`layers` {number} ({layer.kind}) is for {seen} features, not {self.features}."
@@ -136,19 +99,17 @@ class FlowSpec(parts.Plain, frozen=True):
             self.features,
             self.context_features,
             self.base,
-            [parts.blank(x) for x in self.layers],
+            [x.blank() for x in self.layers],
         ]
         return msgspec.json.encode(shapes, order="deterministic").decode()
 
     def parameter_count(self) -> int:
         """Count the weights that can receive a gradient, from the spec alone."""
-        return sum(
-            parts.parameters(layer, self.features, self.context_features) for layer in self.layers
-        )
+        return sum(x.parameters(self.features, self.context_features) for x in self.layers)
 
     def summary(self) -> str:
         """Say the structure in a few words, repetitions counted: 6 x (lu, spline coupling)."""
-        inner = _grouped([parts.words(layer) for layer in self.layers])
+        inner = _grouped([layer.words() for layer in self.layers])
         return f"{inner or 'no layers'} on {self.features} features"
 
 

@@ -13,23 +13,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
+from nfopt.designs import parity
+from nfopt.layers import LAYERS, MAPS, map_of
+from nfopt.masks import letters
 from nfopt.spec import (
     LU,
     Activation,
-    Affine,
     Autoregressive,
     Conditioner,
     Coupling,
+    Elementwise,
     FlowSpec,
     Identity,
     Layer,
-    Planar,
-    Radial,
     Reverse,
     ScalarMap,
-    Spline,
 )
 
 Path = tuple[int, ...]
@@ -180,10 +180,9 @@ def path_of(options: Sequence[Option], spec: FlowSpec, places: int) -> Path:
 def _kind(layers: Sequence[Layer]) -> tuple[str, str] | None:
     """Name what an option is searched for: its last layer that is no linear mixing."""
     for layer in reversed(layers):
-        if isinstance(layer, Coupling | Autoregressive):
-            return layer.kind, layer.map.kind
-        if isinstance(layer, Planar | Radial):
-            return layer.kind, ""
+        if not layer.mixing and not isinstance(layer, Elementwise | Identity):
+            scalar = map_of(layer)
+            return layer.kind, "" if scalar is None else scalar.kind
     return None
 
 
@@ -219,11 +218,10 @@ def _coupling(scalar_map: Callable[[int], ScalarMap]) -> Make:
         swapped = mixing == "reverse_lu" and features % 2 == 0
         before: tuple[Layer, ...] = (LU(),) if mixing == "lu" else (Reverse(), LU())
 
-        def layers(shift: int) -> tuple[Layer, ...]:
-            mask = "".join("CT"[(feature + shift) % 2] for feature in range(features))
-            return (*before, Coupling(mask=mask, map=scalar_map(bins), conditioner=net))
-
-        return tuple(layers(shift) for shift in range(1 if swapped else 2))
+        masks = letters(parity(1 if swapped else 2, features))
+        return tuple(
+            (*before, Coupling(mask=mask, map=scalar_map(bins), conditioner=net)) for mask in masks
+        )
 
     return make
 
@@ -232,13 +230,26 @@ def _plain(layer: Layer) -> Make:
     return lambda features, net, bins, mixing: ((layer,),)
 
 
-KINDS: dict[str, Make] = {
-    "planar": _plain(Planar()),
-    "radial": _plain(Radial()),
-    "affine-autoregressive": _autoregressive(lambda bins: Affine()),
-    "spline-autoregressive": _autoregressive(Spline),
-    "affine-coupling": _coupling(lambda bins: Affine()),
-    "spline-coupling": _coupling(Spline),
-    "identity": _plain(Identity()),
-}
-"""Every option that has a name; a new one is one line."""
+def _scalar_map(spec: Any) -> Callable[[int], ScalarMap]:
+    """Make a scalar map with so many bins, if it has bins."""
+    return lambda bins: spec(bins=bins) if "bins" in spec.__struct_fields__ else spec()
+
+
+def _kinds() -> dict[str, Make]:
+    """Name what can be searched: layers without fields, and those with each scalar map."""
+    plain: dict[str, Any] = {
+        name: spec
+        for name, spec in LAYERS.items()
+        if spec.search is not None and not spec.__struct_fields__ and spec is not Identity
+    }
+    maps = {name: _scalar_map(spec) for name, spec in MAPS.items() if spec.search is not None}
+    mapped = {"autoregressive": _autoregressive, "coupling": _coupling}
+    return {
+        **{name: _plain(spec()) for name, spec in plain.items()},
+        **{f"{name}-{kind}": make(maps[name]) for kind, make in mapped.items() for name in maps},
+        "identity": _plain(Identity()),
+    }
+
+
+KINDS: dict[str, Make] = _kinds()
+"""Every option that has a name."""

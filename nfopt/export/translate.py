@@ -17,16 +17,17 @@ from nfopt.errors import ExportError
 from nfopt.flows import Stack
 from nfopt.flows.autoregressive import AutoregressiveLayer
 from nfopt.flows.linear import LULayer
-from nfopt.layers import Conditioner, ScalarMap
+from nfopt.layers import Conditioner, ScalarMap, map_of
 from nfopt.spec import (
     LU,
+    Additive,
+    Affine,
     Autoregressive,
     Coupling,
     Elementwise,
     FlowSpec,
+    Identity,
     Permutation,
-    Planar,
-    Radial,
     Reverse,
     Spline,
     StudentT,
@@ -35,6 +36,10 @@ from nfopt.spec import (
 Weights = Mapping[str, Tensor]
 Part = tuple[dict[str, Any], dict[str, Tensor]]  # a transform's structure, and its state
 
+LAYERS = (Coupling, Autoregressive, Elementwise, Permutation, Reverse, LU, Identity)
+MAPS = (Additive, Affine, Spline)
+"""The kinds that zuko has a counterpart for, translated below; any other one is refused."""
+
 
 def translate(
     spec: FlowSpec, weights: Weights, before: Preprocessing | None
@@ -42,10 +47,11 @@ def translate(
     """Give what zuko_flow.json holds, and the state of the modules that it describes, in float64.
 
     Raises:
-        ExportError: If zuko has no such layer.
+        ExportError: If zuko has no such layer or scalar map.
         ValueError: If the weights are not those of the spec.
     """
-    _refuse(spec)
+    if found := missing(spec):
+        raise ExportError(f"zuko has no {found}: export a flow without it.")
     parts = [] if before is None else _preprocessing(before)
     stack = stack_of(spec, weights)
     for number, layer in enumerate(spec.layers):
@@ -98,20 +104,22 @@ def translate(
     return description, state | base
 
 
+def missing(spec: FlowSpec) -> str | None:
+    """Name the first layer or scalar map that zuko has no counterpart for."""
+    for number, layer in enumerate(spec.layers):
+        if type(layer) not in LAYERS:
+            return f"layer for `layers` {number} ({layer.kind})"
+        scalar = map_of(layer)
+        if scalar is not None and type(scalar) not in MAPS:
+            return f"scalar map for `layers` {number} ({scalar.kind})"
+    return None
+
+
 def stack_of(spec: FlowSpec, weights: Weights) -> Stack:
     """Make the flow in float64."""
     stack = Stack([spec], dtype=torch.float64)
     stack.load_weights(0, dict(weights))
     return stack
-
-
-def _refuse(spec: FlowSpec) -> None:
-    for number, layer in enumerate(spec.layers):
-        if isinstance(layer, Planar | Radial):
-            raise ExportError(
-                f"zuko has no layer for `layers` {number} ({layer.kind}): "
-                "export a flow without planar and radial layers."
-            )
 
 
 def _preprocessing(before: Preprocessing) -> list[Part]:

@@ -122,6 +122,8 @@ def _univariate(one: Mapping[str, Any]) -> tuple[Callable[..., Transform], list[
         return AdditiveTransform, [()]
     if one["kind"] == "affine":
         return partial(MonotonicAffineTransform, slope=SLOPE), [(), ()]
+    if one["kind"] != "spline":
+        raise ValueError(f"map {one['kind']!r} in zuko_flow.json is not known")
     bins = one["bins"]
     spline = partial(MonotonicRQSTransform, bound=one["bound"], slope=SLOPE)
     return spline, [(bins,), (bins,), (bins - 1,)]

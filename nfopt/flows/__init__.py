@@ -7,7 +7,13 @@
 `build` groups the specs whose tensor shapes agree; a group trains as one program.
 """
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from nfopt.flows.layer import Matrices
 from nfopt.flows.stack import Stack, build
+
+for _module in iter_modules(__path__):  # each registers the kinds that it has
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = ["Matrices", "Stack", "build"]

@@ -14,24 +14,21 @@ from torch import Tensor
 
 from nfopt import adjacency as graph
 from nfopt.flows import conditioner, maps
-from nfopt.flows.layer import Dropout, Order, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.layer import Column, Dropout, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.registry import registers
 from nfopt.spec import Autoregressive
 
 
+@registers(Autoregressive)
 class AutoregressiveLayer(StackLayer):
     """An autoregressive layer for a population of adjacencies."""
 
-    def __init__(
-        self,
-        specs: Sequence[Autoregressive],
-        order: Order,
-        context: int,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        """Take one spec a member and the incoming order (P, D)."""
-        self.spec = specs[0]
-        self.context = context
+    def __init__(self, column: Column) -> None:
+        """Lay out the adjacencies."""
+        specs, order, device, dtype = column.specs, column.order, column.device, column.dtype
+        self.spec: Autoregressive = specs[0]
+        self.map = maps.of(self.spec.map)
+        self.context = context = column.context
         members, features = order.shape
         self.order = feature_order(members, features)
         self.rows = Rows(slots_of(order, self.order), features, device)
@@ -63,7 +60,7 @@ class AutoregressiveLayer(StackLayer):
         parameters = conditioner.run(
             self.spec.conditioner, seen, weights, self.masks, context, dropout
         )
-        y, log_derivative = maps.forward(self.spec.map, state, parameters)
+        y, log_derivative = self.map.forward(state, parameters)
         return y, 0.0 if log_derivative is None else log_derivative.sum(1)
 
     def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
@@ -73,7 +70,7 @@ class AutoregressiveLayer(StackLayer):
             parameters = conditioner.run(
                 self.spec.conditioner, x, weights, self.masks, context, None
             )
-            x = maps.inverse(self.spec.map, state, parameters)
+            x = self.map.inverse(state, parameters)
         return x
 
     def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:

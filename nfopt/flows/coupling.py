@@ -15,8 +15,9 @@ from torch import Tensor
 
 from nfopt.flows import conditioner, maps
 from nfopt.flows.layer import (
+    Column,
     Dropout,
-    Order,
+    Pads,
     Rows,
     Shape,
     StackLayer,
@@ -24,28 +25,24 @@ from nfopt.flows.layer import (
     feature_order,
     slots_of,
 )
+from nfopt.flows.registry import registers
 from nfopt.spec import Coupling
 
 
+@registers(Coupling)
 class CouplingLayer(StackLayer):
     """A coupling layer for a population of masks."""
 
-    def __init__(
-        self,
-        specs: Sequence[Coupling],
-        order: Order,
-        context: int,
-        pads: tuple[int, int],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        """Take one spec a member, the incoming order (P, D), and the padded counts of C and T."""
-        self.spec = specs[0]
-        self.context = context
+    def __init__(self, column: Column) -> None:
+        """Lay out the masks; padded are the numbers of C's and of T's."""
+        specs, order, device, dtype = column.specs, column.order, column.device, column.dtype
+        self.spec: Coupling = specs[0]
+        self.map = maps.of(self.spec.map)
+        self.context = context = column.context
         members, features = order.shape
         letters = np.array([list(spec.mask) for spec in specs])
         self.fed, self.moved = (letters == "C").sum(1), (letters == "T").sum(1)
-        most_fed, most_moved = pads
+        most_fed, most_moved = column.pads
         names = feature_order(members, features)
         # a stable sort by letter keeps features ascending: first the C's, or first the T's
         conditions = np.argsort(letters != "C", axis=1, kind="stable")[:, :most_fed]
@@ -75,6 +72,11 @@ class CouplingLayer(StackLayer):
         self.matrices = conditioner.matrices(self.shapes)
         self.width = width
 
+    @classmethod
+    def pads(cls, specs: Sequence[Coupling]) -> Pads:
+        """Return the greatest numbers of C's and of T's in any member."""
+        return max(s.mask.count("C") for s in specs), max(s.mask.count("T") for s in specs)
+
     def _parameters(
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
     ) -> Tensor:
@@ -88,7 +90,7 @@ class CouplingLayer(StackLayer):
         state = self.rows(state)
         parameters = self._parameters(state, weights, context, dropout)
         x = state[:, self.kept :]
-        y, log_derivative = maps.forward(self.spec.map, x, parameters)
+        y, log_derivative = self.map.forward(x, parameters)
         if self.valid is not None:
             y = torch.where(self.valid, y, x)
             if log_derivative is not None:
@@ -101,7 +103,7 @@ class CouplingLayer(StackLayer):
         state = self.forth(state)
         parameters = self._parameters(state, weights, context, None)
         y = state[:, self.kept :]
-        x = maps.inverse(self.spec.map, y, parameters)
+        x = self.map.inverse(y, parameters)
         if self.valid is not None:
             x = torch.where(self.valid, x, y)
         return self.back(torch.cat((state[:, : self.kept], x), 1))
@@ -124,8 +126,3 @@ class CouplingLayer(StackLayer):
         first = name in ("input", "context", "bias")
         fan_in = int(self.fed[member]) + self.context if first else self.width
         return conditioner.start(name, shape, fan_in, generator)
-
-
-def pads(specs: Sequence[Coupling]) -> tuple[int, int]:
-    """Return the greatest numbers of C's and of T's in any member."""
-    return max(s.mask.count("C") for s in specs), max(s.mask.count("T") for s in specs)

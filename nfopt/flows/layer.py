@@ -112,8 +112,33 @@ class _Permute(torch.autograd.Function):
         return out, None, None
 
 
+Pads = tuple[int, ...]
+"""What a layer is padded to; each kind knows what its numbers mean."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One layer of every member, and what it is laid out for.
+
+    Attributes:
+        specs: One a member, of one shape.
+        order: The incoming slots' features, shape (P, D).
+        context: Columns of context, or 0.
+        pads: What the layer is padded to.
+        device: Where it lives.
+        dtype: Its precision.
+    """
+
+    specs: Sequence[Any]
+    order: Order
+    context: int
+    pads: Pads
+    device: torch.device
+    dtype: torch.dtype
+
+
 class StackLayer(ABC):
-    """One layer of a stack.
+    """One layer of a stack, made from a `Column`.
 
     Attributes:
         shapes: Name to padded shape of each weight, without the population axis.
@@ -125,6 +150,15 @@ class StackLayer(ABC):
     shapes: dict[str, Shape]
     matrices: tuple[str, ...] = ()
     order: Order
+
+    @abstractmethod
+    def __init__(self, column: Column) -> None:
+        """Lay the layer out for all members at once."""
+
+    @classmethod
+    def pads(cls, specs: Sequence[Any]) -> Pads:
+        """Say what a layer of these members is padded to."""
+        return ()
 
     @abstractmethod
     def forward(

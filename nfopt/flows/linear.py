@@ -5,24 +5,23 @@ Permutations move nothing: they rename the slots of the state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from nfopt.flows import maps
-from nfopt.flows.layer import Dropout, Order, Rows, StackLayer, Weights, feature_order, slots_of
-from nfopt.spec import Elementwise, Permutation, Reverse
+from nfopt.flows.layer import Column, Dropout, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.registry import registers
+from nfopt.spec import LU, Elementwise, Identity, Permutation, Reverse
 
 
+@registers(Permutation, Reverse)
 class PermutationLayer(StackLayer):
     """Permutations and reversals: output k is input `order[k]`."""
 
-    def __init__(
-        self, specs: Sequence[Permutation | Reverse], order: Order, device: torch.device
-    ) -> None:
-        """Take one spec a member and the incoming order (P, D)."""
+    def __init__(self, column: Column) -> None:
+        """Rename the slots."""
+        specs, order = column.specs, column.order
         features = order.shape[1]
         self.shapes = {}
         wanted = np.array(
@@ -30,7 +29,7 @@ class PermutationLayer(StackLayer):
         )
         renamed = np.argsort(wanted, axis=1)
         self.order = np.take_along_axis(renamed, order, axis=1)
-        self.back = Rows(renamed, features, device)
+        self.back = Rows(renamed, features, column.device)
 
     def forward(
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None
@@ -43,6 +42,7 @@ class PermutationLayer(StackLayer):
         return self.back(state)
 
 
+@registers(LU)
 class LULayer(StackLayer):
     """x -> L U x + bias (after Oliva et al. 2018), off-diagonals and log-diagonal bounded smoothly.
 
@@ -51,15 +51,16 @@ class LULayer(StackLayer):
     and overflows.
     """
 
-    def __init__(self, order: Order, device: torch.device, dtype: torch.dtype) -> None:
-        """Take the incoming order (P, D)."""
+    def __init__(self, column: Column) -> None:
+        """Take the incoming order into the matrix's columns."""
+        order, device = column.order, column.device
         members, features = order.shape
         self.shapes = {"matrix": (features, features), "bias": (features,)}
         self.order = feature_order(members, features)
         self.bound = min(1.0, 2 / features**0.5)
         self.moved = bool((order != self.order).any())
         self.columns = torch.from_numpy(order).to(device).unsqueeze(1)
-        self.eye = torch.eye(features, device=device, dtype=dtype)
+        self.eye = torch.eye(features, device=device, dtype=column.dtype)
 
     def triangles(self, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
         """Return L, U and the logarithm of U's diagonal: (P, D, D), (P, D, D), (P, D)."""
@@ -94,16 +95,18 @@ class LULayer(StackLayer):
         return solved
 
 
+@registers(Elementwise)
 class ElementwiseLayer(StackLayer):
     """A map of its own for each feature: `parameters` (K, D)."""
 
-    def __init__(self, spec: Elementwise, order: Order, device: torch.device) -> None:
-        """Take the spec and the incoming order (P, D)."""
-        self.spec = spec
-        members, features = order.shape
+    def __init__(self, column: Column) -> None:
+        """Lay out one row of parameters a feature."""
+        spec: Elementwise = column.specs[0]
+        self.map = maps.of(spec.map)
+        members, features = column.order.shape
         self.shapes = {"parameters": (spec.map.parameters(), features)}
         self.order = feature_order(members, features)
-        self.rows = Rows(slots_of(order, self.order), features, device)
+        self.rows = Rows(slots_of(column.order, self.order), features, column.device)
 
     def _parameters(self, weights: Weights, batch: int) -> Tensor:
         return weights["parameters"].unsqueeze(-1).expand(-1, -1, -1, batch)
@@ -114,21 +117,22 @@ class ElementwiseLayer(StackLayer):
         """Map each feature."""
         state = self.rows(state)
         parameters = self._parameters(weights, state.shape[-1])
-        state, log_derivative = maps.forward(self.spec.map, state, parameters)
+        state, log_derivative = self.map.forward(state, parameters)
         return state, 0.0 if log_derivative is None else log_derivative.sum(1)
 
     def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
         """Undo each map."""
-        return maps.inverse(self.spec.map, state, self._parameters(weights, state.shape[-1]))
+        return self.map.inverse(state, self._parameters(weights, state.shape[-1]))
 
 
+@registers(Identity)
 class IdentityLayer(StackLayer):
     """Nothing; keeps its place in the depth."""
 
-    def __init__(self, order: Order) -> None:
-        """Take the incoming order (P, D)."""
+    def __init__(self, column: Column) -> None:
+        """Leave the slots as they are."""
         self.shapes = {}
-        self.order = order
+        self.order = column.order
 
     def forward(
         self, state: Tensor, weights: Weights, context: Tensor | None, dropout: Dropout | None

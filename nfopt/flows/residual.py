@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nfopt.flows import maps
-from nfopt.flows.layer import Dropout, Order, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.layer import Column, Dropout, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.registry import registers
+from nfopt.spec import Planar, Radial
 
 SLACK = 1e-3  # how far the planar slope stays above zero
 SHIFT = math.log(math.expm1(1 - SLACK))  # softplus(SHIFT) = 1 - SLACK
@@ -24,23 +26,24 @@ HALVINGS = 80  # beyond float64's 53 bits for any bracket met here
 class _WholeSpace(StackLayer):
     """A layer that looks at all features of a row together, in feature order."""
 
-    def __init__(self, order: Order, device: torch.device) -> None:
-        members, features = order.shape
+    def __init__(self, column: Column) -> None:
+        members, features = column.order.shape
         self.features = features
         self.order = feature_order(members, features)
-        self.rows = Rows(slots_of(order, self.order), features, device)
+        self.rows = Rows(slots_of(column.order, self.order), features, column.device)
 
     def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:
         """Draw small weights: at exact zeros half of them would get no gradient."""
         return 0.1 * torch.randn(self.own_shape(name, member), generator=generator)
 
 
+@registers(Planar)
 class PlanarLayer(_WholeSpace):
     """x + u' tanh(w.x + b), where u' is u moved along w until w.u' > -1 (appendix A.1)."""
 
-    def __init__(self, order: Order, device: torch.device) -> None:
-        """Take the incoming order (P, D)."""
-        super().__init__(order, device)
+    def __init__(self, column: Column) -> None:
+        """Name the weights."""
+        super().__init__(column)
         self.shapes = {"u": (self.features,), "w": (self.features,), "b": (1,)}
 
     def _direction(self, weights: Weights) -> tuple[Tensor, Tensor]:
@@ -76,12 +79,13 @@ class PlanarLayer(_WholeSpace):
         return state - u.unsqueeze(-1) * torch.tanh(a + b).unsqueeze(1)
 
 
+@registers(Radial)
 class RadialLayer(_WholeSpace):
     """x + beta (x - x0) / (alpha + |x - x0|), 1 + beta / alpha = exp(bounded) (appendix A.2)."""
 
-    def __init__(self, order: Order, device: torch.device) -> None:
-        """Take the incoming order (P, D)."""
-        super().__init__(order, device)
+    def __init__(self, column: Column) -> None:
+        """Name the weights."""
+        super().__init__(column)
         self.shapes = {"center": (self.features,), "log_alpha": (1,), "beta": (1,)}
 
     def _scalars(self, weights: Weights) -> tuple[Tensor, Tensor]:

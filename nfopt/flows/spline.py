@@ -17,6 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nfopt.flows.maps import StackMap
+from nfopt.flows.registry import registers
+from nfopt.spec import Spline
+
 SIZE_LIMIT = math.log(1e3) / 2  # widths and heights: within a factor 1e3 of each other
 SLOPE_LIMIT = math.log(1e3)  # slopes: from 1e-3 to 1e3
 
@@ -185,3 +189,16 @@ def inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Tensor:
     above = torch.where(turned, root - b, 2 * s * rise)
     xi = (above / torch.where(turned, 2 * a, b + root)).clamp(0, 1)
     return torch.where(inside, at.left + xi * at.width, y)
+
+
+@registers(Spline)
+class SplineMap(StackMap):
+    """The spline of a spec's bins, in its box."""
+
+    def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map x, and give the log-derivative."""
+        return forward(x, parameters, self.spec.bins, self.spec.bound)
+
+    def inverse(self, y: Tensor, parameters: Tensor) -> Tensor:
+        """Undo `forward`."""
+        return inverse(y, parameters, self.spec.bins, self.spec.bound)

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nfopt.flows import base
-from nfopt.flows import registry as plan
-from nfopt.flows.layer import Dropout, Matrices, Order, Weights, feature_order
+from nfopt.flows import base, layout
+from nfopt.flows.layer import Dropout, Matrices, Order, Pads, Weights, feature_order
 from nfopt.spec import FlowSpec
 
 
@@ -34,7 +33,7 @@ class Stack:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        pads: plan.Pads | None = None,
+        pads: Sequence[Pads] | None = None,
         positions: Sequence[int] | None = None,
     ) -> None:
         """Lay out the members' weights; without `theta` they are zero."""
@@ -51,8 +50,7 @@ class Stack:
         self.features = specs[0].features
         self.context_features = specs[0].context_features
         self.base = specs[0].base
-        self.pads = plan.pads(specs) if pads is None else pads
-        self.layers = plan.layers(self.specs, self.pads, self.device, self.dtype)
+        self.pads, self.layers = layout.layers(self.specs, pads, self.device, self.dtype)
         self._slots = [
             (number, name, shape)
             for number, layer in enumerate(self.layers)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from nfopt.flows import Stack
-from nfopt.spec import Autoregressive, Coupling, Elementwise
 
 CPU_ELEMENTS = 1 << 21  # numbers in a chunk's widest tensor
 GPU_ELEMENTS = 1 << 24
@@ -16,12 +15,7 @@ GPU_ELEMENTS = 1 << 24
 
 def chunk_rows(stack: Stack) -> int:
     """Say how many rows a chunk may have so that its widest intermediate result stays small."""
-    widest = stack.features
-    for layer in stack.specs[0].layers:
-        if isinstance(layer, Coupling | Autoregressive | Elementwise):
-            widest = max(widest, stack.features * layer.map.parameters())
-        if isinstance(layer, Coupling | Autoregressive):
-            widest = max(widest, layer.conditioner.width)
+    widest = max((x.widest(stack.features) for x in stack.specs[0].layers), default=stack.features)
     budget = GPU_ELEMENTS if stack.theta.is_cuda else CPU_ELEMENTS
     return max(64, budget // (len(stack.specs) * widest))
 

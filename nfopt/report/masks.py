@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt import adjacency as graph
-from nfopt.layers import Autoregressive, Coupling, Elementwise, Layer, Permutation, words
+from nfopt.layers import Autoregressive, Coupling, Elementwise, Layer, Permutation
 from nfopt.report.canvas import BLUE, GREY, INK, Canvas, short, width_of
 from nfopt.spec import FlowSpec
 
@@ -63,7 +63,7 @@ def masks_png(spec: FlowSpec, columns: Sequence[str], *, title: str = "") -> byt
     """
     features = spec.features
     cell = float(np.clip(WIDEST / features, *CELL))
-    labels = [f"{number}  {words(layer)}" for number, layer in enumerate(spec.layers, 1)]
+    labels = [f"{number}  {layer.words()}" for number, layer in enumerate(spec.layers, 1)]
     left = MARGIN + 0.12 + max((width_of(label, 8.5) for label in labels), default=0.0)
     grid = _Grid(left, cell, features)
     shown = [short(name, 16) for name in columns]

@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from nfopt import attributes as names
-from nfopt.layers import Autoregressive, Coupling, words
+from nfopt.layers import Autoregressive, Coupling
 from nfopt.report.canvas import short
 from nfopt.report.rows import Row, best_of, columns_of
 from nfopt.samplers.trials import ORIGIN
@@ -93,7 +93,7 @@ def _others(attributes: Mapping[str, Any]) -> list[str]:
 
 
 def _layer(number: int, layer: Any, columns: Sequence[str]) -> str:
-    said = f"{number}. {escape(words(layer))}"
+    said = f"{number}. {escape(layer.words())}"
     if len(columns) > FEW:
         return said
     match layer:

@@ -21,6 +21,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from nfopt.designs import parity
 from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock, Usage
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import (
@@ -146,7 +147,7 @@ class Codec:
             for number in plan.own_masks:
                 row = genome.masks[number - 1]
                 if (row == "C").all():  # rests; the halves of parity, a start for a deeper flow
-                    row = np.where(np.arange(plan.features) % 2 == 1, "T", "C")
+                    row = parity(1, plan.features)[0]
                 params |= encode(f"layer_{number}.mask", row == "T", plan.encoding)
                 if plan.idle:
                     params |= encode(f"layer_{number}.idle", row == "I", plan.encoding)

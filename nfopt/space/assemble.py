@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,26 +16,18 @@ from nfopt.masks import Masks, canonical_order, from_transformed, letters, parse
 from nfopt.space.domains import Value
 from nfopt.space.genes import Bits, decode
 from nfopt.space.limits import TRAINING
-from nfopt.space.plan import Plan
+from nfopt.space.plan import MAP_KEYS, Plan, searched
 from nfopt.spec import (
     LU,
-    Additive,
-    Affine,
-    Autoregressive,
     Base,
     Conditioner,
     Coupling,
-    Elementwise,
     FlowSpec,
-    Identity,
     Layer,
     Normal,
     Permutation,
-    Planar,
-    Radial,
     Reverse,
     ScalarMap,
-    Spline,
     StudentT,
     TrainSpec,
 )
@@ -88,37 +81,25 @@ def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
             between = mixing_layers(mixing, number, plan.features)
             layers += between
             place = moved(place, between)
-        chosen = str(values.get(f"layer_{number}.map", values.get("map")))
-        match kind:
-            case "coupling":
-                layers.append(
-                    Coupling(mask=masks[number], map=_map(chosen, values), conditioner=_net(values))
-                )
-            case "autoregressive":
-                order, parents = _dependencies(plan, values, number, kinds, place, edges, free)
-                layers.append(
-                    Autoregressive(
-                        order=order,
-                        parents=parents,
-                        map=_map(chosen, values),
-                        conditioner=_net(values),
-                    )
-                )
-            case "elementwise":
-                layers.append(Elementwise(map=_map(chosen, values)))
-            case "planar":
-                layers.append(Planar())
-            case "radial":
-                layers.append(Radial())
-            case _:
-                layers.append(Identity())
+        made = searched("layers", kind)
+        fields: dict[str, Any] = {}
+        if "map" in made.__struct_fields__:
+            fields["map"] = _map(values, number)
+        if "conditioner" in made.__struct_fields__:
+            fields["conditioner"] = _net(values)
+        if kind == "coupling":
+            fields["mask"] = masks[number]
+        if kind == "autoregressive":
+            order, parents = _dependencies(plan, values, number, kinds, place, edges, free)
+            fields |= {"order": order, "parents": parents}
+        layers.append(made(**fields))
     return settle(layers) if plan.idle else tuple(layers)
 
 
-def _map(kind: str, values: Values) -> ScalarMap:
-    if kind == "spline":
-        return Spline(bins=int(values["bins"]), bound=float(values["bound"]))
-    return Affine() if kind == "affine" else Additive()
+def _map(values: Values, number: int) -> ScalarMap:
+    name = str(values.get(f"layer_{number}.map", values.get("map")))
+    made: ScalarMap = searched("maps", name)(**{key: values[key] for key in MAP_KEYS[name]})
+    return made
 
 
 def _net(values: Values) -> Conditioner:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.adjacency import from_order, topological_order
+from nfopt.designs import parity
+from nfopt.layers import conditioner_of, map_of
 from nfopt.masks import letters, parse
 from nfopt.space.assemble import (
     build,
@@ -24,20 +26,8 @@ from nfopt.space.assemble import (
 from nfopt.space.domains import Real, Value
 from nfopt.space.genes import encode
 from nfopt.space.limits import TRAINING
-from nfopt.space.plan import NETS, Plan
-from nfopt.spec import (
-    LU,
-    Autoregressive,
-    Coupling,
-    Elementwise,
-    FlowSpec,
-    Identity,
-    Layer,
-    Permutation,
-    Reverse,
-    Spline,
-    TrainSpec,
-)
+from nfopt.space.plan import EVERY_MAP_KEY, NETS, Plan
+from nfopt.spec import Autoregressive, Coupling, FlowSpec, Identity, Layer, TrainSpec
 
 Slot = tuple[tuple[Layer, ...], Layer]
 """A layer, and the linear layers before it."""
@@ -48,7 +38,7 @@ def split(flow: FlowSpec) -> list[Slot]:
     slots: list[Slot] = []
     before: list[Layer] = []
     for layer in flow.layers:
-        if isinstance(layer, Permutation | Reverse | LU):
+        if layer.mixing:
             before.append(layer)
         else:
             slots.append((tuple(before), layer))
@@ -62,9 +52,8 @@ def traits(flow: FlowSpec, train: TrainSpec) -> dict[str, list[Value]]:
     """What a flow and its training have of each limit, layer by layer."""
     slots = split(flow)
     layers = [layer for _, layer in slots]
-    nets = [x.conditioner for x in layers if isinstance(x, Coupling | Autoregressive)]
-    maps = [x.map for x in layers if isinstance(x, Coupling | Autoregressive | Elementwise)]
-    splines = [scalar for scalar in maps if isinstance(scalar, Spline)]
+    nets = [net for x in layers if (net := conditioner_of(x)) is not None]
+    maps = [scalar for x in layers if (scalar := map_of(x)) is not None]
     mixing = [
         "_".join(x.kind for x in before) or "none"
         for before, layer in slots
@@ -75,8 +64,7 @@ def traits(flow: FlowSpec, train: TrainSpec) -> dict[str, list[Value]]:
         "layers": [layer.kind for layer in layers],
         "maps": [scalar.kind for scalar in maps],
         "mixing": list(mixing),
-        "bins": [spline.bins for spline in splines],
-        "bound": [spline.bound for spline in splines],
+        **{key: [getattr(x, key) for x in maps if hasattr(x, key)] for key in EVERY_MAP_KEY},
         **{key: [getattr(net, key) for net in nets] for key in NETS},
         "base": [flow.base.kind],
         **{key: [getattr(train, key)] for key in TRAINING},
@@ -133,7 +121,7 @@ def outside(reason: str, what: str = "flow") -> NoReturn:
 def _plain(plan: Plan, flow: FlowSpec, train: TrainSpec) -> dict[str, Value]:
     seen = traits(flow, train)
     params = {name: domain.middle() for name, domain in plan.domains.items()}
-    for key in ("depth", "mixing", "bins", "bound", "base", *NETS):
+    for key in ("depth", "mixing", *EVERY_MAP_KEY, "base", *NETS):
         values = sorted(set(seen[key]), key=str)
         if len(values) > 1:
             outside(f"{key} is {values[0]} in one layer and {values[1]} in another")
@@ -146,8 +134,8 @@ def _plain(plan: Plan, flow: FlowSpec, train: TrainSpec) -> dict[str, Value]:
         for number, (_, layer) in enumerate(split(flow), 1):
             if number <= plan.depth:
                 params[f"layer_{number}.kind"] = layer.kind
-                if isinstance(layer, Coupling | Autoregressive | Elementwise):
-                    params[f"layer_{number}.map"] = layer.map.kind
+                if (scalar := map_of(layer)) is not None:
+                    params[f"layer_{number}.map"] = scalar.kind
     for key in TRAINING:
         domain = plan.domains.get(key)
         if domain is not None and key not in plan.fixed:
@@ -171,7 +159,7 @@ def _mask_params(plan: Plan, slots: Sequence[Slot]) -> dict[str, Value]:
     params: dict[str, Value] = {}
     for own in plan.own_masks:
         # Where no coupling uses the mask, the halves of parity: a start for a deeper flow.
-        row = np.where(np.arange(plan.features) % 2 == 1, "T", "C")
+        row = parity(1, plan.features)[0]
         for number in (own, own + 1) if plan.pairs else (own,):
             layer = slots[number - 1][1] if number <= len(slots) else None
             if isinstance(layer, Coupling):

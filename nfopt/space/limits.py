@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from nfopt.layers import LAYERS, MAPS, LayerKind, MapKind
 from nfopt.space.domains import Choice, Domain, Integer, Real, Value
 
 Kind = Literal["coupling", "layers", "adjacency", "full"]
@@ -122,12 +123,21 @@ class Options:
         return [known for known in self.among if isinstance(known, bool) == isinstance(value, bool)]
 
     def widen(self, limit: Limit, value: Value) -> Limit:
-        """Reach out to a value."""
-        return limit if value in limit else (*limit, value)
+        """Reach out to a value; to one that no space has there is no reaching out."""
+        if value in limit or (self.among and value not in self.among):
+            return limit
+        return (*limit, value)
 
     def domain(self, limit: Limit) -> Domain:
         """Say what the parameter may be."""
         return Choice(limit)
+
+
+def _searched(kinds: Mapping[str, type[LayerKind] | type[MapKind]]) -> Options:
+    """Let a user choose among the kinds that can be searched; the default is what they say."""
+    among = {name: kind.search for name, kind in kinds.items() if kind.search is not None}
+    default = [(own.default, name) for name, own in among.items() if own.default is not None]
+    return Options(tuple(among), tuple(name for _, name in sorted(default)))
 
 
 _SWITCH = (False, True)
@@ -135,12 +145,8 @@ _SWITCH = (False, True)
 KEYS: dict[str, Span | Options] = {
     # structure
     "depth": Span(1, 64, (1, 8), whole=True),
-    "layers": Options(
-        ("coupling", "autoregressive", "elementwise", "planar", "radial", "identity"),
-        ("coupling", "autoregressive"),
-        kinds=_MIXED,
-    ),
-    "maps": Options(("additive", "affine", "spline"), ("spline", "affine")),
+    "layers": replace(_searched(LAYERS), kinds=_MIXED),
+    "maps": _searched(MAPS),
     "mixing": Options(
         ("none", "reverse", "permutation", "lu", "reverse_lu", "permutation_lu"), ("lu", "none")
     ),

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from typing import Any
 
+from nfopt.layers import LAYERS, MAPS
 from nfopt.space.domains import Domain, Integer, Value, only
 from nfopt.space.genes import gene_domains
 from nfopt.space.guide import Guide
 from nfopt.space.limits import KEYS, SEARCHED_ORDERS, TRAINING, Limits
 
 NETS = ("width", "hidden_layers", "activation", "residual")
-MAPPED = frozenset({"coupling", "autoregressive", "elementwise"})
+MAP_KEYS = {name: tuple(kind.__struct_fields__) for name, kind in MAPS.items()}
+"""By kind of scalar map the keys that it has a value of."""
+EVERY_MAP_KEY = tuple(dict.fromkeys(chain.from_iterable(MAP_KEYS.values())))
+MAPPED, NETTED = (
+    frozenset(name for name, kind in LAYERS.items() if field in kind.__struct_fields__)
+    for field in ("map", "conditioner")
+)
+"""The kinds of layers with a scalar map, and those with a conditioner."""
 SHAPE = frozenset(
-    {"depth", "mixing", "map", "bins", "bound", "base", "batch_size", "steps", "optimiser"}
+    {"depth", "mixing", "map", *EVERY_MAP_KEY, "base", "batch_size", "steps", "optimiser"}
     | {"schedule", *NETS}
 )
+
+
+def searched(key: str, name: str) -> Any:
+    """Find the spec class of a kind by its name, for `layers` or `maps`.
+
+    Raises:
+        ValueError: If it is not known, or not searched.
+    """
+    known: Mapping[str, Any] = LAYERS if key == "layers" else MAPS
+    spec = known.get(name)
+    if spec is None or spec.search is None:
+        raise ValueError(f"`{key}` has the kind {name!r}, which no space searches.")
+    return spec
 
 
 @dataclass(frozen=True)
@@ -123,9 +147,11 @@ class Plan:
             domains |= {key: self._domain(key) for key in ("parents", "measure")}
         if "masks" in self.limits and "coupling" in self.layer_kinds:
             domains["masks"] = self._domain("masks")
-        if mapped and "spline" in self.limits["maps"]:
-            domains |= {key: self._domain(key) for key in ("bins", "bound")}
-        nets = {"coupling", "autoregressive"} & set(self.layer_kinds)
+        if mapped:
+            for name in self.limits["maps"]:
+                keys = searched("maps", str(name)).__struct_fields__
+                domains |= {key: self._domain(key) for key in keys}
+        nets = NETTED & set(self.layer_kinds)
         if nets:
             domains |= {key: self._domain(key) for key in NETS}
         domains["base"] = self._domain("base")

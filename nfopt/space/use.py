@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from nfopt.space.domains import Value
-from nfopt.space.plan import MAPPED, NETS, Plan
+from nfopt.space.plan import EVERY_MAP_KEY, MAP_KEYS, MAPPED, NETS, NETTED, Plan
 
 
 class Use(NamedTuple):
@@ -44,7 +44,7 @@ def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
     kinds = {n: str(known.get(f"layer_{n}.kind", plan.layer_kinds[0])) for n in _layers(depth)}
     mapped = [n for n, kind in kinds.items() if kind in MAPPED]
     maps = {known.get(f"layer_{n}.map", known.get("map")) for n in mapped}
-    nets = {"coupling", "autoregressive"} & set(kinds.values())
+    nets = NETTED & set(kinds.values())
     graphs = "autoregressive" in nets
     couplings = tuple(n for n, kind in kinds.items() if kind == "coupling")
     idle: set[str] = set()
@@ -53,9 +53,9 @@ def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
         idle |= set() if kind else {f"layer_{layer}.kind"}
         idle |= set() if kind in MAPPED else {f"layer_{layer}.map"}
         idle |= set() if kind == "autoregressive" else {f"layer_{layer}.order"}
-    if "spline" not in maps and None not in maps:
-        idle |= {"bins", "bound"}
-    idle |= set() if mapped else {"map", "bins", "bound"}
+    if None not in maps:
+        idle |= set(EVERY_MAP_KEY).difference(*(MAP_KEYS[str(name)] for name in maps))
+    idle |= set() if mapped else {"map"}
     idle |= set() if nets else {*NETS, "dropout"}
     idle |= set() if couplings else {"masks"}
     if not graphs:

@@ -14,7 +14,8 @@ from unittest import mock
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from nfopt.flows import maps
+from nfopt.flows.maps import AffineMap
+from nfopt.flows.spline import SplineMap
 from nfopt.training.optimiser import PopulationAdam
 
 PRODUCTS = {"aten::addmm", "aten::baddbmm", "aten::bmm", "aten::mm"}
@@ -44,7 +45,8 @@ def shares(step: Callable[[], object], steps: int) -> dict[str, float]:
     """Profile some steps; return each part's share of the time, adding up to 1."""
     step()
     with (
-        mock.patch.object(maps, "forward", _labelled(MAP, maps.forward)),
+        mock.patch.object(AffineMap, "forward", _labelled(MAP, AffineMap.forward)),
+        mock.patch.object(SplineMap, "forward", _labelled(MAP, SplineMap.forward)),
         mock.patch.object(PopulationAdam, "step", _labelled(OPTIMISER, PopulationAdam.step)),
         profile(activities=[ProfilerActivity.CPU]) as profiled,
     ):

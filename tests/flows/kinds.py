@@ -1,4 +1,4 @@
-"""The table of all layer kinds: one line each, and every contract runs over it.
+"""The tables of all scalar maps and of all kinds of layers: one line each, for every contract.
 
 Each constructor makes the layers of one member; members differ in masks, orders and parents, in the
 numbers of C's and T's too, and stack all the same.
@@ -116,18 +116,29 @@ def mixed(features: int, member: int) -> Layers:
     )
 
 
+MAPS: dict[str, ScalarMap] = {
+    "additive": Additive(),
+    "affine": Affine(),
+    "spline": SPLINE,
+}
+
+
+def mapped(name: str, scalar_map: ScalarMap) -> dict[str, Callable[[int, int], Layers]]:
+    """The layers that a scalar map can be in."""
+    return {
+        f"coupling {name}": lambda d, m: couplings(d, m, scalar_map, PLAIN),
+        f"autoregressive {name}": lambda d, m: ordered(d, m, scalar_map, PLAIN),
+        f"elementwise {name}": lambda d, m: (Elementwise(map=scalar_map),),
+    }
+
+
 KINDS: dict[str, Callable[[int, int], Layers]] = {
-    "coupling additive": lambda d, m: couplings(d, m, Additive(), PLAIN),
-    "coupling affine": lambda d, m: couplings(d, m, Affine(), PLAIN),
     "coupling affine residual": lambda d, m: couplings(d, m, Affine(), RESIDUAL),
-    "coupling spline": lambda d, m: couplings(d, m, SPLINE, PLAIN),
     "coupling idle": lambda d, m: (
         Coupling(mask=mask(d, m, "CTI"), map=SPLINE, conditioner=ONE),
         Coupling(mask=flipped(mask(d, m, "ICT")), map=SPLINE, conditioner=ONE),
     ),
-    "autoregressive additive": lambda d, m: ordered(d, m, Additive(), ONE),
-    "autoregressive affine": lambda d, m: ordered(d, m, Affine(), PLAIN),
-    "autoregressive spline": lambda d, m: ordered(d, m, SPLINE, PLAIN),
+    "autoregressive of one layer": lambda d, m: ordered(d, m, Additive(), ONE),
     "autoregressive residual": lambda d, m: ordered(d, m, Affine(), RESIDUAL),
     "autoregressive parents": lambda d, m: graphs(d, m, Affine(), PLAIN),
     "autoregressive parents residual": lambda d, m: graphs(d, m, SPLINE, RESIDUAL),
@@ -139,13 +150,11 @@ KINDS: dict[str, Callable[[int, int], Layers]] = {
     "permutation": lambda d, m: (Permutation(order=order(d, m)),),
     "reverse": lambda d, m: (Reverse() if m % 2 else Permutation(order=order(d, m)),),
     "lu": lambda d, m: (LU(), LU()),
-    "elementwise additive": lambda d, m: (Elementwise(map=Additive()),),
-    "elementwise affine": lambda d, m: (Elementwise(map=Affine()),),
-    "elementwise spline": lambda d, m: (Elementwise(map=SPLINE),),
     "identity": lambda d, m: (Identity(),),
     "no layers": lambda d, m: (),
     "mixed": mixed,
     "mixed, student t": mixed,
+    **{key: make for name, scalar in MAPS.items() for key, make in mapped(name, scalar).items()},
 }
 
 CONDITIONAL = ("coupling", "autoregressive", "mixed")
