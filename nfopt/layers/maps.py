@@ -9,10 +9,11 @@ from typing import ClassVar, get_args
 
 from nfopt.layers.plain import Search, Tagged, check_range, kind_of, settle
 
-__all__ = ["MAPS", "MAX_BINS", "Additive", "Affine", "ScalarMap", "Spline"]
+__all__ = ["MAPS", "MAX_BINS", "Additive", "Affine", "ScalarMap", "SinhArcsinh", "Spline"]
 
 MAX_BINS = 32
 SPLINE_WORK = 12  # multiply-adds a bin and feature: softmax, cumulative sums, the rational function
+SINH_ARCSINH_WORK = 24  # multiply-adds a feature: sinh, arcsinh and their slopes
 
 
 class MapKind(Tagged, frozen=True):
@@ -83,7 +84,21 @@ class Spline(MapKind, frozen=True, tag="spline"):
         return SPLINE_WORK * self.bins
 
 
-ScalarMap = Additive | Affine | Spline
+class SinhArcsinh(MapKind, frozen=True, tag="sinh_arcsinh"):
+    """y = sinh(tail * arcsinh(x) + skew) (Jones and Pewsey 2009); log(tail) is bounded smoothly."""
+
+    search: ClassVar[Search | None] = Search()
+
+    def parameters(self) -> int:
+        """Count the parameters of one feature: skew and log tail weight."""
+        return 2
+
+    def multiply_adds(self) -> int:
+        """Count the multiply-adds of one feature of one row."""
+        return SINH_ARCSINH_WORK
+
+
+ScalarMap = Additive | Affine | Spline | SinhArcsinh
 
 MAPS: dict[str, type[MapKind]] = {kind_of(spec): spec for spec in get_args(ScalarMap)}
 """Every kind of scalar map by its name."""

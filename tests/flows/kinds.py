@@ -30,6 +30,7 @@ from nfopt.spec import (
     Radial,
     Reverse,
     ScalarMap,
+    SinhArcsinh,
     Spline,
     StudentT,
 )
@@ -120,6 +121,7 @@ MAPS: dict[str, ScalarMap] = {
     "additive": Additive(),
     "affine": Affine(),
     "spline": SPLINE,
+    "sinh_arcsinh": SinhArcsinh(),
 }
 
 
