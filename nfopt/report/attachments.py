@@ -1,8 +1,8 @@
-"""How optuna-dashboard keeps notes, figures and files: a few study attributes, few at a time.
+"""Notes, figures and files in optuna-dashboard's format, written with few study attributes.
 
-The names and the size of the pieces are those of optuna-dashboard 0.21, whose own functions read
-all attributes of a study at each write, and whose import takes longer than drawing thirty trials;
-tests hold them together.
+The attributes' names and sizes are those of optuna-dashboard 0.21. Its own functions are not used:
+they read all attributes of a study at each write, and their import takes longer than drawing thirty
+trials. Tests check that both formats agree.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from nfopt.optuna_internals import set_system_attribute, system_attributes_of, t
 if TYPE_CHECKING:
     from nfopt.optuna_internals import ArtifactStore
 
-ARTIFACT = "artifacts:"  # of an attribute that names a file, as Optuna writes it
+ARTIFACT = "artifacts:"  # prefix of an attribute that describes a file, as Optuna writes it
 FIGURE = "dashboard:plot_data:"
 PIECE = 2045  # characters of an attribute, at most
-MOST_NOTES = 200  # of trials; a study of 1,000 trials would otherwise open a second later
+MOST_NOTES = 200  # of trials; with 1,000 notes a study's page would take a second longer to open
 OWN_NOTES = "*Notes of your own go below this line; nfopt keeps them.*"
 
 
@@ -35,36 +35,36 @@ def save_trial_notes(
     *,
     always: Container[int] = (),
 ) -> int:
-    """Write the notes of trials that have none yet.
+    """Write the notes of trials that have none yet, up to `MOST_NOTES`.
 
-    A dashboard goes through all study attributes once a trial, and each note is two of them: so
-    there is an end to their number, and beyond it only some trials get one.
+    A dashboard goes through all study attributes once a trial, and each note is two of them, so
+    their number is limited; beyond it only the trials in `always` get one.
 
     Args:
         study: Their study.
-        trials: Those that have ended.
-        text_of: Gives a trial's note, or None for none.
-        always: Numbers of the trials that get one even if there are many already.
+        trials: Trials that have ended.
+        text_of: From a trial to its note, or None for none.
+        always: Numbers of the trials that get a note beyond the limit too.
 
     Returns:
-        How many were written.
+        The number of notes written.
     """
     known = system_attributes_of(study)
     before = sum(key.endswith(":note_ver") for key in known)
     written = 0
     for trial in trials:
         version = f"{_note(trial)}note_ver"
-        room = before + written < MOST_NOTES or trial.number in always
-        if version in known or not room or (text := text_of(trial)) is None:
+        allowed = before + written < MOST_NOTES or trial.number in always
+        if version in known or not allowed or (text := text_of(trial)) is None:
             continue
         _write_pieces(study, f"{_note(trial)}note_str:", text)
-        set_system_attribute(study, version, 1)  # last: from here on the note is there
+        set_system_attribute(study, version, 1)  # last: with it the note is complete
         written += 1
     return written
 
 
 def save_study_note(study: optuna.Study, text: str) -> None:
-    """Write a study's note above what others wrote into it."""
+    """Write a study's note, above the user's own text in it."""
     known, prefix = system_attributes_of(study), "dashboard:note_str:"
     before = _joined(known, prefix)
     own = before.partition(OWN_NOTES)[2] if OWN_NOTES in before else before
@@ -75,17 +75,17 @@ def save_study_note(study: optuna.Study, text: str) -> None:
 
 
 def note_version(study: optuna.Study) -> int:
-    """Count how often the study's note was written."""
+    """How often the study's note was written."""
     return int(system_attributes_of(study).get("dashboard:note_ver", 0))
 
 
 def save_figure(study: optuna.Study, name: str, figure: str) -> None:
-    """Write a plotly figure, given as its JSON, under a name of its own."""
+    """Write a plotly figure, given as JSON, under a name."""
     _write_pieces(study, f"{FIGURE}{name}:", figure, system_attributes_of(study))
 
 
 def replace(study: optuna.Study, store: ArtifactStore, name: str, content: bytes) -> None:
-    """Give the study a file, in the place of the one of the same name."""
+    """Attach a file to the study, replacing the one of the same name."""
     files = [
         json.loads(v) for k, v in system_attributes_of(study).items() if k.startswith(ARTIFACT)
     ]
@@ -98,11 +98,11 @@ def replace(study: optuna.Study, store: ArtifactStore, name: str, content: bytes
 
 
 class Rounds:
-    """When it is time to write study attributes again.
+    """When to write study attributes again, over all workers.
 
-    A round writes the study's note, whose version so counts the rounds of all workers. A worker
-    whose clock saw the version stand still for long enough is the next to write; clocks need not
-    agree.
+    A round writes the study's note, so that the note's version counts the rounds of all workers. A
+    worker that saw the same version for the whole pause, by its own clock, writes next; clocks need
+    not agree.
 
     Args:
         pause: Seconds between two rounds.
@@ -114,7 +114,7 @@ class Rounds:
         self._seen: tuple[int, float] | None = None  # version, when it was first seen
 
     def due(self, study: optuna.Study) -> bool:
-        """Say whether to write now; the first of all rounds is due at once."""
+        """Whether to write now; the first of all rounds is due at once."""
         now = self._clock()
         if self._seen is not None and now - self._seen[1] < self._pause:
             return False
@@ -125,7 +125,7 @@ class Rounds:
         return True
 
     def done(self, study: optuna.Study) -> None:
-        """Note that a round was written."""
+        """Record that a round was written."""
         self._seen = (note_version(study), self._clock())
 
 
@@ -135,16 +135,16 @@ def _note(trial: FrozenTrial) -> str:
 
 def _joined(known: dict[str, Any], prefix: str) -> str:
     pieces = [key for key in known if key.startswith(prefix)]
-    return "".join(known[f"{prefix}{place}"] for place in range(len(pieces)))
+    return "".join(known[f"{prefix}{index}"] for index in range(len(pieces)))
 
 
 def _write_pieces(
     study: optuna.Study, prefix: str, text: str, known: dict[str, Any] | None = None
 ) -> None:
-    """Write a text in pieces, and empty those that a longer one before had on top."""
+    """Write a text in pieces, and empty the surplus pieces of a longer earlier one."""
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
     before = sum(key.startswith(prefix) for key in known or ())
-    for place, piece in enumerate(pieces + [""] * (before - len(pieces))):
-        key = f"{prefix}{place}"
+    for index, piece in enumerate(pieces + [""] * (before - len(pieces))):
+        key = f"{prefix}{index}"
         if known is None or known.get(key) != piece:
             set_system_attribute(study, key, piece)

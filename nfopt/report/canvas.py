@@ -1,4 +1,4 @@
-"""A picture in inches: coloured cells, lines and words, drawn by Agg and written as PNG.
+"""A drawing surface in inches: coloured cells, lines and words, rendered by Agg to PNG.
 
     canvas = Canvas(6.0, 3.0)
     canvas.cells(0.5, 0.5, 2.0, 1.0, colours)
@@ -6,7 +6,7 @@
     canvas.png()
 
 There are no axes, and all words of one colour are one path, so that a picture with a thousand
-letters takes milliseconds. `$` and other signs in a column's name are only signs here.
+letters takes milliseconds. `$` and other signs in a column's name are drawn literally.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Glyphs = tuple[NDArray[Any], NDArray[Any]]  # vertices in inches, codes of a path
 
-# Okabe and Ito's colours, which also colour-blind readers tell apart
+# Okabe and Ito's colours, which colour-blind readers can tell apart
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 INK, GREY, PALE = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 
@@ -33,7 +33,7 @@ LONGEST = 22  # letters of a name that are shown
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    """Cut a name that would take too much room; what can't be printed becomes a question mark."""
+    """Shorten a long name; characters that can't be printed become question marks."""
     name = "".join(c if c.isprintable() else "?" for c in name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
@@ -45,7 +45,7 @@ def width_of(word: str, size: float = 9.0, *, bold: bool = False) -> float:
 
 
 class Canvas:
-    """A white sheet; all places are in inches from the lower left corner.
+    """A white canvas; all positions are in inches from the lower left corner.
 
     Args:
         width: Inches.
@@ -71,25 +71,25 @@ class Canvas:
         """Fill a rectangle with cells, the first row on top.
 
         Args:
-            left: Of the rectangle.
-            bottom: Of the rectangle.
-            width: Of the whole rectangle.
-            height: Of the whole rectangle.
+            left: Left edge of the rectangle.
+            bottom: Its bottom edge.
+            width: Its width.
+            height: Its height.
             colours: RGB from 0 to 1, shape (rows, columns, 3).
             apart: Leave a thin white line between cells.
         """
-        found = np.rint(np.asarray(colours, dtype=float) * 255).astype(np.uint8)
+        pixels = np.rint(np.asarray(colours, dtype=float) * 255).astype(np.uint8)
         x0, x1 = round(left * DPI), round((left + width) * DPI)
         y0, y1 = (round(self._size[1] - at * DPI) for at in (bottom + height, bottom))
-        rows, across = found.shape[:2]
+        rows, columns = pixels.shape[:2]
         down = (np.arange(max(1, y1 - y0)) * rows) // max(1, y1 - y0)
-        along = (np.arange(max(1, x1 - x0)) * across) // max(1, x1 - x0)
-        block = found[down][:, along]
+        along = (np.arange(max(1, x1 - x0)) * columns) // max(1, x1 - x0)
+        block = pixels[down][:, along]
         if apart:
             block[np.flatnonzero(np.diff(down)) + 1] = 255
             block[:, np.flatnonzero(np.diff(along)) + 1] = 255
-        place = self._image[y0:y1, x0:x1, :3]
-        place[...] = block[: place.shape[0], : place.shape[1]]
+        target = self._image[y0:y1, x0:x1, :3]
+        target[...] = block[: target.shape[0], : target.shape[1]]
 
     def line(self, x: ArrayLike, y: ArrayLike, colour: str, width: float = 1.2) -> None:
         """Draw one line through points, shape (n,) each."""
@@ -112,30 +112,30 @@ class Canvas:
         bold: bool = False,
         rotation: float = 0.0,
     ) -> None:
-        """Write words, the middle of their capitals at the height y.
+        """Draw words, each with the middle of its capitals at the height y.
 
         Args:
-            words: One a place.
-            x: Places, shape (n,) or a number.
-            y: Places, shape (n,) or a number.
+            words: One a position.
+            x: Positions, shape (n,) or a number.
+            y: Positions, shape (n,) or a number.
             size: In points.
-            colour: Of all of them.
-            across: Which share of a word lies left of its place: 0, 0.5 or 1.
-            bold: All of them.
-            rotation: Degrees, counter-clockwise, about the place.
+            colour: Of all words.
+            across: Share of a word to the left of its position: 0, 0.5 or 1.
+            bold: Of all words.
+            rotation: Degrees, counter-clockwise, about the position.
         """
         angle = np.deg2rad(rotation)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        places = np.stack(np.broadcast_arrays(x, y, np.zeros(len(words)))[:2], axis=1)
-        for word, place in zip(words, places, strict=True):
+        positions = np.stack(np.broadcast_arrays(x, y, np.zeros(len(words)))[:2], axis=1)
+        for word, position in zip(words, positions, strict=True):
             points, codes = _glyphs(word, size, bold)
             if len(points):
                 start = np.array([points[:, 0].max() * across, size * POINT * CAPITAL / 2])
                 filled = self._filled.setdefault(colour, [])
-                filled.append(((points - start) @ turn + place, codes))
+                filled.append(((points - start) @ turn + position, codes))
 
     def png(self) -> bytes:
-        """Write the sheet as PNG."""
+        """The canvas as PNG."""
         from matplotlib.backends import backend_agg
         from matplotlib.colors import to_rgba
         from matplotlib.path import Path
@@ -162,7 +162,7 @@ class Canvas:
             return file.getvalue()
 
 
-@lru_cache(maxsize=8192)  # the same names and letters come again in every picture of a study
+@lru_cache(maxsize=8192)  # all pictures of a study have the same names and letters
 def _glyphs(word: str, size: float, bold: bool) -> Glyphs:
     if not word.strip():
         return np.zeros((0, 2)), np.zeros(0, dtype=np.uint8)
@@ -171,7 +171,7 @@ def _glyphs(word: str, size: float, bold: bool) -> Glyphs:
 
     font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that the font lacks: they show as boxes
-        # with a backslash a dollar sign is no formula
+        warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
+        # the backslash keeps a dollar sign from starting a formula
         path = TextPath((0, 0), word.replace("$", r"\$"), size=size, prop=font)
     return np.asarray(path.vertices, dtype=float) * POINT, np.asarray(path.codes, dtype=np.uint8)

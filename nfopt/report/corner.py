@@ -1,4 +1,4 @@
-"""The picture of a flow beside its data: every two columns, data above the diagonal, samples below.
+"""A corner plot of data and samples: each pair of columns, data above the diagonal, samples below.
 
 The flow is good where the picture looks the same on both sides of its diagonal.
 """
@@ -18,21 +18,21 @@ Array = NDArray[np.float64]
 
 MOST = 8  # columns
 ROWS = 4_000  # points of each
-LOOKED_AT = 64  # columns whose dependence is measured; of more, those with the largest ranges last
+MAX_MEASURED = 64  # columns whose mutual information is measured
 BINS = 44
 PANEL = 0.92  # inches
 APART = 0.05
 LEFT, BOTTOM, TOP, RIGHT = 0.9, 0.5, 0.78, 0.2  # margins
-EDGE = 0.004  # of the rows on each side may lie outside of a panel
-KERNEL = np.array([1.0, 2.0, 1.0]) / 4  # takes the grain out of few points
+EDGE = 0.004  # share of the rows that may lie outside of a panel on each side
+KERNEL = np.array([1.0, 2.0, 1.0]) / 4  # smooths the counts of few points
 DATA_INK, SAMPLES_INK = (0.0, 0.38, 0.63), (0.80, 0.33, 0.0)
 
 
 def most_dependent(values: Array, most: int = MOST) -> tuple[int, ...]:
     """Choose the columns that depend most on each other, in their own order.
 
-    The pair with the most mutual information begins; then again and again the column that adds the
-    most to it.
+    Greedy: the pair with the most mutual information, then each time the column with the most to
+    those already chosen.
 
     Args:
         values: Shape (n, D).
@@ -41,13 +41,13 @@ def most_dependent(values: Array, most: int = MOST) -> tuple[int, ...]:
     features = values.shape[1]
     if features <= most:
         return tuple(range(features))
-    if features > LOOKED_AT:  # all pairs would take seconds: the most correlated ones are looked at
+    if features > MAX_MEASURED:  # all pairs would take seconds: only the most correlated columns
         scaled = values - values.mean(axis=0)
         scaled /= np.where((spread := scaled.std(axis=0)) > 0, spread, 1.0)
         linear = np.abs(scaled.T @ scaled) / len(values)
         np.fill_diagonal(linear, 0.0)
-        looked = np.sort(np.argsort(-linear.max(axis=1), kind="stable")[:LOOKED_AT])
-        return tuple(int(looked[k]) for k in most_dependent(values[:, looked], most))
+        kept = np.sort(np.argsort(-linear.max(axis=1), kind="stable")[:MAX_MEASURED])
+        return tuple(int(kept[k]) for k in most_dependent(values[:, kept], most))
     strength = mutual_information(values)
     chosen = list(map(int, np.unravel_index(int(strength.argmax()), strength.shape)))
     while len(chosen) < most:
@@ -78,13 +78,10 @@ def corner_png(data: Array, samples: Array, columns: Sequence[str], *, title: st
     canvas = Canvas(width, BOTTOM + side + TOP)
     top = BOTTOM + side
     canvas.words([title], 0.15, top + TOP - 0.2, size=10, across=0.0, bold=True)
-    at = 0.15
-    for said, colour in (
-        ("■ data above the diagonal", BLUE),
-        ("■ samples below", VERMILION),
-    ):
-        canvas.words([said], at, top + TOP - 0.45, size=8.5, across=0.0, colour=colour)
-        at += 2.0
+    legend = (("■ data above the diagonal", BLUE), ("■ samples below", VERMILION))
+    for index, (label, colour) in enumerate(legend):
+        x = 0.15 + 2.0 * index
+        canvas.words([label], x, top + TOP - 0.45, size=8.5, across=0.0, colour=colour)
     ranges = [_range(data[:, column]) for column in chosen]
     for row in range(count):
         for column in range(count):
@@ -96,17 +93,17 @@ def corner_png(data: Array, samples: Array, columns: Sequence[str], *, title: st
                 continue
             rows, ink = (data, DATA_INK) if column > row else (samples, SAMPLES_INK)
             pair = rows[:, [chosen[column], chosen[row]]]
-            found = _density(pair, (ranges[column], ranges[row]))
-            canvas.cells(left, bottom, PANEL, PANEL, _shades(found, ink))
-    for place, column in enumerate(chosen):
-        name, low, high = short(columns[column], 14), *_ends(*ranges[place])
-        across = LEFT + place * (PANEL + APART) + PANEL / 2
+            density = _density(pair, (ranges[column], ranges[row]))
+            canvas.cells(left, bottom, PANEL, PANEL, _shades(density, ink))
+    for index, column in enumerate(chosen):
+        name, low, high = short(columns[column], 14), *_ends(*ranges[index])
+        across = LEFT + index * (PANEL + APART) + PANEL / 2
         canvas.words([name], across, 0.15, size=8.5)
         ends = [across - PANEL / 2 + 0.02, across + PANEL / 2 - 0.02]
-        for text, x, side_of in zip((low, high), ends, (0.0, 1.0), strict=True):
-            canvas.words([text], x, 0.36, size=6.5, across=side_of, colour=GREY)
-        canvas.words([name], LEFT - 0.1, top - place * (PANEL + APART) - PANEL / 2, size=8.5,
-                     across=1.0)  # fmt: skip
+        for text, x, alignment in zip((low, high), ends, (0.0, 1.0), strict=True):
+            canvas.words([text], x, 0.36, size=6.5, across=alignment, colour=GREY)
+        y = top - index * (PANEL + APART) - PANEL / 2
+        canvas.words([name], LEFT - 0.1, y, size=8.5, across=1.0)
     return canvas.png()
 
 
@@ -117,7 +114,7 @@ def _range(values: Array) -> tuple[float, float]:
 
 
 def _density(pair: Array, ranges: Sequence[tuple[float, float]]) -> Array:
-    """Count points in cells, the first row on top, a little smoothed, as a share of all."""
+    """The share of the points in each cell, slightly smoothed, the first row on top."""
     counts = np.histogram2d(pair[:, 1], pair[:, 0], BINS, range=[ranges[1], ranges[0]])[0]
     for _ in range(2):  # rows, then columns
         wide = np.pad(counts, ((1, 1), (0, 0)))
@@ -126,7 +123,7 @@ def _density(pair: Array, ranges: Sequence[tuple[float, float]]) -> Array:
 
 
 def _shades(density: Array, ink: tuple[float, float, float]) -> Array:
-    """Colour a density: white where there is nothing, the ink where it is greatest."""
+    """Colours of a density: white where it is 0, the ink where it is greatest."""
     top = float(np.quantile(density, 0.995))
     share = np.clip(density / top, 0, 1)[:, :, None] ** 0.5 if top > 0 else density[:, :, None]
     light = 1 - share * (1 - np.array(ink))
@@ -154,7 +151,7 @@ def _marginal(
 
 
 def _ends(low: float, high: float) -> tuple[str, str]:
-    """Write a range's ends to the digits that its width allows."""
+    """The ends of a range, with as many digits as its width needs."""
     digits = 1 - math.floor(math.log10(high - low))
     if -5 <= digits <= 5:
         return f"{low:.{max(digits, 0)}f}", f"{high:.{max(digits, 0)}f}"

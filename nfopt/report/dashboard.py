@@ -1,4 +1,4 @@
-"""optuna-dashboard for a storage, with the place of its pictures wired."""
+"""optuna-dashboard for a storage, with its artifact store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt import attributes as names
 from nfopt.errors import NfoptError
 from nfopt.optuna_internals import ArtifactStore, FrozenStudy, set_constraints
-from nfopt.report.dashboard_api import Answers, of_a_trial
+from nfopt.report.dashboard_api import StudyApi, is_trial_note
 from nfopt.storage.retrying import PatientStorage
 from nfopt.study.candidate import MAX_ROUND_TRIP
 from nfopt.study.ranking import order
@@ -27,17 +27,17 @@ CURVES = 40  # of the best trials, and of the latest ones, that keep their inter
 
 
 class LightStorage(PatientStorage):
-    """What the dashboard reads, in its words and without what it is slow with.
+    """A view of a storage for the dashboard, without what is slow to show.
 
-    - Of many trials only some have their intermediate values: it draws a line for each of them on
-      the first page of a study, for seconds where there are a thousand. Every trial's picture of
-      its learning curve stays.
-    - A study has no notes of trials, as it would look for each among all attributes; `Answers` puts
-      them in.
-    - A trial's constraints are where it looks for them, which is not where Optuna 5 writes them.
+    - Of many trials only some have their intermediate values, since a study's first page draws a
+      line for each of them, which takes seconds for a thousand. Every trial keeps its picture of
+      the learning curve.
+    - A study has no notes of trials, which the dashboard would search for among all attributes;
+      `StudyApi` adds them.
+    - A trial's constraints are where the dashboard expects them, unlike where Optuna 5 writes them.
 
     Args:
-        storage: The whole.
+        storage: The storage.
     """
 
     def __init__(self, storage: BaseStorage) -> None:
@@ -52,22 +52,22 @@ class LightStorage(PatientStorage):
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
         trials = super().get_all_trials(study_id, deepcopy, states)
-        return [constrained(trial) for trial in lightened(trials)]
+        return [with_constraints(trial) for trial in without_curves(trials)]
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """See `BaseStorage`."""
-        found = []
+        studies = []
         for study in map(copy, super().get_all_studies()):
             attributes = study.system_attrs
-            study.system_attrs = {k: v for k, v in attributes.items() if not of_a_trial(k)}
-            found.append(study)
-        return found
+            study.system_attrs = {k: v for k, v in attributes.items() if not is_trial_note(k)}
+            studies.append(study)
+        return studies
 
 
-def constrained(trial: FrozenTrial) -> FrozenTrial:
-    """Put a trial's constraints where the dashboard reads them; above 0, it is infeasible.
+def with_constraints(trial: FrozenTrial) -> FrozenTrial:
+    """A trial with its constraints where the dashboard reads them; above 0 it is infeasible.
 
-    A flow that does not invert has one of its own: by how much its error is too great.
+    A flow that does not invert has another one: by how much its round-trip error is too great.
     """
     values = list(trial.constraints.values())
     error = trial.user_attrs.get(names.ROUND_TRIP)
@@ -79,39 +79,39 @@ def constrained(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
-def lightened(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Take the intermediate values from all but the best and the latest of many trials."""
+def without_curves(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials, of which only the best and the latest keep their intermediate values."""
     if len(trials) <= 2 * CURVES:
         return trials
     ended = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
     ended.sort(key=lambda trial: order(trial.values[0], trial.number))
     kept = {trial.number for trial in ended[:CURVES]} | {t.number for t in trials[-CURVES:]}
-    found = []
+    light = []
     for trial in trials:
         if trial.number not in kept and trial.intermediate_values:
             trial = copy(trial)
             trial.intermediate_values = {}
-        found.append(trial)
-    return found
+        light.append(trial)
+    return light
 
 
 class Dashboard:
-    """A server that is bound, and answers once it is told to.
+    """A dashboard server, bound to a port; it answers from `serve` on.
 
     Args:
         storage: Of the studies.
-        store: Of their pictures, or None.
-        study: Id of the study whose page is named; None: the list of all.
-        host: To bind to.
-        port: To bind to; if another program has it, a free one is taken.
+        store: The artifact store of their pictures, or None.
+        study: Id of the study that `url` shows; None: the list of all.
+        host: Address to bind to.
+        port: Port to bind to; if it is in use, a free one is taken.
 
     Attributes:
         url: Of the page.
-        port: That it is bound to.
+        port: The bound port.
 
     Raises:
         NfoptError: If `host` can't be bound to.
-        ValueError: If `port` is none.
+        ValueError: If `port` is not a port number.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Dashboard:
         from optuna_dashboard import wsgi
 
         light = LightStorage(storage)
-        self._app = Answers(wsgi(light, artifact_store=store), light)
+        self._app = StudyApi(wsgi(light, artifact_store=store), light)
         page = "" if study is None else f"/studies/{study}"
         self._page = f"/api{page or '/studies'}"
         self._server = _bound(self._app, host, port)
@@ -144,7 +144,7 @@ class Dashboard:
             self._server.server_close()
 
     def warm(self) -> None:
-        """Read the page's data once, so that it opens at once: seconds for a thousand trials."""
+        """Request the page's data once, so that the page opens fast later."""
         environ: dict[str, Any] = {"PATH_INFO": self._page}
         setup_testing_defaults(environ)
         for _ in self._app(environ, lambda status, headers, *error: None):
@@ -175,7 +175,7 @@ def _family(host: str, port: int) -> socket.AddressFamily:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a browser that keeps a connection open does not keep us
+    daemon_threads = True  # a browser's open connection must not keep the process alive
 
     def server_bind(self) -> None:
         """Bind without the look-up of the host's full name, which can take seconds."""
@@ -188,7 +188,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
-    """Says nothing about requests."""
+    """A handler without a log of requests."""
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -1,12 +1,12 @@
-"""What a study's page is made of, quick and small for many trials; around optuna-dashboard's own.
+"""The dashboard's data of a study, fast and small for many trials; wraps optuna-dashboard's own.
 
-optuna-dashboard writes all trials anew for each look at a study, each with the choices of all its
-parameters, and goes through all attributes of the study once a trial. Here what a finished trial
-says is kept as text, without what no page shows, and each trial has a note: the stored one, or one
-that is written from the trial's attributes.
+optuna-dashboard serialises all trials at each request for a study, each with the choices of all its
+parameters, and goes through all attributes of the study once a trial. Here the JSON of finished
+trials is cached, without what no page shows, and each trial has a note: the stored one, or one
+written from the trial's attributes.
 
-Only its address and the names in its answer are taken for granted (of optuna-dashboard 0.21); where
-they are others, its own answer is given.
+It relies only on the address and the keys of optuna-dashboard 0.21's response; where these differ,
+that response is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ _STUDY = re.compile(r"/api/studies/(\d+)/?")
 _NOTE = re.compile(r"dashboard:(\d+):note_(?:ver|str:(\d+))")
 
 
-def of_a_trial(key: str) -> bool:
-    """Say whether an attribute of a study is the note of a trial."""
+def is_trial_note(key: str) -> bool:
+    """Whether an attribute of a study belongs to the note of a trial."""
     return _NOTE.fullmatch(key) is not None
 
 
 @dataclass
-class _Known:
-    """What was read of a study.
+class _Cache:
+    """What is cached of a study.
 
     Attributes:
-        name: Of the study, as another one may get its id.
-        texts: JSON of the finished trials up to the first that runs, without notes.
+        name: Of the study, since a later one may get the same id.
+        texts: JSON of the finished trials before the first running one, without notes.
         notes: JSON of the notes that were written from attributes, by the trial's id.
-        seen: What the latest answers were made of.
-        answers: The latest answers, by the number of trials that they leave out.
+        state: What the cached responses were made from.
+        responses: By the number of trials that they leave out.
     """
 
     name: str = ""
     texts: list[tuple[int, str]] = field(default_factory=list)
     notes: dict[int, str] = field(default_factory=dict)
-    seen: tuple[Any, ...] = ()
-    answers: dict[int, bytes] = field(default_factory=dict)
+    state: tuple[Any, ...] = ()
+    responses: dict[int, bytes] = field(default_factory=dict)
 
 
-class Answers:
-    """A WSGI application that answers for studies, and leaves all else to another one.
+class StudyApi:
+    """A WSGI application that serves the data of studies, and passes all else on to another one.
 
     Args:
         app: optuna-dashboard's.
@@ -67,23 +67,22 @@ class Answers:
 
     def __init__(self, app: App, storage: BaseStorage) -> None:
         self._app, self._storage = app, storage
-        self._known: dict[int, _Known] = {}
+        self._caches: dict[int, _Cache] = {}
         self._lock = threading.Lock()
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer a request."""
-        found = _STUDY.fullmatch(environ.get("PATH_INFO", ""))
-        if found is None or environ.get("REQUEST_METHOD", "GET") != "GET":
+        path = _STUDY.fullmatch(environ.get("PATH_INFO", ""))
+        if path is None or environ.get("REQUEST_METHOD", "GET") != "GET":
             return self._app(environ, start_response)
         try:
             query = parse_qs(environ.get("QUERY_STRING", ""))
-            body = self.study(int(found[1]), int(query.get("after", ["0"])[0]))
+            body = self.study(int(path[1]), int(query.get("after", ["0"])[0]))
         except (KeyError, TypeError, ValueError, LookupError):
-            return self._app(
-                environ, start_response
-            )  # it says what is wrong, or is another version
+            # optuna-dashboard says what is wrong with the request, or is of another version
+            return self._app(environ, start_response)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response("200 OK", headers)
         return [body]
@@ -101,72 +100,72 @@ class Answers:
         if after < 0:
             raise ValueError(f"`after` must be at least 0, got {after}.")
         with self._lock:
-            known = self._known.setdefault(study_id, _Known())
+            cache = self._caches.setdefault(study_id, _Cache())
             trials = self._storage.get_all_trials(study_id, deepcopy=False)
             attributes = self._storage.get_study_system_attrs(study_id)
             own = self._storage.get_study_user_attrs(study_id)
-            settled = all(trial.state.is_finished() for trial in trials)
-            seen = (settled, len(trials), attributes, own)
-            if seen != known.seen:
-                known.seen, known.answers = seen, {}
-            if after not in known.answers:
+            all_finished = all(trial.state.is_finished() for trial in trials)
+            state = (all_finished, len(trials), attributes, own)
+            if state != cache.state:
+                cache.state, cache.responses = state, {}
+            if after not in cache.responses:
                 columns = [str(name) for name in (own.get(names.DATA) or {}).get("columns", ())]
-                told = self._told(study_id, known)
+                answer = self._ask(study_id, cache)
                 notes = _stored(attributes)
                 texts = [
-                    f'{text[:-1]}, "note": {notes.get(key) or _own(known, trial, columns)}}}'
-                    for (key, text), trial in zip(told.texts, trials, strict=False)
+                    f'{text[:-1]}, "note": {notes.get(key) or _own(cache, trial, columns)}}}'
+                    for (key, text), trial in zip(answer.texts, trials, strict=False)
                 ]
-                body = told.answer(texts, after)
-                if not settled or len(known.texts) < len(trials):
-                    return body  # optuna-dashboard looks at trials every few seconds only
-                known.answers[after] = body
-            return known.answers[after]
+                body = answer.response(texts, after)
+                if not all_finished or len(cache.texts) < len(trials):
+                    return body  # optuna-dashboard itself reads trials every few seconds only
+                cache.responses[after] = body
+            return cache.responses[after]
 
-    def _told(self, study_id: int, known: _Known) -> _Told:
-        """Ask optuna-dashboard for what is not known yet."""
-        rest = self._inner(study_id, len(known.texts))
-        if rest["name"] != known.name and known.texts:
-            known.texts, known.notes = [], {}
-            rest = self._inner(study_id, 0)
-        known.name = rest["name"]
-        texts = list(known.texts)
-        for trial in rest.pop("trials"):
+    def _ask(self, study_id: int, cache: _Cache) -> _Answer:
+        """Ask optuna-dashboard for the trials that are not cached."""
+        fields = self._inner(study_id, len(cache.texts))
+        if fields["name"] != cache.name and cache.texts:
+            cache.texts, cache.notes = [], {}
+            fields = self._inner(study_id, 0)
+        cache.name = fields["name"]
+        texts = list(cache.texts)
+        for trial in fields.pop("trials"):
             texts.append((int(trial["trial_id"]), json.dumps(_light(trial), separators=(",", ":"))))
-            if len(known.texts) == len(texts) - 1 and trial["state"] in FINISHED:
-                known.texts.append(texts[-1])
-        best = [int(trial["number"]) for trial in rest.pop("best_trials")]
-        return _Told(rest, texts, best)
+            if len(cache.texts) == len(texts) - 1 and trial["state"] in FINISHED:
+                cache.texts.append(texts[-1])
+        best = [int(trial["number"]) for trial in fields.pop("best_trials")]
+        return _Answer(fields, texts, best)
 
     def _inner(self, study_id: int, after: int) -> dict[str, Any]:
         environ: dict[str, Any] = {"PATH_INFO": f"/api/studies/{study_id}"}
         environ["QUERY_STRING"] = f"after={after}"
         setup_testing_defaults(environ)
-        said: list[str] = []
-        body = b"".join(self._app(environ, lambda status, headers, *error: said.append(status)))
-        if not said or not said[0].startswith("200"):
-            raise ValueError(f"study {study_id}: {said}")
-        found: dict[str, Any] = json.loads(body)
-        return found
+        statuses: list[str] = []
+        body = b"".join(self._app(environ, lambda status, headers, *error: statuses.append(status)))
+        if not statuses or not statuses[0].startswith("200"):
+            raise ValueError(f"study {study_id}: {statuses}")
+        response: dict[str, Any] = json.loads(body)
+        return response
 
 
 @dataclass
-class _Told:
-    """A study: all that is not of its trials, their texts, and the numbers of the best ones."""
+class _Answer:
+    """A study: its fields without the trials, the trials' JSON, and the numbers of the best."""
 
-    rest: dict[str, Any]
+    fields: dict[str, Any]
     texts: list[tuple[int, str]]
     best: list[int]
 
-    def answer(self, texts: list[str], after: int) -> bytes:
+    def response(self, texts: list[str], after: int) -> bytes:
         best = ", ".join(texts[number] for number in self.best if number < len(texts))
-        head = json.dumps(self.rest)[:-1]
+        head = json.dumps(self.fields)[:-1]
         whole = f'{head}, "best_trials": [{best}], "trials": [{", ".join(texts[after:])}]}}'
         return whole.encode()
 
 
 def _light(trial: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is the study's, too: what a parameter may be; its note comes later."""
+    """Drop the choices of the parameters, which the study has too, and the note, added later."""
     del trial["note"]
     for parameter in trial["params"]:
         parameter.pop("param_external_pytyp", None)
@@ -181,12 +180,12 @@ def _stored(attributes: Mapping[str, Any]) -> dict[int, str]:
     versions: dict[int, int] = {}
     pieces: dict[int, dict[int, str]] = {}
     for key, value in attributes.items():
-        if (found := _NOTE.fullmatch(key)) is None:
+        if (match := _NOTE.fullmatch(key)) is None:
             continue
-        if found[2] is None:
-            versions[int(found[1])] = int(value)
+        if match[2] is None:
+            versions[int(match[1])] = int(value)
         else:
-            pieces.setdefault(int(found[1]), {})[int(found[2])] = str(value)
+            pieces.setdefault(int(match[1]), {})[int(match[2])] = str(value)
     return {
         key: json.dumps(
             {"version": version, "body": "".join(x for _, x in sorted(pieces.get(key, {}).items()))}
@@ -195,11 +194,11 @@ def _stored(attributes: Mapping[str, Any]) -> dict[int, str]:
     }
 
 
-def _own(known: _Known, trial: FrozenTrial, columns: list[str]) -> str:
+def _own(cache: _Cache, trial: FrozenTrial, columns: list[str]) -> str:
     """JSON of a note that is not stored: of a finished trial of nfopt, else an empty one."""
     if not trial.state.is_finished():
         return json.dumps({"version": 0, "body": ""})
-    if trial_id(trial) not in known.notes:
+    if trial_id(trial) not in cache.notes:
         text = trial_note(trial, columns) or ""
-        known.notes[trial_id(trial)] = json.dumps({"version": 0, "body": text})
-    return known.notes[trial_id(trial)]
+        cache.notes[trial_id(trial)] = json.dumps({"version": 0, "body": text})
+    return cache.notes[trial_id(trial)]

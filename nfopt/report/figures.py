@@ -1,7 +1,7 @@
 """The plotly figures of a study: pure functions of its rows and of the best flow.
 
-They are small, as a dashboard keeps them in the study itself: plain layout, rounded numbers, a
-bounded number of points.
+They are small, since a dashboard stores them in the study itself: plain layout, rounded numbers, a
+limited number of points.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from nfopt.spec import FlowSpec
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-POINTS = 300  # of a figure, beside those that matter
+POINTS = 300  # trials of a figure, beside the best ones
 DIGITS = 5  # of a number
-NAMED, FINEST = 40, 64  # columns with their names, and cells a side, of a coverage matrix
+MAX_NAMED, MAX_CELLS = 40, 64  # columns with names, and cells a side, of a coverage matrix
 NLL = "validation NLL (nats a row)"
 
 
 def best_by_trials(rows: Sequence[Row]) -> Figure:
     """Draw the best NLL so far against the trials that had ended."""
-    counted = {row.number: place for place, row in enumerate(rows, 1)}
-    return _best(rows, lambda row: counted[row.number], "Best so far, by trials", "trials ended")
+    ended = {row.number: count for count, row in enumerate(rows, 1)}
+    return _best(rows, lambda row: ended[row.number], "Best so far, by trials", "trials ended")
 
 
 def best_by_seconds(rows: Sequence[Row]) -> Figure:
@@ -48,11 +48,11 @@ def best_by_seconds(rows: Sequence[Row]) -> Figure:
     )
 
 
-def _best(rows: Sequence[Row], place: Callable[[Row], float], title: str, axis: str) -> Figure:
+def _best(rows: Sequence[Row], x_of: Callable[[Row], float], title: str, axis: str) -> Figure:
     figure = plain_figure(title, axis, NLL)
     steps, every = improvements(rows), _thin([row for row, _ in measured(rows)])
-    _add(figure, every, [place(row) for row in every], "a trial", GREY, mode="markers", size=5)
-    x = [place(row) for row in [*steps, *rows[-1:]]] if steps else []
+    _add(figure, every, [x_of(row) for row in every], "a trial", GREY, mode="markers", size=5)
+    x = [x_of(row) for row in [*steps, *rows[-1:]]] if steps else []
     line = steps + steps[-1:]
     _add(figure, line, x, "the best so far", BLUE, mode="lines+markers", shape="hv")
     if steps:  # the first trials are often far off
@@ -78,9 +78,9 @@ def pareto(rows: Sequence[Row]) -> Figure:
 
 
 def coverage_of(spec: FlowSpec) -> NDArray[np.int64]:
-    """Count the layers in which a feature is mapped by what another one says.
+    """Count, for each pair of columns, the layers that map one conditioned on the other.
 
-    Permutations are followed back to the data's columns; what a linear layer mixes is not counted.
+    Permutations are followed back to the data's columns; mixing by linear layers is not counted.
 
     Args:
         spec: A flow.
@@ -88,7 +88,7 @@ def coverage_of(spec: FlowSpec) -> NDArray[np.int64]:
     Returns:
         Shape (D, D): entry (i, j) is the number of layers that map i conditioned on j.
     """
-    where = np.arange(spec.features)  # the column that stands at each place
+    where = np.arange(spec.features)  # the data's column at each position
     total = np.zeros((spec.features, spec.features), dtype=np.int64)
     for layer in spec.layers:
         match layer:
@@ -115,15 +115,15 @@ def coverage(spec: FlowSpec, columns: Sequence[str], *, title: str) -> Figure:
 
     counts: NDArray[Any] = coverage_of(spec)
     # plotly takes some HTML in its texts
-    labels = [escape(f"{place}: {short(name, 18)}") for place, name in enumerate(columns, 1)]
-    if len(counts) > FINEST:
-        edges = np.linspace(0, len(counts), FINEST + 1).round().astype(int)[:-1]
+    labels = [escape(f"{number}: {short(name, 18)}") for number, name in enumerate(columns, 1)]
+    if len(counts) > MAX_CELLS:
+        edges = np.linspace(0, len(counts), MAX_CELLS + 1).round().astype(int)[:-1]
         summed = np.add.reduceat(np.add.reduceat(counts, edges, axis=0), edges, axis=1)
         widths = np.diff([*edges, len(counts)])
         counts = np.round(summed / widths[:, None] / widths[None, :], 2)
         labels = [f"{edge + 1}" for edge in edges]
-    elif len(counts) > NAMED:
-        labels = [str(place) for place in range(1, len(counts) + 1)]
+    elif len(counts) > MAX_NAMED:
+        labels = [str(number) for number in range(1, len(counts) + 1)]
     figure = plain_figure(title, "conditioned on", "mapped")
     figure.add_trace(
         go.Heatmap(
@@ -142,13 +142,13 @@ def coverage(spec: FlowSpec, columns: Sequence[str], *, title: str) -> Figure:
 
 
 def plain_figure(title: str, x: str, y: str) -> Figure:
-    """Make an empty figure with two named axes."""
+    """An empty figure with two named axes."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
     plain: dict[str, Any] = {"gridcolor": "#e6e6e6", "zeroline": False, "automargin": True}
     figure.update_layout(
-        template=go.layout.Template(),  # the default one is larger than all our points
+        template=go.layout.Template(),  # the default one is larger than all points together
         title={"text": title},
         xaxis={"title": {"text": x}, **plain},
         yaxis={"title": {"text": y}, **plain},
@@ -188,12 +188,12 @@ def _add(
 
 
 def _thin(rows: Sequence[Row]) -> list[Row]:
-    """Keep a bounded number of rows, evenly spaced."""
+    """At most `POINTS` rows, evenly spaced."""
     if len(rows) <= POINTS:
         return list(rows)
     return [rows[k] for k in np.linspace(0, len(rows) - 1, POINTS).round().astype(int)]
 
 
 def rounded(value: float) -> float:
-    """Keep the digits that a figure needs."""
+    """A number to `DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")

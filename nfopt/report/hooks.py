@@ -1,4 +1,4 @@
-"""What goes on around a search: pictures while it runs, here and in its workers, a page at its end.
+"""Hooks of a search: pictures while it runs, here and in its workers, and a page at its end.
 
 with publishing(on_event, storage, pictures) as tell:
     result = reported(run_search(..., watch=watching(storage, pictures), on_event=tell), tell)
@@ -25,12 +25,12 @@ Result = TypeVar("Result", bound=SearchResult)
 
 @contextmanager
 def publishing(tell: OnEvent, storage: object, pictures: bool | None) -> Iterator[OnEvent]:
-    """Give the callback of a search that draws, or the one it was given.
+    """A callback that draws a search's pictures and passes its events on to `tell`.
 
     Args:
-        tell: Told of everything.
+        tell: Receives all events.
         storage: Of the search.
-        pictures: Whether to draw; None: unless the storage is in memory, where no dashboard looks.
+        pictures: Whether to draw; None: unless the storage is in memory, which no dashboard reads.
     """
     if watching(storage, pictures) is None:
         yield tell
@@ -41,7 +41,7 @@ def publishing(tell: OnEvent, storage: object, pictures: bool | None) -> Iterato
 
 
 def watching(storage: object, pictures: bool | None) -> Watch | None:
-    """Give what draws in the other workers of a search, or None where nothing is to be drawn.
+    """The hook that draws in the other workers of a search, or None for no pictures.
 
     Args:
         storage: Of the search.
@@ -53,15 +53,15 @@ def watching(storage: object, pictures: bool | None) -> Watch | None:
 
 
 def _draw(tell: OnEvent, storage: object) -> AbstractContextManager[OnEvent]:
-    return publishing(tell, storage, True)  # a function of a module: Ray takes it by its name
+    return publishing(tell, storage, True)  # at module level: Ray refers to it by name
 
 
 def reported(result: Result, tell: OnEvent) -> Result:
-    """Write the study's page beside the flow; a page is never worth a search.
+    """Write the study's page beside the flow; if that fails, the search still succeeds.
 
     Args:
         result: Of a search.
-        tell: Told in a line if that fails.
+        tell: Receives a notice if it fails.
 
     Returns:
         `result`.
@@ -72,7 +72,7 @@ def reported(result: Result, tell: OnEvent) -> Result:
     try:
         with replacing(path) as beside:
             beside.write_text(html_page(result.study), encoding="utf-8")
-    except Exception as error:  # noqa: BLE001 - whatever a page can fail at
+    except Exception as error:  # noqa: BLE001 - no error of a page may end a search
         reason = " ".join(str(error).split())[:200]
         tell(Notice(f"{path} can't be written ({type(error).__name__}: {reason})"))
     return result

@@ -1,4 +1,4 @@
-"""A study as the rows that figures and notes are made of, read from its trials alone."""
+"""A study's trials as rows, the input of figures and notes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Row:
         number: Of the trial.
         state: COMPLETE, PRUNED or FAIL.
         nll: Validation NLL at a trial's length in nats a row; None unless COMPLETE, and comparable.
-        parameters: Weights, or None if it says none.
-        seconds: Its share of its population's time, or 0.
+        parameters: Number of weights; None if not stored.
+        seconds: Its share of its population's time; 0 if not stored.
     """
 
     number: int
@@ -65,7 +65,7 @@ def columns_of(spec: FlowSpec, columns: Sequence[str]) -> Sequence[str]:
 
 
 def measured(rows: Iterable[Row]) -> list[tuple[Row, float]]:
-    """Keep the rows that have an NLL, with it."""
+    """The rows that have an NLL, with it."""
     return [(row, row.nll) for row in rows if row.nll is not None]
 
 
@@ -81,13 +81,13 @@ def best_of(rows: Iterable[Row]) -> Row | None:
 
 def improvements(rows: Iterable[Row]) -> list[Row]:
     """Rows that were the best when they ended."""
-    found: list[Row] = []
+    improved: list[Row] = []
     least = math.inf
     for row, nll in measured(rows):
         if nll < least:
             least = nll
-            found.append(row)
-    return found
+            improved.append(row)
+    return improved
 
 
 def front(rows: Iterable[Row]) -> list[Row]:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from nfopt.errors import NfoptError
 from nfopt.report import dashboard as served
-from nfopt.report.dashboard import Dashboard, lightened
+from nfopt.report.dashboard import Dashboard, without_curves
 
 from .toys import published
 
@@ -92,9 +92,9 @@ def test_of_many_trials_the_best_and_the_latest_keep_their_curves() -> None:
         return found
 
     few = [trial(number) for number in range(2 * served.CURVES)]
-    assert lightened(few) is few
+    assert without_curves(few) is few
     many = [trial(number) for number in range(5 * served.CURVES)]
-    light = lightened(many)
+    light = without_curves(many)
     kept = [t.number for t in light if t.intermediate_values]
     last = range(4 * served.CURVES, 5 * served.CURVES)
     assert kept == [*range(served.CURVES), *last]

@@ -16,7 +16,7 @@ from optuna_dashboard import save_note, wsgi
 from nfopt import attributes as names
 from nfopt.report import attachments
 from nfopt.report.dashboard import LightStorage
-from nfopt.report.dashboard_api import Answers, of_a_trial
+from nfopt.report.dashboard_api import StudyApi, is_trial_note
 
 from .toys import group, published, study, table, tell
 
@@ -48,11 +48,11 @@ def ask(app: App, path: str, body: object = None, **more: str) -> tuple[str, Any
     return said[0], json.loads(got) if got else None
 
 
-def pair(found: optuna.Study) -> tuple[Answers, Counted, str]:
+def pair(found: optuna.Study) -> tuple[StudyApi, Counted, str]:
     """Ours, the one that it asks, and the study's address."""
     light = LightStorage(found._storage)
     inner = Counted(wsgi(light))
-    return Answers(inner, light), inner, f"/api/studies/{found._study_id}"
+    return StudyApi(inner, light), inner, f"/api/studies/{found._study_id}"
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_it_is_optuna_dashboards_answer_without_what_no_page_shows(few: optuna.S
 
 def test_each_trial_has_a_note(few: optuna.Study) -> None:
     attributes = few._storage.get_study_system_attrs(few._study_id)
-    assert sum(map(of_a_trial, attributes)) == 4  # of two trials
+    assert sum(map(is_trial_note, attributes)) == 4  # of two trials
     ours, _, path = pair(few)
     notes = [trial["note"] for trial in ask(ours, path)[1]["trials"]]
     assert [note["version"] for note in notes] == [1, 1, 0, 0, 0, 0]
@@ -119,7 +119,7 @@ def test_what_has_ended_is_asked_for_once(few: optuna.Study) -> None:
 def test_a_trial_is_seen_when_it_begins_and_when_it_ends(few: optuna.Study) -> None:
     light = LightStorage(few._storage)
     app = wsgi(light)
-    ours, path = Answers(app, light), f"/api/studies/{few._study_id}"
+    ours, path = StudyApi(app, light), f"/api/studies/{few._study_id}"
 
     def states() -> list[str]:
         return [trial["state"] for trial in ask(ours, path)[1]["trials"][5:]]
@@ -149,7 +149,7 @@ def test_a_running_trial_is_not_kept(tmp_path: Path) -> None:
 def test_another_study_may_get_the_id_of_one_that_was_deleted(few: optuna.Study) -> None:
     ours, _, path = pair(few)
     assert len(ask(ours, path)[1]["trials"]) == 6
-    known = ours._known[few._study_id]
+    known = ours._caches[few._study_id]
     known.name = "the one before"
     known.texts = [(key, '{"number": -1}') for key, _ in known.texts]
     save_note(few, "so that something is new")
@@ -174,7 +174,7 @@ def test_all_else_is_passed_on(few: optuna.Study) -> None:
         start("200 OK", [])
         return [b'{"another": "version"}']
 
-    assert ask(Answers(other, light), path) == ("200 OK", {"another": "version"})
+    assert ask(StudyApi(other, light), path) == ("200 OK", {"another": "version"})
 
 
 def test_constraints_are_where_the_dashboard_looks() -> None:

@@ -96,7 +96,7 @@ def test_a_coverage_matrix_of_any_size_is_small(features: int) -> None:
     columns = [f"<b>{place}" for place in range(features)]
     figure = figures.coverage(spec, columns, title="x")
     side = len(figure.data[0].z)
-    assert side == min(features, figures.FINEST)
+    assert side == min(features, figures.MAX_CELLS)
     assert np.mean(figure.data[0].z) == pytest.approx(figures.coverage_of(spec).mean(), rel=0.02)
     assert len(figure.to_json()) < 12 * 2045
     assert "<b>" not in "".join(figure.data[0].x)
