@@ -10,13 +10,13 @@ weights (`supernet`); as shared weights rank architectures badly, the most likel
 alone and compared on validation rows (`race`).
 """
 
-from nfopt.autonf.choose import RACES, Choice, Method, RacePlan, choose, sweep
+from nfopt.autonf.choose import RACES, Choice, Method, RacePlan, choose
 from nfopt.autonf.costs import COSTS, CostTable, default_place
-from nfopt.autonf.history import History, Record
+from nfopt.autonf.history import Found, History, Record
 from nfopt.autonf.options import KINDS, PRESETS, Option, options_of, path_of, spec_of
 from nfopt.autonf.price import Fixed, Price, Target
 from nfopt.autonf.race import Raced, race
-from nfopt.autonf.search import Found, search
+from nfopt.autonf.search import search
 from nfopt.autonf.settings import Settings
 from nfopt.evolution.ranking import front
 
@@ -46,5 +46,4 @@ __all__ = [
     "race",
     "search",
     "spec_of",
-    "sweep",
 ]

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nfopt.autonf import objective
-from nfopt.autonf.adam import Adam
-from nfopt.autonf.checkpoint import Step
 from nfopt.autonf.options import NOTHING, Path
 from nfopt.autonf.price import Price
 from nfopt.autonf.rows import Minibatch, Rows
 from nfopt.autonf.settings import Settings
 from nfopt.autonf.supernet import Supernet
-from nfopt.autonf.updates import AdamUpdate, Logits, NaturalUpdate
+from nfopt.autonf.updates import Adam, Logits, LogitUpdate
 from nfopt.errors import NfoptError
 from nfopt.training.schedule import cosine
 
@@ -96,14 +94,9 @@ class BlockSearch:
             theta.requires_grad_(False)
         self._trained = [theta for theta in net.parameters() if theta.requires_grad]
         self._adam = Adam(self._trained, settings.learning_rate)
-        self._update = (
-            NaturalUpdate(logits, places)
-            if settings.update == "natural"
-            else AdamUpdate(logits, settings.logit_rate)
-        )
+        self._update = LogitUpdate(logits, settings.logit_rate)
         self._bad = 0
         self._seen: tuple[float | None, float | None] = (None, None)
-        self._done, self._share, self._elapsed = 0, 0.0, 0.0
 
     def run(
         self,
@@ -117,7 +110,7 @@ class BlockSearch:
         Args:
             steps: Of the weights.
             seconds: Or None.
-            on_step: Told after each step, when it can be kept; True ends the search.
+            on_step: Told after each step; True ends the search.
             clock: Seconds.
 
         Returns:
@@ -126,11 +119,8 @@ class BlockSearch:
         Raises:
             NfoptError: If the loss stays not finite.
         """
-        began = clock() - self._elapsed
-        if self._share >= 1.0:  # it was kept at its end
-            return self._done
-        for step in range(self._done, steps):
-            share = self._share
+        began, share = clock(), 0.0
+        for step in range(steps):
             searching = share >= self.settings.warm_up
             if searching:
                 through = (share - self.settings.warm_up) / (1 - self.settings.warm_up)
@@ -141,7 +131,6 @@ class BlockSearch:
                 share = min(1.0, max(share, (clock() - began) / max(seconds, 1e-9)))
             if searching:
                 self._now_and_then(before, share)
-            self._done, self._share, self._elapsed = step + 1, share, clock() - began
             expected = self._expected()
             phase = "search" if searching else "warm-up"
             state = State(phase, share, *self._seen, expected, self.price.rate(expected))
@@ -149,32 +138,6 @@ class BlockSearch:
             if stop or share >= 1.0:
                 return step + 1
         return steps
-
-    def kept(self, allowed: float | None) -> Step:
-        """Return the plain data of where it is, for a checkpoint."""
-        return Step(
-            done=self._done,
-            share=self._share,
-            elapsed=self._elapsed,
-            allowed=allowed,
-            bad=self._bad,
-            seen=self._seen,
-            update=self._update.numbers(),
-        )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the moments of weights and logits."""
-        weights = self._adam.tensors()
-        return {f"adam.{name}": value for name, value in weights.items()} | {
-            f"update.{name}": value for name, value in self._update.tensors().items()
-        }
-
-    def load(self, step: Step, tensors: Mapping[str, Tensor]) -> None:
-        """Go on where another one was; weights and logits are the caller's."""
-        self._done, self._share, self._elapsed = step.done, step.share, step.elapsed
-        self._bad, self._seen = step.bad, step.seen
-        self._update.load(step.update, below("update.", tensors))
-        self._adam.load(below("adam.", tensors))
 
     def _now_and_then(self, before: float, share: float) -> None:
         if self.settings.drop and _ticks(before, share, DROPS):
@@ -192,7 +155,6 @@ class BlockSearch:
 
     def _step(self, share: float, searching: bool) -> None:
         batch = self.rows[0].take()
-        both = searching and not self.settings.bilevel
         paths = self._paths(searching)
         log_p = self.net.log_prob(paths, batch.x, batch.context)
         loss = self._loss(paths, log_p, batch, searching)
@@ -205,9 +167,7 @@ class BlockSearch:
                     f"The search has seen no finite likelihood in {self._bad} steps: try a lower"
                     " `learning_rate`, or look at the columns for heavy tails."
                 )
-        if both:
-            self._move(paths, log_p.detach(), batch)
-        elif searching:
+        if searching:
             held = self.rows[1].take()
             paths = self._paths(searching)
             with torch.no_grad():
@@ -279,10 +239,6 @@ class BlockSearch:
             None if mixed is None else float(mixed.detach()),
         )
         rate = self.price.rate(self._expected())
-        if isinstance(self._update, NaturalUpdate):
-            inside = paths[:, list(self.places)]
-            self._update.step(paths, shares, nll + rate * self.costs[inside].sum(1))
-            return
         cost = objective.expected_cost(self.logits.now()[list(self.places)], self.costs)
         if self.settings.objective == "mixture" and mixed is not None:
             value = mixed
@@ -291,15 +247,6 @@ class BlockSearch:
         else:
             value = objective.reinforce(log_w, nll)
         self._update.step(value + rate * cost)
-
-
-def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take the tensors whose names begin with a prefix, without it."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def _ticks(before: float, share: float, times: int) -> bool:

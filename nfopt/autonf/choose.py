@@ -20,15 +20,14 @@ import msgspec
 import torch
 
 from nfopt.autonf import price as prices
-from nfopt.autonf.candidates import random_paths
-from nfopt.autonf.checkpoint import SECONDS, Keeper, OnCheckpoint
-from nfopt.autonf.estimator import check_searched
-from nfopt.autonf.one_search import OnRecord
-from nfopt.autonf.options import Option, layers_of, spec_of
+from nfopt.autonf.checkpoint import Keeper, OnCheckpoint
+from nfopt.autonf.history import Found
+from nfopt.autonf.options import Option, check_searched, layers_of, spec_of
 from nfopt.autonf.options import Path as Layers
 from nfopt.autonf.price import Fixed, Price, cheap_text, cost_of
+from nfopt.autonf.proposals import random_paths
 from nfopt.autonf.race import Raced, race
-from nfopt.autonf.search import Found, search
+from nfopt.autonf.search import OnRecord, search
 from nfopt.autonf.settings import Settings
 from nfopt.errors import NfoptError
 from nfopt.flows.cost import step_cost
@@ -119,7 +118,6 @@ def choose(
     should_stop: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
     checkpoint: Path | None = None,
-    checkpoint_seconds: float = SECONDS,
     on_checkpoint: OnCheckpoint | None = None,
 ) -> Choice:
     """Find an architecture.
@@ -141,9 +139,9 @@ def choose(
         should_stop: Asked while it works; True ends it with what it has.
         clock: Seconds; `time.process_time` compares methods in equal processor seconds, also on a
             machine with other work.
-        checkpoint: File to write, and to go on from if it exists, with the seconds that it was
-            given; the caller removes it when the choice is safe.
-        checkpoint_seconds: Time between two checkpoints.
+        checkpoint: File to write after each block of the search and each training of the race,
+            and to go on from if it exists, with the seconds that it was given; the caller removes
+            it when the choice is safe.
         on_checkpoint: Called after each one with None, or with the error that kept it from being
             written; then no more are. Without this it is raised.
 
@@ -167,7 +165,6 @@ def choose(
                 *(msgspec.json.encode(each).decode() for each in (train, settings, plan)),
                 *(spec_of(options, (k,), features, context).to_json() for k in range(len(options))),
             ),
-            seconds=checkpoint_seconds,
             on_checkpoint=on_checkpoint,
         )
         began -= keeper.kept.elapsed
@@ -221,8 +218,6 @@ def choose(
         # a search that was stopped is gone on with, not its race
         keeper=None if found is not None and found.stopped else keeper,
     )
-    if keeper is not None:
-        keeper.end_training()
     best = paths[raced[0].position]
     said = (cheap_text(options, best, units), counted.excess(cost_of(best, units)))
     return Choice(
@@ -240,16 +235,3 @@ def _average(options: Sequence[Option], places: int, features: int, context: int
     """Cost of a training step, averaged over all flows: layers add up, each type is as frequent."""
     same = [spec_of(options, (k,) * places, features, context) for k in range(len(options))]
     return max(sum(step_cost(spec) for spec in same) / len(same), 1e-9)
-
-
-def sweep(values: Sequence[float], run: Callable[[Callable[[], Price]], Choice]) -> list[Choice]:
-    """Search once for each of several fixed prices.
-
-    Args:
-        values: Nats a row and unit of cost.
-        run: Takes `price` of `choose` and makes the call.
-
-    Returns:
-        One choice a price, in their order; `front` says which are worth having.
-    """
-    return [run(lambda value=value: Fixed(value)) for value in values]  # type: ignore[misc]

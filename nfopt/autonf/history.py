@@ -1,4 +1,4 @@
-"""What a search goes through, as plain data: weights, entropy, objectives and cost over the steps.
+"""What a search goes through and proposes: weights, entropy, objectives and cost over the steps.
 
 The NLLs in it are those of shared weights, which are 1.5 to 2.4 nats worse than the same flow's
 alone: they show how a search went, and are never its result.
@@ -6,18 +6,19 @@ alone: they show how a search went, and are never its result.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from nfopt.autonf.options import Path
 from nfopt.layers import Plain
 
 
-class Record(Plain, frozen=True):
+class Record(Plain, frozen=True, forbid_unknown_fields=False):  # older ones have more
     """A search at one step.
 
     Attributes:
-        search: Which of the restarts, from 0.
         sweep: Which pass over the blocks, from 0.
         places: First layer under search, and the one after the last.
         phase: "warm-up" or "search".
@@ -31,7 +32,6 @@ class Record(Plain, frozen=True):
         temperature: That the logits are divided by.
     """
 
-    search: int
     sweep: int
     places: tuple[int, int]
     phase: str
@@ -84,3 +84,26 @@ class History(Plain, frozen=True):
         )
         plain: dict[str, Any] = msgspec.to_builtins(kept)
         return plain
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search proposes.
+
+    Attributes:
+        candidates: Paths of different flows, the most promising first.
+        weights: Of the options at the end, n rows of m.
+        costs: Of the options, relative.
+        history: Its records.
+        seconds: By the clock that was given.
+        stopped: Whether it was ended from outside.
+        warnings: One line each.
+    """
+
+    candidates: tuple[Path, ...]
+    weights: tuple[tuple[float, ...], ...]
+    costs: tuple[float, ...]
+    history: History
+    seconds: float
+    stopped: bool
+    warnings: tuple[str, ...]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
+from nfopt.autonf.objective import MOST_PATHS
+from nfopt.autonf.settings import Settings
 from nfopt.designs import parity
 from nfopt.layers import LAYERS, MAPS, map_of
 from nfopt.masks import letters
@@ -253,3 +255,30 @@ def _kinds() -> dict[str, Make]:
 
 KINDS: dict[str, Make] = _kinds()
 """Every option that has a name."""
+
+
+def check_searched(
+    options: Sequence[Option], features: int, settings: Settings
+) -> tuple[Option, ...]:
+    """Refuse options that leave nothing to search, or more paths than memory holds.
+
+    Raises:
+        ValueError: In one line.
+    """
+    options = check_options(options, features)
+    if len(options) == 1:
+        raise ValueError(
+            f"`options` has one option, {options[0].name!r}: a search over it is trivial. Add"
+            " another, or 'identity' to search the depth."
+        )
+    block = len(settings.blocks[0])
+    paths = len(options) ** block
+    needed = settings.estimator == "exact" or settings.objective == "mixture"
+    if needed and paths > MOST_PATHS:
+        most = max((b for b in range(1, block) if len(options) ** b <= MOST_PATHS), default=0)
+        other = "" if settings.objective == "mixture" else "give estimator 'sampled', or "
+        raise ValueError(
+            f"`estimator` 'exact' would hold {len(options)}^{block} = {paths} paths at once, at"
+            f" most {MOST_PATHS}: {other}a `block` of at most {most}."
+        )
+    return options

@@ -1,7 +1,6 @@
 """Which flows a search proposes to the race, and in which order.
 
     weights         the most likely paths
-    perturbation    these in turn with the paths that cost least in NLL when options are swapped
     tuned           the paths of the least NLL and the most likely ones, and the flows of one type,
                     each trained on alone for a while from the shared weights
 
@@ -21,21 +20,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nfopt.autonf.adam import Adam
-from nfopt.autonf.candidates import distinct, most_likely
 from nfopt.autonf.objective import row_mean
-from nfopt.autonf.options import Option, Path
+from nfopt.autonf.options import Option, Path, layers_of
 from nfopt.autonf.rows import Minibatch, Rows
 from nfopt.autonf.settings import Settings
 from nfopt.autonf.supernet import Supernet
+from nfopt.autonf.updates import Adam
 from nfopt.training.schedule import cosine
 
-SWAP_BATCHES = 4  # of rows, on which swaps of options are compared
+ALIKE = 16  # paths kept for each one wanted, as several may be the same flow
 EVERY = 256  # paths at most that are all evaluated; of more the most likely ones are
 ROWS = 2048  # rows of the logits' part at most, on which paths are compared
 CHUNK = 16  # paths that are evaluated at a time
 MOST_STEPS = 100  # of a path alone, where seconds end the search before its steps do
 RATE = 3e-3  # learning rate of a path alone, falling by a cosine
+
+
+def most_likely(options: Sequence[Option], weights: Tensor, count: int) -> list[Path]:
+    """List paths of the greatest weight that are different flows.
+
+    Args:
+        options: Of every layer.
+        weights: Shape (n, m).
+        count: Paths at most.
+
+    Returns:
+        The most likely first; of paths to the same flow (idle layers at other places) one.
+    """
+    best: list[tuple[float, Path]] = [(0.0, ())]
+    for row in weights.double().clamp_min(1e-300).log().tolist():
+        # exact but for `ALIKE`: the best paths begin with the best beginnings
+        longer = [(value + w, (*path, k)) for value, path in best for k, w in enumerate(row)]
+        best = sorted(longer, key=lambda each: (-each[0], each[1]))[: count * ALIKE]
+    return distinct(options, [[path for _, path in best]])[:count]
+
+
+def random_paths(
+    options: Sequence[Option], places: int, count: int, generator: torch.Generator
+) -> list[Path]:
+    """Draw paths that are different flows, all equally likely; fewer if there are not so many."""
+    found: dict[object, Path] = {}
+    for _ in range(20):  # draws of `count`: enough unless nearly all flows are asked for
+        drawn = torch.randint(len(options), (count, places), generator=generator).tolist()
+        for path in map(tuple, drawn):
+            found.setdefault(layers_of(options, path), path)
+        if len(found) >= count:
+            break
+    return list(found.values())[:count]
+
+
+def distinct(options: Sequence[Option], lists: Sequence[Sequence[Path]]) -> list[Path]:
+    """Take several lists' paths in turn, each flow once."""
+    found: dict[object, Path] = {}
+    for rank in range(max((len(each) for each in lists), default=0)):
+        for each in lists:
+            if rank < len(each):
+                found.setdefault(layers_of(options, each[rank]), each[rank])
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -68,38 +109,11 @@ class Proposer:
             seconds: That tuning may take, or None; the paths that it does not reach come last.
         """
         count = self.settings.candidates
-        likely = most_likely(self.options, weights, count)
-        if self.settings.proposals == "perturbation":
-            # a weight's logarithm less the cost of the swap: sums of them rank as `most_likely`
-            swapped = most_likely(self.options, (-self.swaps(likely[0])).softmax(1), count)
-            return distinct(self.options, [likely, swapped])[:count]
         if self.settings.proposals == "tuned":
             return self.tuned(self.pool(weights), seconds)[:count]
-        return likely
+        return most_likely(self.options, weights, count)
 
     # ---------------------------------------------------------------------------------- comparison
-
-    @torch.no_grad()
-    def swaps(self, path: Path) -> Tensor:
-        """Measure what each other option in the place of one layer's own costs.
-
-        Returns:
-            NLL of the shared weights on a batch of the logits' rows, nats a row, shape (n, m).
-        """
-        count, places = len(self.options), self.settings.places
-        paths = torch.tensor(path).repeat(places, count, 1)
-        for place in range(places):
-            paths[place, :, place] = torch.arange(count)
-        total = torch.zeros(places * count, dtype=torch.float64)
-        for _ in range(SWAP_BATCHES):
-            batch = self.rows[1].take()
-            log_p = self.net.log_prob(paths.reshape(-1, places), batch.x, batch.context)
-            total -= row_mean(log_p, batch.weights).double().cpu() / SWAP_BATCHES
-        found = total.reshape(places, count)
-        worst = (
-            found[found.isfinite()].max() if bool(found.isfinite().any()) else total.new_zeros(())
-        )
-        return torch.where(found.isfinite(), found, worst + 10)
 
     def pool(self, weights: Tensor) -> list[Path]:
         """List the paths that are worth tuning.

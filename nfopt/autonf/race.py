@@ -184,13 +184,13 @@ class _Keeping:
     clock: Callable[[], float]
     ends: float | None = None  # of this rung, by the clock
 
-    def save(self, error: Exception | None = None) -> None:
-        """Write a checkpoint, with the file of the training that is under way."""
+    def save(self) -> None:
+        """Write a checkpoint."""
         now = self.clock()
         self.lap.elapsed = now - self.began
         self.lap.left = None if self.ends is None else self.ends - now
         self.keeper.kept.race = self.lap
-        self.keeper.save_training(error)
+        self.keeper.save({})
 
 
 def _train(
@@ -235,11 +235,6 @@ def _train(
                 each, float(scored[0]), float(scored[1]), rung, clock() - began
             )
             continue
-        file = None if keeping is None else keeping.keeper.training
-        if keeping is not None and file is not None:
-            if file.exists():
-                share = keeping.lap.allowed  # of what it was asked when it was kept
-            keeping.lap.allowed = share
         results = train(
             stack,
             spec,
@@ -250,9 +245,6 @@ def _train(
             rungs=(1.0,),
             should_stop=should_stop,
             clock=clock,
-            checkpoint=file,
-            checkpoint_seconds=math.inf if keeping is None else keeping.keeper.seconds,
-            on_checkpoint=None if keeping is None else keeping.save,
         )
         if results[0].status == "interrupted":
             break
@@ -261,10 +253,8 @@ def _train(
             nll = result.nll if good else math.inf
             done[each.position] = _after(each, nll, result.nll_2se, rung, result.seconds)
         if keeping is not None:
-            keeping.keeper.end_training()
             keeping.lap.done += [done[each.position].runner() for each in group]
-            if keeping.keeper.due():
-                keeping.save()
+            keeping.save()
     return list(done.values())
 
 

@@ -8,8 +8,7 @@ from nfopt.layers import Plain, check_choice, check_range
 
 Objective = Literal["upper", "mixture"]
 Estimator = Literal["auto", "exact", "sampled"]
-Update = Literal["adam", "natural"]
-Proposals = Literal["tuned", "weights", "perturbation"]
+Proposals = Literal["tuned", "weights"]
 
 
 class Settings(Plain, frozen=True):
@@ -24,14 +23,11 @@ class Settings(Plain, frozen=True):
         estimator: "exact" over all paths of a block; "sampled" from `paths` of them (L_U only);
             "auto" is exact where a measured step of it costs at most 8 steps of a single path.
         paths: Drawn at a step by "sampled"; at least 2.
-        update: Of the logits: "adam", or "natural" for the natural gradient with an adaptive step
-            (ASNG).
-        bilevel: Logits learn from rows that the weights do not see, in turn with them (first
-            order, as DARTS); else both learn from the same rows at once.
-        holdout: Share of the training rows that logits learn from, where bilevel.
+        holdout: Share of the training rows that logits learn from, and weights do not see (first
+            order, as DARTS).
         learning_rate: Of the weights (Adam, cosine within a block). With less, few hundred steps
             favour whatever learns fastest (`studies/autonf2023`).
-        logit_rate: Of the logits, for "adam".
+        logit_rate: Of the logits (Adam).
         batch_size: Rows a step.
         steps: Steps of the weights in the whole search.
         warm_up: Share of a block's steps in which all options train equally often and the logits
@@ -39,12 +35,9 @@ class Settings(Plain, frozen=True):
         temperature: That the logits are divided by at the end of a block; it falls from 1.
         drop: An option whose weight falls below this is ruled out for the rest of the block; 0
             keeps all.
-        restarts: Searches from other seeds; their candidates race together.
-        candidates: The most likely flows that the race gets from each search.
+        candidates: Flows that the race gets at most.
         proposals: Where candidates come from: "tuned", flows that are trained on alone for a while
-            from the shared weights, the best first; "weights", the most likely flows; or
-            "perturbation", these in turn with the flows of the least NLL by what it costs to put
-            each other option in the place of a layer's own, one at a time.
+            from the shared weights, the best first; or "weights", the most likely flows.
         pool: Flows that are tuned, those of the least NLL and the most likely ones, beside the
             flows of one type; then as many that differ from the best of them in one layer.
         tune: Steps of one of them, as a share of `steps`.
@@ -60,8 +53,6 @@ class Settings(Plain, frozen=True):
     objective: Objective = "upper"
     estimator: Estimator = "auto"
     paths: int = 4
-    update: Update = "adam"
-    bilevel: bool = True
     holdout: float = 0.25
     learning_rate: float = 1e-2
     logit_rate: float = 0.02
@@ -70,7 +61,6 @@ class Settings(Plain, frozen=True):
     warm_up: float = 0.4
     temperature: float = 0.5
     drop: float = 0.02
-    restarts: int = 1
     candidates: int = 8
     proposals: Proposals = "tuned"
     pool: int = 6
@@ -80,11 +70,10 @@ class Settings(Plain, frozen=True):
     def __post_init__(self) -> None:
         check_choice("objective", self.objective, Objective)
         check_choice("estimator", self.estimator, Estimator)
-        check_choice("update", self.update, Update)
         check_choice("proposals", self.proposals, Proposals)
         check_range("places", self.places, 1, 64)
         check_range("paths", self.paths, 2, 256)
-        for name in ("block", "passes", "batch_size", "steps", "restarts", "candidates", "pool"):
+        for name in ("block", "passes", "batch_size", "steps", "candidates", "pool"):
             check_range(name, getattr(self, name), 1, 1 << 31)
         for name, low, high in (
             ("holdout", 0.0, 1.0),
@@ -108,10 +97,6 @@ class Settings(Plain, frozen=True):
             raise ValueError(
                 "`estimator` 'sampled' is for the objective 'upper' alone: the logarithm of a"
                 " sampled mixture is biased. Give estimator 'exact'."
-            )
-        if self.objective == "mixture" and self.update == "natural":
-            raise ValueError(
-                "`update` 'natural' needs the objective 'upper', a mean over paths; got 'mixture'."
             )
 
     @property

@@ -7,15 +7,22 @@ take m + m^2 + ... + m^n evaluations of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from nfopt.autonf.costs import clock_of
+from nfopt.autonf.objective import MOST_PATHS, enumerate_paths
 from nfopt.autonf.options import NOTHING, Option, Path, check_options
+from nfopt.autonf.rows import Minibatch
+from nfopt.autonf.settings import Settings
 from nfopt.flows import Stack, build
 from nfopt.flows.base import log_prob as base_log_prob
 from nfopt.spec import FlowSpec, Identity, Normal
+
+EXACT_STEPS = 8.0  # steps of one path that a step over all paths may cost, to be the default
+REPEATS = 3  # of a measured step
 
 
 class Supernet:
@@ -110,3 +117,55 @@ class Supernet:
         seen = None if context is None else context.repeat(count, 1)
         after, log_det = stack.forward(state.reshape(count * rows, features), seen)
         return after.reshape(count, rows, features), log_det.reshape(count, rows)
+
+
+def is_exact(
+    net: Supernet,
+    settings: Settings,
+    batch: Minibatch,
+    clock: Callable[[], float] | None = None,
+) -> bool:
+    """Say whether a search evaluates all paths of a block, or draws some.
+
+    Args:
+        net: Shared weights; unchanged.
+        settings: Checked; "auto" is settled by measuring a step of the first block.
+        batch: Rows to measure on.
+        clock: Seconds; None: see `clock_of`.
+    """
+    if settings.objective == "mixture" or settings.estimator == "exact":
+        return True
+    block = settings.blocks[0]
+    if settings.estimator == "sampled" or len(net.options) ** len(block) > MOST_PATHS:
+        return False
+    return exact_steps(net, block, batch, clock) <= EXACT_STEPS
+
+
+def exact_steps(
+    net: Supernet,
+    block: range,
+    batch: Minibatch,
+    clock: Callable[[], float] | None = None,
+) -> float:
+    """Measure what a step over all paths costs, in steps of one path: the mean over the options."""
+    clock = clock or clock_of(net.device)
+    count, places = len(net.options), range(net.places)
+    every = enumerate_paths([range(count) if p in block else [NOTHING] for p in places])
+    single = [[k if p in block else NOTHING for p in places] for k in range(count)]
+
+    def seconds(paths: Tensor) -> float:
+        best = float("inf")
+        for _ in range(REPEATS):
+            began = clock()
+            loss = -net.log_prob(paths, batch.x, batch.context).mean()
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            if loss.is_cuda:
+                torch.cuda.synchronize(loss.device)
+            best = min(best, clock() - began)
+        for theta in net.parameters():
+            theta.grad = None
+        return best
+
+    alone = sum(seconds(torch.tensor([path])) for path in single) / count
+    return seconds(every) / max(alone, 1e-9)

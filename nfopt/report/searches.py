@@ -53,10 +53,10 @@ def search_png(history: History, *, title: str) -> bytes:
     """Draw a search: each layer's weights, the objectives, the entropy and the expected cost.
 
     Args:
-        history: Of which the first restart is drawn.
+        history: Of the search.
         title: Its first line.
     """
-    records = first_of(history)
+    records = history.records
     layers, options = _shape(records), len(history.options)
     rows = layers * options
     high = min(TALLEST, max(LEAST_ROW * rows, min(ROW * rows, TALLEST)))
@@ -128,11 +128,6 @@ def _panel(
 # ------------------------------------------------------------------------------ what is drawn
 
 
-def first_of(history: History) -> list[Record]:
-    """Take the records of the first restart."""
-    return [record for record in history.records if record.search == 0]
-
-
 def _shape(records: Sequence[Record]) -> int:
     return len(records[0].weights) if records else 1
 
@@ -173,7 +168,7 @@ def search_figures(trials: Sequence[FrozenTrial], best: int | None) -> dict[str,
     if points:
         found["nfopt-5-nll-and-cost"] = nll_and_cost(points)
     history = None if best is None else history_of(trials[best])
-    if history is not None and (records := first_of(history)):
+    if history is not None and (records := history.records):
         found["nfopt-6-weights"] = weights(history, title=f"Weights of trial {best}'s search")
         found["nfopt-7-course"] = course(records, title=f"Course of trial {best}'s search")
     return found
@@ -221,7 +216,7 @@ def weights(history: History, *, title: str) -> Figure:
     """Draw each option's weight in each layer over the steps."""
     import plotly.graph_objects as go
 
-    records = first_of(history)
+    records = history.records
     figure = plain_figure(title, "step", "layer and option")
     table = np.array([np.ravel(record.weights) for record in records]).T
     labels = [f"{layer + 1} {name}" for layer in range(_shape(records)) for name in history.options]

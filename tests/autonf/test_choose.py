@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nfopt.autonf import Fixed, RacePlan, Target, choose, front, options_of, sweep
+from nfopt.autonf import Fixed, RacePlan, Target, choose, front, options_of
 from nfopt.autonf.choose import RACES
 from nfopt.spec import TrainSpec
 
@@ -27,7 +27,7 @@ def test_both_methods_end_in_a_race(method) -> None:
     assert choice.path == choice.paths[choice.best.position]
 
 
-def test_a_sweep_gives_a_front_from_dear_to_cheap() -> None:
+def test_prices_give_a_front_from_dear_to_cheap() -> None:
     data = make_data()
 
     def run(price):
@@ -41,7 +41,7 @@ def test_a_sweep_gives_a_front_from_dear_to_cheap() -> None:
             plan=PLAN,
         )
 
-    choices = sweep([0.0, 99.0], run)
+    choices = [run(lambda nats=nats: Fixed(nats)) for nats in (0.0, 99.0)]
     assert [choice.price for choice in choices] == [0.0, 99.0]
     assert choices[0].cost > choices[1].cost == 1  # a flow has a layer at least
     points = [(choice.cost, choice.best.nll) for choice in choices]

@@ -8,10 +8,10 @@ import time
 import pytest
 import torch
 
-from nfopt.autonf.one_search import OneSearch
 from nfopt.autonf.options import options_of
 from nfopt.autonf.price import Fixed
 from nfopt.autonf.proposals import Proposer
+from nfopt.autonf.search import ArchitectureSearch
 from nfopt.autonf.settings import Settings
 
 from .toys import make_data
@@ -20,15 +20,15 @@ OPTIONS = options_of("affine-coupling,spline-coupling,identity", 2, width=8, bin
 COSTS = (1.0, 2.0, 0.0)
 
 
-def searched(price: float = 0.0, places: int = 2, **changes: object) -> OneSearch:
+def searched(price: float = 0.0, places: int = 2, **changes: object) -> ArchitectureSearch:
     given = {"estimator": "sampled", "steps": 40, "batch_size": 64, "pool": 3, "tune": 0.5}
     settings = Settings(places=places, block=places, **(given | changes))
-    one = OneSearch(OPTIONS, make_data(), settings, COSTS, Fixed(price), 0, seed=0)
-    one.run(None)
+    one = ArchitectureSearch(OPTIONS, make_data(), settings, COSTS, Fixed(price), seed=0)
+    one.run()
     return one
 
 
-def weights_of(one: OneSearch) -> list[torch.Tensor]:
+def weights_of(one: ArchitectureSearch) -> list[torch.Tensor]:
     return [theta.detach().clone() for theta in one.net.parameters()]
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 
-from nfopt.autonf import one_search as restart
-from nfopt.autonf.estimator import exact_steps
-from nfopt.autonf.history import History
+from nfopt.autonf.history import Found, History
 from nfopt.autonf.options import options_of, spec_of
 from nfopt.autonf.price import Fixed, Target
 from nfopt.autonf.rows import Minibatch, carve
-from nfopt.autonf.search import Found, search
+from nfopt.autonf.search import search
 from nfopt.autonf.settings import Settings
+from nfopt.autonf.supernet import Supernet, exact_steps
 from nfopt.errors import NfoptError
 
 from .toys import make_data, make_net, rows, seeded, settings
@@ -39,8 +39,6 @@ def plain() -> Found:
     "changes",
     [
         {"estimator": "sampled", "steps": 80},
-        {"update": "natural"},
-        {"bilevel": False},
         {"objective": "mixture"},
         {"block": 1, "passes": 2, "steps": 60},
     ],
@@ -110,13 +108,13 @@ def test_grow_freezes_what_it_has_and_block_goes_on() -> None:
             if record.places == (1, 2) and not seen:
                 seen.extend(t.detach().clone() for t in nets[0].parameters([0]))
 
-        class Kept(restart.Supernet):
+        class Kept(Supernet):
             def __init__(self, *args: Any, nets=nets, **named: Any) -> None:
                 super().__init__(*args, **named)
                 nets.append(self)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(restart, "Supernet", Kept)
+            patch.setattr(sys.modules[search.__module__], "Supernet", Kept)
             run(given=given, on_record=look)
         same = [torch.equal(a, b) for a, b in zip(seen, nets[0].parameters([0]), strict=True)]
         assert all(same) == frozen
@@ -154,34 +152,6 @@ def test_collapse_to_the_cheapest_type_is_said() -> None:
     assert plain().warnings == ()
 
 
-def test_candidates_may_come_from_what_a_swap_costs() -> None:
-    """The swaps' own list is in turn with the weights', and ranks by what was measured."""
-    found = run(given=settings(proposals="perturbation", candidates=4))
-    assert found.candidates[0] == plain().candidates[0]  # the same search, and its likeliest first
-    assert len(found.candidates) == 4
-    one = restart.OneSearch(FEW, make_data(), settings(), (1.0, 1.0, 0.0), Fixed(), 0, 0)
-    costs = one.proposer().swaps((0, 1))
-    assert costs.shape == (2, 3)
-    assert float(costs[0, 0]) == pytest.approx(float(costs[1, 1]))  # the path itself
-    same = one.proposer().swaps((0, 1))
-    assert not torch.equal(costs, same)  # other rows
-    with torch.no_grad():
-        for theta in one.net.parameters([1]):
-            theta.fill_(math.nan)
-    broken = one.proposer().swaps((0, 2))
-    assert bool(broken.isfinite().all())
-    assert broken[1].argmin() == 2  # what broke down is the worst
-
-
-def test_restarts_propose_together_and_each_flow_once() -> None:
-    found = run(given=settings(restarts=2, candidates=20, steps=6))
-    flows = [spec_of(FEW, path, 2) for path in found.candidates]
-    assert len({flow.digest() for flow in flows}) == len(flows)
-    # nothing; 2 alone at either place (couplings of 2 features are alike there); 4 pairs
-    assert {r.search for r in found.history.records} == {0, 1}
-    assert len(flows) >= 5
-
-
 def test_an_architecture_can_be_what_it_begins_with() -> None:
     first: list[Any] = []
     run(initial=(1, 0), given=settings(steps=10), on_record=first.append)
@@ -200,7 +170,7 @@ def test_time_ends_a_search_and_shares_it_among_blocks() -> None:
 
 
 def test_a_search_can_be_stopped() -> None:
-    found = run(given=settings(steps=1000, restarts=3), should_stop=lambda: True)
+    found = run(given=settings(steps=1000), should_stop=lambda: True)
     assert found.stopped
     assert len(found.candidates) > 1
 

@@ -58,9 +58,8 @@ def test_costs_are_measured_and_kept(cost: Any, tmp_path: Path) -> None:
 SEARCHES: dict[str, dict[str, Any]] = {
     "exact": {"steps": 20},
     "sampled": {"steps": 20, "block": 1, "passes": 2, "estimator": "sampled"},
-    "natural": {"steps": 20, "update": "natural"},
-    "mixture": {"steps": 20, "objective": "mixture", "bilevel": False},
-    "auto, swaps": {"steps": 20, "estimator": "auto", "proposals": "perturbation"},
+    "mixture": {"steps": 20, "block": 1, "objective": "mixture"},
+    "auto": {"steps": 20, "estimator": "auto"},
 }
 
 
@@ -71,21 +70,17 @@ def chosen(name: str, **more: Any) -> Choice:
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_a_differentiable_search_ends_and_a_killed_one_goes_on(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_differentiable_search_ends_and_a_killed_one_goes_on(name: str, tmp_path: Path) -> None:
     whole = chosen(name)
     assert math.isfinite(whole.best.nll)
-    monkeypatch.setattr("nfopt.training.run.TICK_SECONDS", 0.0)
     path = tmp_path / "choice.safetensors"
-    keeping = {"checkpoint": path, "checkpoint_seconds": 0.0}
-    for last in (4, 12, 6):
+    for last in (1, 2):
         with pytest.raises(KilledSearch):
-            chosen(name, **keeping, on_checkpoint=Counter(last))
-    again = chosen(name, **keeping)
+            chosen(name, checkpoint=path, on_checkpoint=Counter(last))
+    again = chosen(name, checkpoint=path)
     assert math.isfinite(again.best.nll)
     assert abs(again.best.nll - whole.best.nll) < 0.5
-    if name != "auto, swaps" and (again.paths, again.best.nll) != (whole.paths, whole.best.nll):
+    if name != "auto" and (again.paths, again.best.nll) != (whole.paths, whole.best.nll):
         warnings.warn(f"{name}: gone on with, but not bit for bit", stacklevel=1)
 
 

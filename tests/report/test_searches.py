@@ -18,7 +18,6 @@ from nfopt.report import Publisher
 from nfopt.report.page import html_page
 from nfopt.report.searches import (
     courses_of,
-    first_of,
     history_of,
     nll_and_cost,
     points_of,
@@ -31,30 +30,28 @@ from .toys import flow, study, table
 PNG = b"\x89PNG"
 
 
-def history(layers: int = 2, *, exact: bool = True, restarts: int = 1) -> History:
+def history(layers: int = 2, *, exact: bool = True) -> History:
     """Weights that go from even to the first option; three options."""
     records = []
-    for search in range(restarts):
-        for step in range(1, 11):
-            rest = (1 - step / 10) / 3
-            row = (1 - 2 * rest, rest, rest)
-            seen = step > 3
-            records.append(
-                Record(
-                    search=search,
-                    sweep=0,
-                    places=(0, layers),
-                    phase="search" if seen else "warm-up",
-                    step=step,
-                    weights=(row,) * layers,
-                    entropy=(1 - step / 10,) * layers,
-                    upper_bound=5.0 - step / 10 if seen else None,
-                    mixture=4.5 if seen and exact else None,
-                    expected_cost=3.0,
-                    price=0.0,
-                    temperature=1.0,
-                )
+    for step in range(1, 11):
+        rest = (1 - step / 10) / 3
+        row = (1 - 2 * rest, rest, rest)
+        seen = step > 3
+        records.append(
+            Record(
+                sweep=0,
+                places=(0, layers),
+                phase="search" if seen else "warm-up",
+                step=step,
+                weights=(row,) * layers,
+                entropy=(1 - step / 10,) * layers,
+                upper_bound=5.0 - step / 10 if seen else None,
+                mixture=4.5 if seen and exact else None,
+                expected_cost=3.0,
+                price=0.0,
+                temperature=1.0,
             )
+        )
     options = ("affine-coupling", "spline-coupling", "identity")
     estimator = "exact" if exact else "sampled"
     return History(options=options, costs=(1, 2, 0), estimator=estimator, records=tuple(records))
@@ -71,12 +68,12 @@ def test_a_search_without_a_record_is_one_too() -> None:
     assert search_png(empty, title="Trial 0").startswith(PNG)
 
 
-def test_the_course_has_what_was_seen_of_the_first_restart() -> None:
-    records = first_of(history(restarts=3))
+def test_the_course_has_what_was_seen() -> None:
+    records = history().records
     assert len(records) == 10
     labels = [[label for label, _, _ in lines] for _, lines in courses_of(records)]
     assert labels == [["L_U", "L_O"], ["entropy"], ["cost"]]
-    sampled = courses_of(first_of(history(exact=False)))
+    sampled = courses_of(history(exact=False).records)
     assert [label for label, _, _ in sampled[0][1]] == ["L_U"]
     warm = courses_of(records[:2])
     assert [[label for label, _, _ in lines] for _, lines in warm] == [["entropy"], ["cost"]]
@@ -117,6 +114,17 @@ def test_a_study_of_searches_has_their_figures_and_its_page_too() -> None:
     page = html_page(found)
     for said in ("NLL against cost", "Weights of trial 0", "Course of trial 0"):
         assert said in page
+
+
+def test_the_history_of_an_older_version_is_read() -> None:
+    """Its records say which of several restarts they are of."""
+    plain = history().brief()
+    older = plain | {"records": [{"search": 0, **record} for record in plain["records"]]}
+    found = study(table())
+    trial = found.ask()
+    trial.set_user_attr(names.AUTONF, older)
+    found.tell(trial, 1.0)
+    assert history_of(found.trials[0]) == history()
 
 
 def test_other_studies_have_none() -> None:

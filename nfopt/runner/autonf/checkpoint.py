@@ -21,7 +21,7 @@ from nfopt import attributes as names
 from nfopt.autonf import Choice
 from nfopt.distributed import queue
 from nfopt.distributed.artifacts import artifact_store
-from nfopt.distributed.checkpoints import SECONDS, Asked, Checkpoints, Restored, Saving
+from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.lease import Lease, lease_seconds
 from nfopt.events import OnEvent
 from nfopt.spec import TrainSpec
@@ -38,7 +38,6 @@ class Keeping:
         seed: Of the trial.
         artifacts: Where; None: where the study has it, if it says so.
         on_event: Told in one line what went wrong.
-        seconds: Between two checkpoints.
 
     Attributes:
         rungs: Validation NLL by rung in percent, as reported so far.
@@ -51,9 +50,8 @@ class Keeping:
         seed: int,
         artifacts: str | os.PathLike[str] | None,
         on_event: OnEvent,
-        seconds: float = SECONDS,
     ) -> None:
-        self.seconds, self.rungs = seconds, dict[int, float]()
+        self.rungs = dict[int, float]()
         self._trial, self._seed, self._train = trial, seed, train
         self._own = trial if isinstance(trial, optuna.Trial) else None  # not a FixedTrial, say
         self._place, self._on_event = artifacts, on_event
@@ -72,7 +70,7 @@ class Keeping:
         origin = _origin(self._own)
         lease.hold(self._own)
         self._stack.enter_context(lease.beating())
-        found = Checkpoints(study, lease, self._on_event, self.seconds, what="search")
+        found = Checkpoints(study, lease, self._on_event, what="search")
         self._stack.callback(found.close)
         if self._place is not None:
             found.store = artifact_store(self._place)

@@ -32,8 +32,8 @@ from nfopt.autonf import (
     Target,
     choose,
 )
-from nfopt.autonf.estimator import check_searched
 from nfopt.autonf.objective import MOST_PATHS
+from nfopt.autonf.options import check_searched
 from nfopt.data import Prepared
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Observer, lease_seconds
@@ -64,14 +64,14 @@ RANGES = {"learning_rate": (1e-3, 3e-2), "logit_rate": (3e-3, 0.1), "price": (1e
 class AutoNFObjective:
     """The validation NLL of the architecture that a trial's differentiable search finds.
 
-    A trial suggests `block`, `passes`, `estimator`, `update`, `learning_rate`, `logit_rate` and,
+    A trial suggests `block`, `passes`, `estimator`, `learning_rate`, `logit_rate` and,
     where cost counts and neither price nor target is given, `price`. It is reported at the rungs
     of its race, as percent of a full training, and may be pruned there by the study's pruner.
 
-    A trial keeps itself in the study's store of artifacts, or in `artifacts`, every 30 seconds, and
-    once more where `should_stop` ends it. What was killed or interrupted comes back with
+    A trial keeps itself in the study's store of artifacts, or in `artifacts`, after each block of
+    its search and each training of its race. What was killed or interrupted comes back with
     `goal.requeue(study)`, or by Optuna's own `RetryHeartbeatStaleTrialCallback`, and goes
-    on from there, bit for bit on the same machine.
+    on from there.
 
     Args:
         data: Whatever `nfopt.search` takes, or a `Prepared`.
@@ -152,7 +152,7 @@ class AutoNFObjective:
         """Return the parameters that a study should try first."""
         settings = self.settings
         paths = len(self.options) ** settings.block
-        names_ = ("passes", "update", "learning_rate", "logit_rate")
+        names_ = ("passes", "learning_rate", "logit_rate")
         found: dict[str, Any] = {name: getattr(settings, name) for name in names_}
         if self.setup.block is None:
             found["block"] = min(settings.block, MOST_BLOCK)
@@ -240,7 +240,6 @@ class AutoNFObjective:
                 on_rung=on_rung,
                 should_stop=lambda: keeping.lost or (self._stop is not None and self._stop()),
                 checkpoint=path,
-                checkpoint_seconds=keeping.seconds,
                 on_checkpoint=keeping.saved,
             )
 
@@ -295,11 +294,10 @@ class AutoNFObjective:
         changes["passes"] = trial.suggest_int("passes", 1, max(2, given.passes))
         if self.setup.estimator is None:
             changes["estimator"] = trial.suggest_categorical("estimator", ["sampled", "exact"])
-        changes["update"] = trial.suggest_categorical("update", ["adam", "natural"])
         for name in ("learning_rate", "logit_rate"):
             changes[name] = trial.suggest_float(name, *RANGES[name], log=True)
-        if given.objective == "mixture":  # needs all paths, and a gradient
-            changes |= {"estimator": "exact", "update": "adam"}
+        if given.objective == "mixture":  # needs all paths
+            changes["estimator"] = "exact"
         elif len(self.options) ** block > MOST_PATHS:  # more than memory holds
             changes["estimator"] = "sampled"
         settings = msgspec.structs.replace(given, **changes)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 
 from nfopt.autonf import Option, Settings, options_of, search, spec_of
-from nfopt.autonf.candidates import distinct
 from nfopt.errors import NfoptError
 from nfopt.events import Notice, OnEvent, ignore
 from nfopt.layers import Autoregressive, Coupling, Spline
@@ -105,8 +104,9 @@ def warm_flows(
     except NfoptError as error:  # a study can do without
         on_event(Notice(f"`warm_start` found nothing: {error}"))
         return []
-    paths = distinct(options, [found.candidates])
-    flows = [spec_of(options, path, spec.features, spec.context_features) for path in paths]
+    flows = [
+        spec_of(options, path, spec.features, spec.context_features) for path in found.candidates
+    ]
     inside = [flow for flow in flows if flow.layers and holds(space, (flow, train))][:count]
     said = f"adds {len(inside)} first trials" if inside else "found no flow that `space` has"
     on_event(Notice(f"`warm_start` {said}"))
