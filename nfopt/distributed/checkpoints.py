@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0  # between two checkpoints
 MOST_BYTES = 1 << 29  # of a checkpoint: a population whose would be larger has none
-COPIES = 3  # of its weights: those in training, their momentum, the best
 SLOTS = (0, 1)
 
 
@@ -97,6 +96,13 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
         return cls(**plain)
 
 
+def size_of(asked: Asked) -> int:
+    """Estimate the bytes of a population's checkpoint."""
+    moments = 1 if any(train.optimiser == "muon" for train in asked.trains) else 2
+    copies = 2 + moments + any(train.average for train in asked.trains)  # 2: in training, the best
+    return 4 * copies * sum(spec.parameter_count() for spec in asked.specs)
+
+
 class Checkpoints:
     """The checkpoints of one worker; where the store fails, it goes on without them.
 
@@ -134,9 +140,7 @@ class Checkpoints:
             asked: What it is to do.
             source: What it goes on from.
         """
-        second = all(train.optimiser != "muon" for train in asked.trains)  # Adam's second moment
-        copies = COPIES + second + any(train.average for train in asked.trains)
-        size = 4 * copies * sum(spec.parameter_count() for spec in asked.specs)
+        size = size_of(asked)
         path: Path | None = Path(self._folder.name) / f"{uuid.uuid4().hex}.safetensors"
         if self.store is None:
             path = None

@@ -86,10 +86,11 @@ def fitted(
 alike = functools.cache(fitted)  # the same run serves several tests
 
 
-@pytest.mark.parametrize("name", ["alike", "own", "adam", "weights"])
+@pytest.mark.parametrize("name", ["alike", "own", "adam", "muon", "weights"])
 def test_all_members_of_a_population_get_better(name: str) -> None:
     trains = {
         "own": OWN,
+        "muon": [replace(train, optimiser="muon", average=0.9) for train in OWN],
         "adam": [replace(ALIKE[0], optimiser="adam", weight_decay=0.01)] * len(SPECS),
     }.get(name, ALIKE)
     data = make_data(weights=name == "weights")
@@ -118,7 +119,9 @@ def test_a_member_comes_to_the_nll_that_it_has_on_the_cpu() -> None:
             assert abs(one.nll - other.nll) < margin, (margin, one.nll, other.nll)
 
 
-@pytest.mark.parametrize("name", ["plain", "own rates and dropout", "pruned", "weights"])
+@pytest.mark.parametrize(
+    "name", ["plain", "own rates and dropout", "pruned", "muon, pruned", "weights"]
+)
 def test_a_killed_run_goes_on(name: str, tmp_path: Path) -> None:
     options = dict(RUNS[name])
     options["data"] = options.get("data", make_data()).to(DEVICE)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import optuna
 import pytest
+from msgspec.structs import replace
 from optuna.trial import TrialState
 from small_study import BEST, LIMITS, RECIPES, flow
 
@@ -22,7 +23,7 @@ from nfopt.space import SearchSpace
 from nfopt.stored import specs_of
 from nfopt.study import candidate as batch
 from nfopt.study import costs
-from nfopt.study.candidate import groups, reap, release, tell
+from nfopt.study.candidate import groups, reap, release, stack_key, tell
 from nfopt.study.sampler import StudySampler
 from nfopt.training import MemberResult
 
@@ -70,6 +71,13 @@ def test_the_queue_comes_first_and_leads(study: optuna.Study, space: SearchSpace
     assert population[0].spec == BEST[0]
     assert len(population) == 4
     assert len(groups(population)) == 1
+
+
+def test_what_muon_trains_is_no_stack_with_what_adamw_trains() -> None:
+    spec, adamw = BEST
+    muon, other = replace(adamw, optimiser="muon"), replace(adamw, optimiser="adam")
+    assert stack_key(spec, adamw) == stack_key(spec, other) != stack_key(spec, muon)
+    assert stack_key(spec, muon) == stack_key(spec, replace(muon, learning_rate=0.1))
 
 
 def test_two_in_the_queue_of_different_shapes(study: optuna.Study, space: SearchSpace) -> None:
