@@ -20,6 +20,7 @@ from nfopt.space import SearchSpace, read_given
 from nfopt.storage.open import Storage, clear_errors, exists, mask_url, open_storage
 from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.candidate import OBJECTIVES
+from nfopt.study.claim import claim
 from nfopt.study.dataset import OPTIONS
 from nfopt.study.length import Length
 from nfopt.study.sampler import SAMPLERS, StudySampler, choose
@@ -130,13 +131,10 @@ def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
         raise ValueError("`space` must be given for a new study.")
     objectives = check_objectives(wanted.objectives or ("nll",))
     sampler, space = choose(wanted.space, wanted.sampler, wanted.encoding)
-    study = optuna.create_study(
-        study_name=wanted.name,
-        storage=storage,
-        sampler=StudySampler(sampler, wanted.seed, space),
-        directions=["minimize"] * len(objectives),
-        load_if_exists=True,
-    )
+    study, mine = claim(wanted.name, storage, len(objectives), names.SPACE)
+    if not mine:  # another process has made it meanwhile
+        return _resume(wanted, storage, attributes_of(study))
+    study.sampler = StudySampler(sampler, wanted.seed, space)
     if trials_of(study) or len(study.directions) != len(objectives):
         raise StudyError(
             f"`study` {wanted.name!r} was not made by nfopt search: choose another name."
@@ -155,6 +153,12 @@ def open_study(wanted: Wanted, storage: BaseStorage) -> Opened:
     }
     for key, value in attributes.items():
         study.set_user_attr(key, value)
+    # where the maker was cut off, two may have gone on with it; whoever finds another's is refused
+    written = attributes_of(study)
+    if written.get(names.DATA) != msgspec.to_builtins(attributes[names.DATA]) or any(
+        written.get(key) != attributes[key] for key in (names.SPACE, names.OBJECTIVES)
+    ):
+        return _resume(wanted, storage, written)
     return Opened(study, space, objectives, wanted.seed, None, resumed=False)
 
 

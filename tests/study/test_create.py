@@ -15,6 +15,7 @@ from nfopt import attributes as names
 from nfopt.errors import StudyError
 from nfopt.events import Event, Started
 from nfopt.space import SearchSpace
+from nfopt.study import claim as claims
 from nfopt.study.create import load_study, stored_attributes
 from nfopt.study.dataset import read
 from nfopt.study.results import SearchResult
@@ -139,8 +140,9 @@ def test_a_study_of_others_is_refused(search: Search, memory: BaseStorage) -> No
 
 
 def test_a_study_that_was_cut_while_it_was_made_is_made_anew(
-    search: Search, memory: BaseStorage
+    search: Search, memory: BaseStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(claims, "MAKING", 0.1)
     optuna.create_study(study_name="small", storage=memory)
     assert search(trials=2).trials == 2
 

@@ -40,6 +40,7 @@ from nfopt.storage.url import RUNS
 from nfopt.stored import attributes_of, specs_of, trials_of
 from nfopt.study import costs
 from nfopt.study.arguments import Budget, check_name
+from nfopt.study.claim import claim
 from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
 from nfopt.study.ranking import best_of
@@ -236,7 +237,6 @@ def _open(
 ) -> tuple[optuna.Study, bool]:
     """Make the study, or find it again and see that it is the same one."""
     opened = open_storage(storage)
-    known = name in optuna.get_all_study_names(opened)
     setup = {
         "options": [option.name for option in goal.options],
         "places": goal.setup.places,
@@ -245,11 +245,12 @@ def _open(
         "target_cost": goal.setup.target_cost,
         "method": goal.setup.method,
     }
-    study = optuna.create_study(study_name=name, storage=opened, load_if_exists=True)
+    study, mine = claim(name, opened, 1, SETUP)
     # a stream of its own for each call, so that a resume does not repeat the first draws
     stream = seeds.derive(seed, seeds.SAMPLER, len(trials_of(study)))
     study.sampler = TPESampler(seed=stream, n_startup_trials=STARTUP)
-    if not known:
+    # a study that others made is refused below
+    if mine and not trials_of(study) and names.SPACE not in attributes_of(study):
         attributes = {
             names.DATA: dict(source.described),
             names.STUDY_SEED: seed,
