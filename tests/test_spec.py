@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nfopt.layers import MAPS
 from nfopt.spec import (
     LU,
-    Additive,
-    Affine,
     Autoregressive,
     Conditioner,
     Coupling,
@@ -32,8 +31,7 @@ from nfopt.spec import (
 )
 
 maps = st.one_of(
-    st.just(Additive()),
-    st.just(Affine()),
+    st.sampled_from([spec() for spec in MAPS.values()]),
     st.builds(Spline, bins=st.integers(2, 32), bound=st.floats(0.5, 50) | st.integers(1, 9)),
 )
 conditioners = st.builds(

@@ -27,6 +27,7 @@ from nfopt.spec import (
     Elementwise,
     FlowSpec,
     Identity,
+    Normal,
     Permutation,
     Reverse,
     Spline,
@@ -38,6 +39,7 @@ Part = tuple[dict[str, Any], dict[str, Tensor]]  # a transform's structure, and 
 
 LAYERS = (Coupling, Autoregressive, Elementwise, Permutation, Reverse, LU, Identity)
 MAPS = (Additive, Affine, Spline)
+BASES = (Normal, StudentT)
 """The kinds that zuko has a counterpart for, translated below; any other one is refused."""
 
 
@@ -105,14 +107,14 @@ def translate(
 
 
 def missing(spec: FlowSpec) -> str | None:
-    """Name the first layer or scalar map that zuko has no counterpart for."""
+    """Name the first layer, scalar map or base that zuko has no counterpart for."""
     for number, layer in enumerate(spec.layers):
         if type(layer) not in LAYERS:
             return f"layer for `layers` {number} ({layer.kind})"
         scalar = map_of(layer)
         if scalar is not None and type(scalar) not in MAPS:
             return f"scalar map for `layers` {number} ({scalar.kind})"
-    return None
+    return None if type(spec.base) in BASES else f"base for `base` ({spec.base.kind})"
 
 
 def stack_of(spec: FlowSpec, weights: Weights) -> Stack:

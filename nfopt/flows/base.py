@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from nfopt.spec import Base, Normal
+from nfopt.spec import Base, Normal, StudentT
 
 
 def log_prob(base: Base, z: Tensor) -> Tensor:
@@ -15,7 +15,7 @@ def log_prob(base: Base, z: Tensor) -> Tensor:
     features = z.shape[1]
     if isinstance(base, Normal):
         return -0.5 * (z * z).sum(1) - 0.5 * features * math.log(2 * math.pi)
-    df = base.df
+    df = _student_t(base).df
     constant = (
         math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
     ) * features
@@ -32,6 +32,13 @@ def sample(
     """Draw from the base; Student t by the polar method of Bailey (1994)."""
     if isinstance(base, Normal):
         return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+    df = _student_t(base).df
     u, v = torch.rand((2, *shape), generator=generator, device=device, dtype=dtype)
     u = u.clamp_min(torch.finfo(dtype).tiny ** 0.25)
-    return (base.df * torch.expm1(-2 / base.df * u.log())).sqrt() * torch.cos(2 * math.pi * v)
+    return (df * torch.expm1(-2 / df * u.log())).sqrt() * torch.cos(2 * math.pi * v)
+
+
+def _student_t(base: Base) -> StudentT:
+    if not isinstance(base, StudentT):
+        raise ValueError(f"Kind {base.kind!r} of a base has no density: {__name__} must know it.")
+    return base

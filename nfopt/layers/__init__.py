@@ -4,6 +4,7 @@ What a kind is (its fields, how many weights it has, what it costs, whether it i
 class says; what it does not say is refused by name. `nfopt.spec` puts layers together.
 """
 
+from nfopt.layers.bases import BASES as BASES
 from nfopt.layers.bases import Base as Base
 from nfopt.layers.bases import Normal as Normal
 from nfopt.layers.bases import StudentT as StudentT

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nfopt.layers.plain import Tagged, settle
+from typing import get_args
+
+from nfopt.layers.plain import Tagged, kind_of, settle
 
 
 class Normal(Tagged, frozen=True, tag="normal"):
@@ -21,3 +23,6 @@ class StudentT(Tagged, frozen=True, tag="student_t"):
 
 
 Base = Normal | StudentT
+
+BASES: dict[str, type[Base]] = {kind_of(spec): spec for spec in get_args(Base)}
+"""Every kind of base by its name."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nfopt import adjacency as graph
 from nfopt import designs
+from nfopt.layers import BASES
 from nfopt.masks import Masks, canonical_order, from_transformed, letters, parse, repair
 from nfopt.space.domains import Value
 from nfopt.space.genes import Bits, decode
@@ -24,11 +25,9 @@ from nfopt.spec import (
     Coupling,
     FlowSpec,
     Layer,
-    Normal,
     Permutation,
     Reverse,
     ScalarMap,
-    StudentT,
     TrainSpec,
 )
 
@@ -56,7 +55,7 @@ def build(
         if not domain.holds(params[name]):
             raise ValueError(f"`params` has {name} = {params[name]!r}, the space {domain}.")
     values = {**{name: params[name] for name in plan.parameters}, **plan.fixed}
-    base: Base = StudentT() if values["base"] == "student_t" else Normal()
+    base: Base = BASES[str(values["base"])]()
     flow = FlowSpec(
         features=plan.features,
         layers=_layers(plan, values),

@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from nfopt.layers import LAYERS, MAPS, LayerKind, MapKind
+from nfopt.layers import BASES, LAYERS, MAPS, LayerKind, MapKind
 from nfopt.space.domains import Choice, Domain, Integer, Real, Value
 
 Kind = Literal["coupling", "layers", "adjacency", "full"]
@@ -176,7 +176,7 @@ KEYS: dict[str, Span | Options] = {
     "hidden_layers": Span(1, 16, (1, 3), whole=True),
     "activation": Options(("relu", "elu", "silu", "gelu", "tanh"), ("relu", "silu")),
     "residual": Options(_SWITCH, _SWITCH),
-    "base": Options(("normal", "student_t"), ("normal",)),
+    "base": Options(tuple(BASES), ("normal",)),
     # training
     "learning_rate": Span(1e-7, 1, (3e-4, 1e-2), log=True),
     "batch_size": Options((), (128, 256, 512, 1024)),

@@ -17,7 +17,7 @@ from nfopt.flows import build, registry
 from nfopt.flows.cost import inverse_cost, log_prob_cost, step_cost, train_cost
 from nfopt.flows.layer import Column, Dropout, StackLayer, Weights
 from nfopt.flows.maps import StackMap
-from nfopt.layers import LAYERS, MAPS, LayerKind, MapKind
+from nfopt.layers import LAYERS, MAPS, Base, LayerKind, MapKind, Tagged
 from nfopt.space import KEYS, SearchSpace
 from nfopt.spec import Elementwise, FlowSpec, Layer, ScalarMap, TrainSpec
 
@@ -49,6 +49,10 @@ class FlipMap(StackMap):
 
     def inverse(self, y: Tensor, parameters: Tensor) -> Tensor:
         return -y
+
+
+class Sphere(Tagged, frozen=True, tag="sphere"):
+    """A base that nothing knows."""
 
 
 DOUBLE = FlowSpec(features=2, layers=(cast(Layer, Double()),))
@@ -88,6 +92,14 @@ def test_a_registered_kind_runs() -> None:
 @both
 def test_without_a_torch_class_it_is_refused(spec: FlowSpec, kind: str) -> None:
     refused(lambda: build([spec], torch.Generator()), kind)
+
+
+def test_a_base_that_nothing_knows_is_refused() -> None:
+    spec = FlowSpec(features=2, base=cast(Base, Sphere()))
+    (stack,) = build([spec], torch.Generator())
+    refused(lambda: stack.log_prob(torch.zeros(1, 2)), "sphere")
+    refused(lambda: stack.sample(1, torch.Generator()), "sphere")
+    refused(lambda: to_zuko(spec, {}), "sphere")
 
 
 @pytest.mark.usefixtures("registered")
