@@ -1,4 +1,4 @@
-"""Waiting for a storage that does not answer: growing pauses, said once, ended by Ctrl-C."""
+"""Retries with backoff for a storage that does not answer: reported once, ended by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nfopt.storage.errors import AWAY, Trouble, trouble
 from nfopt.storage.url import mask_text, mask_url
 
 PATIENCE = 300.0  # seconds: a server's restart, an update of its machine
-PAUSES = (0.05, 5.0)  # seconds before the second attempt and, at most, between two
-SLICE = 0.2  # seconds between two looks at whether to stop
-QUIET = 1.0  # seconds of waiting that nobody needs to hear of (a lock)
+PAUSES = (0.05, 5.0)  # seconds before the second attempt, and between attempts at most
+POLL = 0.2  # seconds between two checks of `should_stop`
+QUIET = 1.0  # seconds of waiting that are not reported (a lock)
 
 T = TypeVar("T")
 
@@ -34,10 +34,11 @@ class Patience:
     Args:
         storage: For its name and its password.
         seconds: That a call waits at most.
-        on_wait: Told once when the storage is away and once when it is back; None: a StudyWarning.
-        should_stop: Asked while waiting. When it says so, the wait ends with KeyboardInterrupt (in
-            other threads than the main one with StorageAway), and no call waits any more. Its
-            attribute `reason`, where it has one, is the KeyboardInterrupt's argument.
+        on_wait: Called once when the storage is away and once when it is back; None: a
+            StudyWarning.
+        should_stop: Polled while waiting. Once it is true, the wait ends with KeyboardInterrupt
+            (with StorageAway in threads other than the main one), and no call waits any more. Its
+            attribute `reason`, if it has one, is the KeyboardInterrupt's argument.
         clock: Seconds.
     """
 
@@ -57,83 +58,83 @@ class Patience:
         self._clock = clock
         self._lock = threading.Lock()
         self._random = random.Random()  # spreads the workers' attempts
-        self._said_at: float | None = None  # when it was said that the storage is away
+        self._reported_at: float | None = None  # when it was reported that the storage is away
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process can use: neither lock nor callbacks."""
+        """The state that another process can use: neither lock nor callbacks."""
         return self.__dict__ | {"_lock": None, "on_wait": None, "should_stop": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take that up."""
+        """Restore it with a lock of its own."""
         self.__dict__ |= state | {"_lock": threading.Lock()}
 
     def call(self, do: Callable[[], T], again: Callable[[], T] | None = None) -> T:
-        """Call until there is an answer.
+        """Call until the storage answers.
 
         Args:
             do: The call.
-            again: The same call after a failed attempt that may have been carried out.
+            again: The call at a retry, when an earlier attempt may have been carried out.
 
         Raises:
             StorageAway: If the patience is over.
             StorageInternalError: If the storage can't do it; one line, the password masked.
-            KeyboardInterrupt: If it is time to stop.
+            KeyboardInterrupt: If `should_stop` is true.
         """
         began, attempt = 0.0, 0
         while True:
             try:
                 answer = do() if attempt == 0 or again is None else again()
             except Exception as error:
-                found = trouble(error)
-                if found is None:
+                failure = trouble(error)
+                if failure is None:
                     raise
-                if not found.passes:
-                    raise StorageInternalError(self._masked(found.reason)) from None
+                if not failure.passes:
+                    raise StorageInternalError(self._masked(failure.reason)) from None
                 if attempt == 0:
                     began = self._clock()
-                self._pause(found, began, attempt)
+                self._pause(failure, began, attempt)
                 attempt += 1
             else:
                 if attempt:
-                    self._back()
+                    self._report_back()
                 return answer
 
-    def _pause(self, found: Trouble, began: float, attempt: int) -> None:
-        reason = self._masked(found.reason)
-        over = self._clock() - began
-        if over >= self.seconds:
-            raise StorageAway(f"{AWAY} since {over:.0f} seconds: {reason}") from None
-        if over >= QUIET:
-            self._say_away(reason)
-        first, last = PAUSES
-        pause = min(last, first * 2.0 ** min(attempt, 20)) * self._random.uniform(0.5, 1.0)
-        until = self._clock() + min(pause, self.seconds - over)
+    def _pause(self, failure: Trouble, began: float, attempt: int) -> None:
+        reason = self._masked(failure.reason)
+        waited = self._clock() - began
+        if waited >= self.seconds:
+            raise StorageAway(f"{AWAY} since {waited:.0f} seconds: {reason}") from None
+        if waited >= QUIET:
+            self._report_away(reason)
+        first, longest = PAUSES
+        pause = min(longest, first * 2.0 ** min(attempt, 20)) * self._random.uniform(0.5, 1.0)
+        until = self._clock() + min(pause, self.seconds - waited)
         while True:
             if self.should_stop is not None and self.should_stop():
                 if threading.current_thread() is threading.main_thread():
                     raise KeyboardInterrupt(getattr(self.should_stop, "reason", None) or "stopped")
                 raise StorageAway(f"{AWAY}: {reason}") from None
-            left = until - self._clock()
-            if left <= 0:
+            remaining = until - self._clock()
+            if remaining <= 0:
                 return
-            time.sleep(min(left, SLICE))
+            time.sleep(min(remaining, POLL))
 
-    def _say_away(self, reason: str) -> None:
+    def _report_away(self, reason: str) -> None:
         with self._lock:
-            if self._said_at is not None:
+            if self._reported_at is not None:
                 return
-            self._said_at = self._clock()
+            self._reported_at = self._clock()
         minutes = f"{self.seconds / 60:.3g} minutes"
-        self._say(f"storage {mask_url(self.storage)} {AWAY}, waiting up to {minutes} ({reason})")
+        self._report(f"storage {mask_url(self.storage)} {AWAY}, waiting up to {minutes} ({reason})")
 
-    def _back(self) -> None:
+    def _report_back(self) -> None:
         with self._lock:
-            since, self._said_at = self._said_at, None
+            since, self._reported_at = self._reported_at, None
         if since is not None:
-            over = self._clock() - since
-            self._say(f"storage {mask_url(self.storage)} is back after {over:.0f} seconds")
+            waited = self._clock() - since
+            self._report(f"storage {mask_url(self.storage)} is back after {waited:.0f} seconds")
 
-    def _say(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         if self.on_wait is not None:
             self.on_wait(text)
         else:

@@ -1,9 +1,9 @@
 """What a storage's error means: that it does not answer now, or that it can't do what was asked.
 
-Each kind of storage says it in its own way. SQLite and the databases raise what SQLAlchemy makes of
-the driver's error (Optuna packs it into a StorageInternalError), a journal file raises OSError, the
-gRPC proxy an RpcError with a status code. Whatever else a storage raises (KeyError, a trial that is
-finished, a distribution that does not fit) is an answer, and none of our business.
+Each kind of storage has its own errors. SQLite and the databases raise SQLAlchemy's version of the
+driver's error (Optuna wraps it in a StorageInternalError), a journal file raises OSError, the gRPC
+proxy an RpcError with a status code. All other errors of a storage (KeyError, a trial that is
+finished already, a distribution that does not fit) are answers, and are not handled here.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import exc
 
-AWAY = "is away"  # what our own storage says when its patience is over, also through gRPC
+AWAY = "is away"  # in the message of StorageAway, which also comes through gRPC
 
 # https://www.sqlite.org/rescode.html: another process writes
 _SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions (08), server
 # ends or starts (57P), too many connections, serialisation, deadlock, lock
 _POSTGRES = ("08", "57P", "53300", "40001", "40P01", "55P03")
-# what libpq says, without a code, where the server did answer and waiting does not help
+# in libpq's messages, without a code, where the server did answer and waiting does not help
 _POSTGRES_REFUSED = ("authentication", "does not exist", "no password", "pg_hba", "not permitted")
 # https://dev.mysql.com/doc/mysql-errors/8.0/en/: too many connections, server ends, locks, lost
 _MYSQL = {1040, 1053, 1203, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055}
@@ -43,17 +43,17 @@ _FILE = {
     errno.ETIMEDOUT,
 }
 _GRPC = {"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED"}
-# of a server whose own storage is away (ours, Optuna's), or that was killed while it answered
+# from a server whose own storage is away (ours, Optuna's), or that was killed while it answered
 _GRPC_TEXTS = (AWAY, "raised during the commit", "Stream removed", "RST_STREAM", "Socket closed")
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a storage did not do what was asked.
+    """Why a storage failed.
 
     Attributes:
-        reason: In one line; a password may be in it.
-        passes: It may answer if one waits.
+        reason: In one line; may contain a password.
+        passes: Whether it may succeed later.
     """
 
     reason: str
@@ -61,7 +61,7 @@ class Trouble:
 
 
 def trouble(error: BaseException) -> Trouble | None:
-    """Read an error; None if it is no trouble of the storage's but an answer."""
+    """Why a storage failed, from its error; None if the error is the storage's answer."""
     cause = error.__cause__
     if isinstance(error, StorageInternalError) and isinstance(cause, Exception):
         return trouble(cause) or Trouble(_line(cause), passes=False)
@@ -84,7 +84,7 @@ def _database_passes(error: exc.SQLAlchemyError) -> bool:
     if not isinstance(error, exc.DBAPIError):
         return False
     if error.connection_invalidated:
-        return True  # SQLAlchemy knows this driver's way to say that the server is gone
+        return True  # SQLAlchemy recognises this driver's error of a lost server
     driver = error.orig
     if isinstance(driver, sqlite3.Error):
         return getattr(driver, "sqlite_errorcode", 0) & 0xFF in _SQLITE
@@ -99,7 +99,7 @@ def _database_passes(error: exc.SQLAlchemyError) -> bool:
 
 
 def _of_grpc(error: BaseException) -> Trouble | None:
-    grpc = sys.modules.get("grpc")  # not imported: then it did not raise this
+    grpc = sys.modules.get("grpc")  # if it is not imported, it did not raise this
     if grpc is None or not isinstance(error, grpc.RpcError):
         return None
     code = error.code().name if hasattr(error, "code") else "UNKNOWN"

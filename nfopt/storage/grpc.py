@@ -1,4 +1,4 @@
-"""The workers' side of a storage that is served over gRPC: Optuna's, quick to find a new server."""
+"""The workers' side of a storage served over gRPC: Optuna's client, quick to reconnect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from nfopt.optuna_internals import GrpcProxy
 
-# gRPC would try again ever more seldom, up to two minutes apart, and fail every call in between.
+# By default gRPC waits up to two minutes between attempts, and fails every call in between.
 OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 200),

@@ -1,8 +1,8 @@
-"""Optuna's journal file, made safe against what stops a writer halfway: a full disk, a kill.
+"""Optuna's journal file, made safe against writers that stop halfway: a full disk, a kill.
 
-Optuna appends a line and trusts that it is whole. A line that was cut off makes the file unreadable
-for everyone as soon as the next one follows. So whoever writes next takes the torn end away first;
-it was never told to anyone as written.
+Optuna appends a line and assumes that it is complete. A truncated line makes the file unreadable
+for everyone as soon as another one follows. So the next writer removes a truncated end first; no
+caller was told that it had been written.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-# Seconds after which a lock is taken from its holder, who was killed. It is held for milliseconds.
+# Seconds after which a lock counts as that of a killed process. It is held for milliseconds.
 GRACE = 15
-BLOCK = 4096  # bytes that are read at a time in search of a line's end
+BLOCK = 4096  # bytes read at a time when searching for the end of a line
 
 
 class Journal(JournalFileBackend):
     """A journal file.
 
     Args:
-        path: Of the file; it is made if there is none.
+        path: Of the file, which is created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,8 +46,8 @@ class Journal(JournalFileBackend):
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         self._lock_file.acquire()
         try:
-            # appended, not put at a place: a writer that was stopped for so long that its lock was
-            # taken from it adds its lines behind those of others, and overwrites none
+            # appended rather than written at an offset: a writer that was suspended for so long
+            # that it lost its lock adds its lines behind those of others, and overwrites none
             with open(self._path, "r+b", opener=_appending) as file:
                 end, size = _whole_lines(file.fileno())
                 if end < size == os.fstat(file.fileno()).st_size:
@@ -57,11 +57,11 @@ class Journal(JournalFileBackend):
                     file.flush()
                     os.fsync(file.fileno())
                 except OSError:
-                    with suppress(OSError):  # whoever writes next tries again
+                    with suppress(OSError):  # the next writer removes it
                         _take_back(file.fileno(), end, lines)
                     raise
         finally:
-            # the lock of a process that was stopped for long was taken from it: nothing to release
+            # a process that was suspended for long has lost its lock: nothing to release
             with suppress(RuntimeError):
                 self._lock_file.release()
 
@@ -72,7 +72,7 @@ class Journal(JournalFileBackend):
             log_number_from: The first one, from 0.
 
         Raises:
-            StorageInternalError: If a line is no JSON.
+            StorageInternalError: If a line is not JSON.
         """
         try:
             yield from super().read_logs(log_number_from)
@@ -85,18 +85,18 @@ def _appending(path: str, flags: int) -> int:
 
 
 def _take_back(descriptor: int, end: int, lines: bytes) -> None:
-    """Cut a file off at `end`, if nothing but a beginning of these lines follows there."""
+    """Truncate a file at `end`, if nothing but a beginning of these lines follows."""
     if lines.startswith(os.pread(descriptor, len(lines) + 1, end)):
         os.ftruncate(descriptor, end)
 
 
 def _whole_lines(descriptor: int) -> tuple[int, int]:
-    """Return the length of a file without what follows its last line's end, and with it."""
+    """The length of a file up to the end of its last complete line, and its whole length."""
     end = size = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - BLOCK)
-        found = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1, size
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1, size
         end = start
     return 0, size

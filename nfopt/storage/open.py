@@ -1,4 +1,4 @@
-"""Open any storage by its URL: one that waits while its server is away, and shows no password."""
+"""Open any storage by its URL, retried while its server is away, with passwords kept secret."""
 
 from __future__ import annotations
 
@@ -58,8 +58,13 @@ __all__ = [
 
 SQLITE_TIMEOUT = 60.0  # seconds that a process waits for another one's write
 CONNECT_TIMEOUT = 10  # seconds in which a server must answer
-# Two workers that open a new database at once both make its tables: one of them looks again.
-MADE_MEANWHILE = ("already exists", "duplicate key", "UNIQUE constraint failed", "Duplicate entry")
+# Two workers that open a new database at once both create its tables: one of them tries again.
+CREATED_MEANWHILE = (
+    "already exists",
+    "duplicate key",
+    "UNIQUE constraint failed",
+    "Duplicate entry",
+)
 ATTEMPTS, PAUSE = 10, 0.2  # seconds between them
 
 
@@ -70,18 +75,18 @@ def open_storage(
     on_wait: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BaseStorage:
-    """Open a storage; a file is made with its folders, for several processes at a time.
+    """Open a storage that retries its calls; a file is created with its folders.
 
     Args:
-        storage: A URL (see `nfopt.storage.url`), an open storage, or None for what NFOPT_STORAGE
-            says, else the default.
-        patience: Seconds to wait for a storage that went away after it was open. One that is away
-            now is an error at once.
+        storage: A URL (see `nfopt.storage.url`), an open storage, or None for that of the variable
+            NFOPT_STORAGE, else the default.
+        patience: Seconds to wait for a storage that goes away once it is open. One that is away
+            when it is opened is an error at once.
         on_wait: See `PatientStorage`.
         should_stop: See `Patience`.
 
     Raises:
-        ValueError: If it is no URL.
+        ValueError: If it is not a URL.
         StudyError: If it can't be opened; one line, the password masked.
     """
     if isinstance(storage, PatientStorage | InMemoryStorage):
@@ -90,9 +95,9 @@ def open_storage(
     if isinstance(storage, BaseStorage):
         opened = get_storage(storage)
     else:
-        place = address(storage)
+        location = address(storage)
         with clear_errors(storage, "can't be opened"):
-            opened = _OPEN[place.kind](place)
+            opened = _OPEN[location.kind](location)
     if isinstance(inner := behind(opened), RDBStorage):
         failures = _count_failures(inner.engine)
     return PatientStorage(
@@ -101,7 +106,7 @@ def open_storage(
 
 
 def exists(storage: Storage | None) -> bool:
-    """Say whether there can be a study in a storage, without making anything."""
+    """Whether a storage may hold studies, without creating a file."""
     if isinstance(storage, BaseStorage):
         return True
     path = address(storage).path
@@ -110,19 +115,19 @@ def exists(storage: Storage | None) -> bool:
 
 @contextmanager
 def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None]:
-    """Turn what a storage raises in the block into a StudyError of one line.
+    """Turn a storage's errors within the block into a StudyError of one line.
 
     Args:
         storage: For its name and its password.
-        what: What is said of it.
+        what: What failed, as the message says it.
     """
     try:
         yield
     except StorageAway as error:
         raise StudyError(f"`storage` {mask_url(storage)} {error}") from None
     except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
-        found = trouble(error)
-        reason = " ".join(mask_text(found.reason if found else str(error), storage).split())
+        failure = trouble(error)
+        reason = " ".join(mask_text(failure.reason if failure else str(error), storage).split())
         raise StudyError(
             f"`storage` {mask_url(storage)} {what}: {reason}{_advice(reason)}"
         ) from None
@@ -136,68 +141,70 @@ def _advice(reason: str) -> str:
     return ""
 
 
-# --------------------------------------------------------------------------------- one kind each
+# ---------------------------------------------------------------------------- kinds of storages
 
 
-def _open_sqlite(place: Address) -> BaseStorage:
-    _make_folder(place)
-    storage = _rdb(place, {"connect_args": {"timeout": SQLITE_TIMEOUT}}, SqliteStorage)
+def _open_sqlite(location: Address) -> BaseStorage:
+    _make_folder(location)
+    storage = _rdb(location, {"connect_args": {"timeout": SQLITE_TIMEOUT}}, SqliteStorage)
     _share(storage)
     return get_storage(storage)
 
 
-def _open_database(place: Address) -> BaseStorage:
-    url = make_url(place.url)
+def _open_database(location: Address) -> BaseStorage:
+    url = make_url(location.url)
     keywords: dict[str, Any] = {}
     if url.drivername in DRIVERS.values() and "connect_timeout" not in url.query:
         keywords["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
-    return get_storage(_rdb(place, keywords))
+    return get_storage(_rdb(location, keywords))
 
 
 def _rdb(
-    place: Address, keywords: dict[str, Any], kind: type[RDBStorage] = RDBStorage
+    location: Address, keywords: dict[str, Any], kind: type[RDBStorage] = RDBStorage
 ) -> RDBStorage:
     for _ in range(ATTEMPTS):
         try:
-            return kind(place.url, engine_kwargs=keywords)
+            return kind(location.url, engine_kwargs=keywords)
         except ImportError:
-            raise StudyError(f"`storage` {place.name} {_driver(make_url(place.url))}") from None
+            raise StudyError(
+                f"`storage` {location.name} {_driver(make_url(location.url))}"
+            ) from None
         except RuntimeError as error:  # a schema of another version
             raise StorageInternalError(str(error)) from error
         except SQLAlchemyError as error:
-            if not any(text in str(error) for text in MADE_MEANWHILE):
+            if not any(text in str(error) for text in CREATED_MEANWHILE):
                 raise
             time.sleep(PAUSE)
-    return kind(place.url, engine_kwargs=keywords)
+    return kind(location.url, engine_kwargs=keywords)
 
 
-def _open_journal(place: Address) -> BaseStorage:
-    _make_folder(place)
+def _open_journal(location: Address) -> BaseStorage:
+    _make_folder(location)
     try:
-        return JournalStorage(Journal(place.path or Path()))
+        return JournalStorage(Journal(location.path or Path()))
     except OSError as error:
         raise StorageInternalError(str(error)) from error
 
 
-def _open_grpc(place: Address) -> BaseStorage:
+def _open_grpc(location: Address) -> BaseStorage:
     try:
-        proxy = Remote(place.host, place.port)
+        proxy = Remote(location.host, location.port)
         proxy.wait_server_ready(timeout=CONNECT_TIMEOUT)
         proxy.get_all_studies()  # it may be another server than ours
     except ImportError:
         raise StudyError(
-            f"`storage` {place.name} needs what is not installed: pip install 'nfopt[grpc]'."
+            f"`storage` {location.name} needs what is not installed: pip install 'nfopt[grpc]'."
         ) from None
     except ConnectionError:
         raise StudyError(
-            f"`storage` {place.name} can't be opened: no server answers there. Start one:"
-            f" nfopt serve --storage URL --port {place.port}"
+            f"`storage` {location.name} can't be opened: no server answers there. Start one:"
+            f" nfopt serve --storage URL --port {location.port}"
         ) from None
     except Exception as error:
-        found = trouble(error)
-        if found is None:
+        failure = trouble(error)
+        if failure is None:
             raise
-        raise StorageInternalError(found.reason) from None
+        raise StorageInternalError(failure.reason) from None
     return proxy
 
 
@@ -210,7 +217,7 @@ _OPEN: dict[str, Callable[[Address], BaseStorage]] = {
 
 
 def _driver(url: URL) -> str:
-    """Say how to get the driver that is not installed."""
+    """How to install a missing driver, in words."""
     backend = url.get_backend_name()
     if backend not in EXTRAS:
         return "needs its Python driver, which is not installed (SQLAlchemy's pages name them)."
@@ -218,26 +225,28 @@ def _driver(url: URL) -> str:
     return f"needs a driver that is not installed: pip install 'nfopt[{EXTRAS[backend]}]'{form}."
 
 
-def _make_folder(place: Address) -> None:
-    if place.path is None:
+def _make_folder(location: Address) -> None:
+    if location.path is None:
         return
-    folder = place.path.parent
+    folder = location.path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(
-            f"`storage` {place.name} can't be opened: folder {str(folder)!r}: {error.strerror}"
+            f"`storage` {location.name} can't be opened: folder {str(folder)!r}: {error.strerror}"
         ) from None
     if not os.access(folder, os.W_OK):
-        raise StudyError(f"`storage` {place.name} can't be opened: no right to write in {folder}.")
+        raise StudyError(
+            f"`storage` {location.name} can't be opened: no right to write in {folder}."
+        )
 
 
 def _share(storage: RDBStorage) -> None:
-    """Let readers and one writer work at a time (write-ahead log)."""
+    """Switch to a write-ahead log: readers go on while one process writes."""
 
     def configure(connection: Any, record: ConnectionPoolEntry) -> None:
-        # with a write-ahead log this is safe against a crash of the process; a full flush at each
-        # of a trial's dozen commits would cost more than all else here
+        # safe against a crash of the process with a write-ahead log; a full flush at each of a
+        # trial's dozen commits would cost more than everything else
         connection.execute("PRAGMA synchronous=NORMAL")
 
     sqlalchemy.event.listen(storage.engine, "connect", configure)

@@ -1,20 +1,21 @@
-"""A storage that waits while its server is away, and goes on: no result in hand is lost.
+"""A storage that retries its calls while its server is away, so that no result is lost.
 
-`PatientStorage` stands around any Optuna storage. A call that fails because the server is being
-restarted, the gRPC proxy is gone, or another process holds a lock, is made again, with growing
-pauses, until it succeeds or the patience is over. Everything else that a storage raises passes.
+`PatientStorage` wraps any Optuna storage. A call that fails because the server is being restarted,
+the gRPC proxy is gone, or another process holds a lock, is retried, with growing pauses, until it
+succeeds or the patience is over. All other errors are passed on.
 
 A call whose answer was lost may have been carried out. Writing an attribute, a parameter or an
-intermediate value twice does no harm. The others look first whether they were:
+intermediate value twice is harmless. A retry of the others first checks:
 
-| call | made again |
+| call | at a retry |
 |---|---|
-| create a trial | is there one that began in the very microsecond at which ours began? |
-| finish a trial | it is finished, with our state and values: done. With others: an error, as ever |
-| create a study | there is one of that name, still empty: it is ours |
-| delete a study | there is none: done |
+| create a trial | one that began in the same microsecond as ours is ours |
+| finish a trial | finished with our state and values: done; with others: an error, as usual |
+| create a study | an empty one of that name is ours |
+| delete a study | none of that id: done |
 
-What can't be known: whether it was we who took a waiting trial from the queue. It is left alone.
+It can't be known whether this process took a waiting trial from the queue; such a trial is not
+touched.
 """
 
 from __future__ import annotations
@@ -51,10 +52,11 @@ class PatientStorage(BaseStorage, Heartbeats):
     Args:
         inner: Any Optuna storage; a database with Optuna's cache around it.
         patience: Seconds that a call waits at most.
-        on_wait: Told once when the storage is away and once when it is back; None: a StudyWarning.
+        on_wait: Called once when the storage is away and once when it is back; None: a
+            StudyWarning.
         should_stop: See `Patience`; may be set later.
-        failures: Counts what the storage's driver has raised so far, also what Optuna took care of
-            by itself; None where that can't be.
+        failures: The number of errors of the storage's driver so far, also of those that Optuna
+            retried itself; None where they can't be counted.
 
     Attributes:
         inner: The storage.
@@ -74,7 +76,7 @@ class PatientStorage(BaseStorage, Heartbeats):
         self._failures = failures
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process can use."""
+        """The state that another process can use."""
         return self.__dict__ | {"_failures": None}
 
     def listen(
@@ -83,7 +85,7 @@ class PatientStorage(BaseStorage, Heartbeats):
         on_wait: Callable[[str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        """Set who is told of a wait, and who may end it.
+        """Set the callbacks of a wait.
 
         Args:
             on_wait: See the class.
@@ -97,20 +99,20 @@ class PatientStorage(BaseStorage, Heartbeats):
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
         """See `BaseStorage`."""
-        # a name that nobody else has, so that ours is known again
+        # a unique name, by which a retry recognises the study
         name = f"no-name-{uuid.uuid4()}" if study_name is None else study_name
 
         def again() -> int:
             try:
                 return self.inner.create_new_study(directions, name)
             except DuplicatedStudyError:
-                found = self.inner.get_study_id_from_name(name)
-                same = list(self.inner.get_study_directions(found)) == list(directions)
-                if not same or self.inner.get_study_user_attrs(found):
+                study_id = self.inner.get_study_id_from_name(name)
+                same = list(self.inner.get_study_directions(study_id)) == list(directions)
+                if not same or self.inner.get_study_user_attrs(study_id):
                     raise
-                if self.inner.get_all_trials(found, deepcopy=False):
+                if self.inner.get_all_trials(study_id, deepcopy=False):
                     raise
-                return found
+                return study_id
 
         return self._patience.call(lambda: self.inner.create_new_study(directions, name), again)
 
@@ -161,7 +163,7 @@ class PatientStorage(BaseStorage, Heartbeats):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """See `BaseStorage`."""
-        if template_trial is None:  # what Optuna makes of None, with a mark to know it again by
+        if template_trial is None:  # as Optuna does for None, with a start time to recognise it by
             template = optuna.trial.create_trial(state=TrialState.RUNNING)
         else:
             template = template_trial
@@ -175,14 +177,14 @@ class PatientStorage(BaseStorage, Heartbeats):
             lambda: self.inner.create_new_trial(study_id, template), again
         )
         if self._failures and self._failures() != before and template.state in OPEN_STATES:
-            # Optuna makes a database's failed attempts again by itself, without a look
+            # Optuna itself retries a database's failed attempts, without this check
             for stray in self._twins(study_id, template):
                 if stray != trial_id:
                     self.set_trial_state_values(stray, TrialState.FAIL)
         return trial_id
 
     def _twins(self, study_id: int, template: FrozenTrial) -> list[int]:
-        """Return the ids of the trials that are ours: begun when the template was, in its state."""
+        """Ids of the trials that are ours: with the template's start, state and parameters."""
         trials = self._patience.call(lambda: self.inner.get_all_trials(study_id, deepcopy=False))
         return [
             trial_id(trial)
@@ -199,10 +201,10 @@ class PatientStorage(BaseStorage, Heartbeats):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        """See `BaseStorage`; also of a trial that was begun before the server was started anew."""
+        """See `BaseStorage`; also for a trial that began before a restart of the server."""
         given = (trial_id, param_name, param_value_internal, distribution)
         inner = self.inner
-        # Optuna's cache answers KeyError for a trial that it has neither created nor read
+        # Optuna's cache raises KeyError for a trial that it has neither created nor read
         if isinstance(behind(inner), RDBStorage) and number_in_cache(inner, trial_id) is None:
             inner = behind(inner)
         self._patience.call(lambda: inner.set_trial_param(*given))
@@ -215,17 +217,17 @@ class PatientStorage(BaseStorage, Heartbeats):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """See `BaseStorage`; an earlier attempt that was carried out counts as this one."""
+        """See `BaseStorage`; succeeds if an earlier attempt was carried out."""
 
         def again() -> bool:
             try:
                 return self.inner.set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
-                found = self.inner.get_trial(trial_id)
+                trial = self.inner.get_trial(trial_id)
                 ours = None if values is None else [float(value) for value in values]
-                theirs = None if found.values is None else [float(value) for value in found.values]
-                # by their text, in which nan equals nan
-                if found.state == state and (ours is None or repr(ours) == repr(theirs)):
+                theirs = None if trial.values is None else [float(value) for value in trial.values]
+                # compared as text, in which nan equals nan
+                if trial.state == state and (ours is None or repr(ours) == repr(theirs)):
                     return True
                 raise
 
@@ -249,7 +251,7 @@ class PatientStorage(BaseStorage, Heartbeats):
         self._patience.call(lambda: self.inner.set_trial_system_attr(trial_id, key, value))
 
     def get_trial_number_from_id(self, trial_id: int) -> int:
-        """See `BaseStorage`; it never changes, so what Optuna's cache knows is not read again."""
+        """See `BaseStorage`; from Optuna's cache where it is known, as it never changes."""
         known = number_in_cache(self.inner, trial_id)
         return self.get_trial(trial_id).number if known is None else known
 
@@ -263,9 +265,9 @@ class PatientStorage(BaseStorage, Heartbeats):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """See `BaseStorage`; what is open is read without bringing Optuna's cache up to date."""
+        """See `BaseStorage`; open trials alone are read past Optuna's cache."""
         inner = self.inner
-        # the cache would read what is finished since, too
+        # the cache would also read all trials that finished since its last read
         if states in ONE_OPEN and isinstance(behind(inner), RDBStorage):
             inner = behind(inner)
         return self._patience.call(lambda: inner.get_all_trials(study_id, deepcopy, states))
@@ -281,7 +283,7 @@ class PatientStorage(BaseStorage, Heartbeats):
     # ----------------------------------------------------------------------------------- heartbeats
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """See Optuna's heartbeats; only a database that was opened with them has them."""
+        """See Optuna's heartbeats; without effect unless the database was opened with them."""
         beats = self.inner
         if isinstance(beats, BaseHeartbeat):
             self._patience.call(lambda: beats.record_heartbeat(trial_id))

@@ -1,7 +1,7 @@
 """Serve a storage to workers that can't reach it themselves: Optuna's gRPC proxy.
 
-The workers take grpc://HOST:PORT. Whoever can reach the port can read and write every study: there
-is neither a password nor encryption, so it belongs behind a tunnel or into a network of one's own.
+The workers use grpc://HOST:PORT. Whoever can reach the port can read and write every study: there
+is neither a password nor encryption, so it belongs behind a tunnel or in a private network.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from nfopt.storage.open import open_storage
 from nfopt.storage.url import GRPC_PORT, address, mask_url
 
 HOST = "127.0.0.1"
-# Seconds that a request waits for the storage behind; the workers have patience of their own.
+# Seconds that a request waits for the storage; the workers themselves wait longer.
 PATIENCE = 20.0
-GRACE = 5.0  # seconds in which requests may be answered when the server ends
-LOOK = 0.2  # seconds between two looks at whether to end
+GRACE = 5.0  # seconds in which open requests are answered when the server ends
+POLL = 0.2  # seconds between two checks of `should_stop`
 
 
 def serve(
@@ -41,17 +41,17 @@ def serve(
         storage: A URL of a database, or None for the default.
         host: Address to listen on; 0.0.0.0 is every one.
         port: TCP port.
-        say: Told in a line that it listens, that the storage went away, that it ended.
-        should_stop: Ends it as well.
+        say: Called with a line when it listens, when the storage goes away, and when it ends.
+        should_stop: Ends the server when it is true.
 
     Raises:
-        StudyError: If the storage or the port can't be had.
-        ValueError: If it is no storage that can be served.
+        StudyError: If the storage or the port can't be opened.
+        ValueError: If the storage can't be served.
     """
-    place = address(storage)
-    if place.kind in ("journal", "grpc"):
+    location = address(storage)
+    if location.kind in ("journal", "grpc"):
         raise ValueError(
-            f"`storage` {place.name} can't be served: take a database or a SQLite file."
+            f"`storage` {location.name} can't be served: take a database or a SQLite file."
         )
     _check_port(host, port)
     logging.getLogger("grpc._server").addFilter(_in_one_line)
@@ -70,7 +70,7 @@ def serve(
         server.start()
         say(f"serving {mask_url(storage)} at grpc://{host}:{port} (Ctrl-C ends)")
         try:
-            while not stop() and server.wait_for_termination(timeout=LOOK):
+            while not stop() and server.wait_for_termination(timeout=POLL):
                 pass
         finally:
             server.stop(GRACE).wait()
@@ -91,7 +91,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Say without a traceback that a storage can't do something; it is no fault of the server."""
+    """Log a storage's failure without a traceback: it is not the server's."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, StorageInternalError):
         record.exc_info, record.exc_text = None, None

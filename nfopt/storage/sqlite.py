@@ -1,8 +1,8 @@
-"""A SQLite file on which a trial's state changes in one step, for several processes at a time.
+"""A SQLite storage in which several processes change a trial's state atomically.
 
-SQLite has no row locks: of two processes that look at a trial and then write, both would succeed,
-so two workers would take one waiting trial, and a late result would overwrite what was decided
-meanwhile. Here whoever changes a state takes the file's write lock first, and then looks.
+SQLite has no row locks: two processes that read a trial and then write it would both succeed, so
+that two workers would take the same waiting trial, and a late result would overwrite an earlier
+one. Here a process takes the file's write lock before it reads the state that it changes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from optuna.trial import TrialState
 
 
 class SqliteStorage(RDBStorage):
-    """Optuna's storage, with one change."""
+    """Optuna's RDBStorage with atomic changes of a trial's state."""
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """See `RDBStorage`; the transaction holds the write lock from its beginning."""
-        session = self.scoped_session()  # this thread's: the one that the parent goes on with
+        session = self.scoped_session()  # this thread's, which the parent's method uses too
         try:
             session.execute(sqlalchemy.text("BEGIN IMMEDIATE"))
         except BaseException:

@@ -1,13 +1,18 @@
-"""Where a storage is: its URL taken apart, and its password kept out of whatever is shown.
+"""Storage URLs: parsing them, and keeping passwords out of all output.
 
-| kind | written |
+| kind | URL |
 |---|---|
 | sqlite | sqlite:///FILE |
 | database | postgresql://USER:PASSWORD@HOST/NAME, mysql://..., any other that SQLAlchemy knows |
 | journal | journal:///FILE, or just a path that ends in .log or .journal |
-| grpc | grpc://HOST:PORT, what `nfopt serve` has opened |
+| grpc | grpc://HOST:PORT of an `nfopt serve` |
 
-FILE is seen from the current folder; one from the root has its own slash: sqlite:////data/my.db.
+FILE is relative to the current folder; an absolute path has its own slash: sqlite:////data/my.db.
+
+    >>> address("postgres://ada:secret@db/flows").name
+    'postgres://ada:***@db/flows'
+    >>> address("runs/study.journal").kind
+    'journal'
 """
 
 from __future__ import annotations
@@ -28,10 +33,10 @@ from nfopt.optuna_internals import behind, grpc_address, journal_path
 
 RUNS = Path("nfopt-runs")  # where results go, and the default storage
 DEFAULT_STORAGE = "sqlite:///nfopt-runs/nfopt.db"
-VARIABLE = "NFOPT_STORAGE"  # of the environment: what is taken where no storage is named
+VARIABLE = "NFOPT_STORAGE"  # environment variable: the storage where none is named
 GRPC_PORT = 13000  # Optuna's
-SUFFIXES = (".log", ".journal")  # a path that ends so is a journal file
-# The short names mean the drivers that our extras bring; another one can be written out.
+SUFFIXES = (".log", ".journal")  # of a path to a journal file
+# The short names mean the drivers that our extras install; another one can be written out.
 DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -46,13 +51,13 @@ Storage = str | BaseStorage
 
 @dataclass(frozen=True)
 class Address:
-    """Where a storage is.
+    """A storage's URL in parts.
 
     Attributes:
         kind: How it is opened.
-        url: What SQLAlchemy is given, the password in it; only of the kinds sqlite and database.
-        name: To be shown, without a password.
-        path: Of the file, where there is one.
+        url: For SQLAlchemy, with the password; only of the kinds sqlite and database.
+        name: For output, without a password.
+        path: Of the file, if there is one.
         host: Of the gRPC server.
         port: Of the gRPC server.
     """
@@ -66,14 +71,14 @@ class Address:
 
 
 def address(storage: str | None) -> Address:
-    """Take a storage's URL apart.
+    """Parse a storage's URL.
 
     Args:
-        storage: As the user wrote it; None: what NFOPT_STORAGE says, else the default.
+        storage: As the user wrote it; None: that of NFOPT_STORAGE, else the default.
 
     Raises:
-        TypeError: If it is no text.
-        ValueError: If it is no URL of a known kind; one line, the password masked.
+        TypeError: If it is not a string.
+        ValueError: If it is not a URL of a known kind; one line, the password masked.
     """
     given = chosen(storage)
     name = mask_url(given)
@@ -95,7 +100,7 @@ def address(storage: str | None) -> Address:
             f"`storage` {name} has the scheme {scheme!r}, which is not known:"
             " take sqlite, postgresql, mysql, journal or grpc."
         ) from None
-    except ImportError:  # a driver that is not installed: said when it is opened, with the way out
+    except ImportError:  # a missing driver: `open_storage` says how to install it
         pass
     except (ArgumentError, ValueError):
         raise ValueError(
@@ -111,7 +116,7 @@ def address(storage: str | None) -> Address:
 
 
 def chosen(storage: str | None) -> str:
-    """Return the storage that is meant: the given one, NFOPT_STORAGE's, or the default."""
+    """The given storage, else that of NFOPT_STORAGE, else the default."""
     if storage is None:
         return os.environ.get(VARIABLE) or DEFAULT_STORAGE
     if not isinstance(storage, str):
@@ -142,10 +147,10 @@ def _host_and_port(rest: str, name: str) -> tuple[str, int]:
 
 
 def url_of(storage: Storage | None) -> str | None:
-    """Return the URL behind an open storage, its password in it; None if it has none.
+    """The URL of a storage, with its password; None if it has none.
 
     Args:
-        storage: A URL, an open storage with whatever is wrapped around it, or None for the default.
+        storage: A URL, an open storage, wrapped or not, or None for the default.
     """
     if storage is None or isinstance(storage, str):
         return chosen(storage)
@@ -173,14 +178,14 @@ def mask_url(storage: Storage | None) -> str:
             return _SECRET_KEYS.sub(r"\1***", shown)
         except (ArgumentError, ValueError):
             pass
-    # no URL that SQLAlchemy knows: whatever stands between "://" and "@" may be a secret
+    # not a URL that SQLAlchemy knows: everything between "://" and "@" may be secret
     login = separator and "@" in rest and not rest.startswith("/")
     shown = f"{head}://***@{rest.rpartition('@')[2]}" if login else url
     return _SECRET_KEYS.sub(r"\1***", shown)
 
 
 def mask_text(text: str, storage: Storage | None) -> str:
-    """Take a storage's URL and password out of a message, in whatever way they are written."""
+    """Mask a storage's URL and password in a message, in all their spellings."""
     url = url_of(storage)
     if url is None:
         return text
@@ -191,7 +196,7 @@ def mask_text(text: str, storage: Storage | None) -> str:
 
 
 def _secrets(url: str) -> list[str]:
-    found: set[str] = set()
+    spellings: set[str] = set()
     try:
         password = make_url(url).password
     except (ArgumentError, ValueError):
@@ -199,17 +204,17 @@ def _secrets(url: str) -> list[str]:
         password = login.partition(":")[2] or None
     given = [str(password or ""), *(value for _, value in _SECRET_KEYS.findall(url))]
     for plain in {form for text in given for form in (text, unquote(text), unquote_plus(text))}:
-        found |= {plain, quote(plain, safe=""), quote_plus(plain)}
-    return sorted(found - {""}, key=len, reverse=True)
+        spellings |= {plain, quote(plain, safe=""), quote_plus(plain)}
+    return sorted(spellings - {""}, key=len, reverse=True)
 
 
 def worker_environment(storage: Storage | None) -> dict[str, str]:
-    """Return the environment by which another process finds a storage.
+    """The environment variable that names a storage to another process.
 
-    A command line can be read by everyone on the machine, so no URL is ever put into one.
+    Never a command line, which everyone on the machine can read.
 
     Raises:
-        StudyError: If the storage lives in this process only.
+        StudyError: If the storage exists in this process only.
     """
     url = url_of(storage)
     if url is None or ":memory:" in url:
