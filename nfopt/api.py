@@ -25,11 +25,11 @@ from nfopt.runner.run import run_search
 from nfopt.runner.worker import threads_of
 from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS
-from nfopt.study.arguments import Budget, check_device, check_flows, check_minutes, check_name
+from nfopt.study import arguments
+from nfopt.study.arguments import Budget, Flows, Space
 from nfopt.study.create import load_study
 from nfopt.study.dataset import Source, read
 from nfopt.study.first_trials import Recipe
-from nfopt.study.inputs import Flows, Space, check_seed, flows_of, seed_of, space_of
 from nfopt.study.length import MEMBERS
 from nfopt.study.results import FitResult, SearchResult
 
@@ -124,12 +124,12 @@ def search(
     """
     began = time.monotonic()
     budget = Budget(trials=trials, minutes=minutes)
-    device = check_device(device)
-    kind, limits, whole = space_of(space)
-    flows = flows_of(initial)
+    device = arguments.check_device(device)
+    kind, limits, whole = arguments.space_of(space)
+    flows = arguments.flows_of(initial)
     if seed is None:
-        seed = seed_of(data, study, storage)
-    check_seed(seed)
+        seed = arguments.seed_of(data, study, storage)
+    arguments.check_seed(seed)
     with threads_of(threads), publishing(on_event or ignore, storage, pictures) as tell:
         source = _read(
             data,
@@ -147,7 +147,7 @@ def search(
             drop_rows=drop_rows,
             strict=strict,
         )
-        check_flows([flow for flow, _ in flows], source.data, "initial")
+        arguments.check_flows([flow for flow, _ in flows], source.data, "initial")
         train = _recipe(source)[1]
         return reported(
             run_search(
@@ -237,10 +237,10 @@ def fit(
         ValueError: If an argument does not fit.
     """
     began = time.monotonic()
-    check_minutes(minutes)
-    check_seed(seed)
-    device = check_device(device)
-    given = flows_of(flow) if flow is not None else []
+    arguments.check_minutes(minutes)
+    arguments.check_seed(seed)
+    device = arguments.check_device(device)
+    given = arguments.flows_of(flow) if flow is not None else []
     with threads_of(threads):
         source = _read(
             data,
@@ -259,7 +259,7 @@ def fit(
             strict=strict,
         )
         best = _recipe(source)
-        check_flows([spec for spec, _ in given], source.data, "flow")
+        arguments.check_flows([spec for spec, _ in given], source.data, "flow")
         if given:
             best = (given[0][0], given[0][1] or best[1])
         return run_fit(
@@ -269,7 +269,9 @@ def fit(
             minutes=minutes,
             seed=seed,
             device=device,
-            out=RUNS / f"{check_name(source.name, None)}-fit" if out is None else Path(out),
+            out=RUNS / f"{arguments.check_name(source.name, None)}-fit"
+            if out is None
+            else Path(out),
             on_event=on_event or ignore,
             should_stop=should_stop,
             began=began,
@@ -309,8 +311,8 @@ def retrain(
         StudyError: If there is no such study, or the data is another one.
         ValueError: If there is no such trial.
     """
-    check_minutes(minutes)
-    device = check_device(device)
+    arguments.check_minutes(minutes)
+    device = arguments.check_device(device)
     found = load_study(study, storage) if isinstance(study, str) else study
     with threads_of(threads):
         return run_retrain(

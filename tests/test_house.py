@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
+MAX_MODULES = 16  # of a folder, `__init__` not counted
 
 FLOORS = (
     (
@@ -255,6 +257,34 @@ def test_modules_stay_short() -> None:
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
 
 
+def crowded(root: Path) -> dict[str, int]:
+    """Folders of nfopt with too many modules."""
+    counts = Counter(
+        str(path.parent.relative_to(root))
+        for path in modules(root).values()
+        if path.name != "__init__.py"
+    )
+    return {folder: count for folder, count in counts.items() if count > MAX_MODULES}
+
+
+def missing(root: Path, places: Iterable[str]) -> list[str]:
+    """Places that are no module and no package of nfopt."""
+    files = {place: root / "nfopt" / (place or "__init__") for place in places}
+    return [
+        place
+        for place, path in files.items()
+        if not path.with_suffix(".py").is_file() and not (path / "__init__.py").is_file()
+    ]
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded(ROOT) == {}
+
+
+def test_every_place_of_the_table_exists() -> None:
+    assert missing(ROOT, FLOOR_OF) == []
+
+
 def test_the_page_and_the_test_have_the_same_floors() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
@@ -301,6 +331,18 @@ def test_a_sibling_that_the_table_does_not_name_is_seen(tmp_path: Path) -> None:
     assert climbs(edges) == ["nfopt.masks may not import nfopt.spec"]
     edges = house(tmp_path, {"masks.py": "", "spec.py": "from .masks import parse"})
     assert climbs(edges) == []
+
+
+def test_a_crowded_folder_is_seen(tmp_path: Path) -> None:
+    house(tmp_path, {f"flows/m{k}.py": "" for k in range(MAX_MODULES)} | {"flows/__init__.py": ""})
+    assert crowded(tmp_path) == {}
+    house(tmp_path, {"flows/one_more.py": ""})
+    assert crowded(tmp_path) == {"nfopt/flows": MAX_MODULES + 1}
+
+
+def test_a_place_that_is_listed_and_not_there_is_seen(tmp_path: Path) -> None:
+    house(tmp_path, {"__init__.py": "", "masks.py": "", "flows/__init__.py": "", "empty/x.txt": ""})
+    assert missing(tmp_path, ["", "masks", "flows", "empty", "estimator"]) == ["empty", "estimator"]
 
 
 def test_a_module_without_a_floor_is_seen(tmp_path: Path) -> None:

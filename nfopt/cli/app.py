@@ -14,11 +14,9 @@ import nfopt
 from nfopt.cli import (
     autonf,
     dashboard,
-    ending,
     failures,
     models,
     report,
-    serve,
     status,
     train,
     worker,
@@ -51,7 +49,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (status.status, "nfopt status data"),
     (dashboard.dashboard, "nfopt dashboard data"),
     (report.report, "nfopt report data --out data.html"),
-    (serve.serve, "nfopt serve --storage postgresql://HOST/NAME --port 13000"),
+    (worker.serve, "nfopt serve --storage postgresql://HOST/NAME --port 13000"),
     (models.export, "nfopt export nfopt-runs/data --to zuko"),
 )
 for command, example in COMMANDS:
@@ -91,8 +89,8 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process."""
-    signal.signal(signal.SIGINT, ending.CtrlC())
+    signal.signal(signal.SIGINT, failures.CtrlC())
     code = run(sys.argv[1:])
     if code in (failures.INTERRUPTED, failures.TERMINATED):
-        ending.leave(code)
+        failures.leave(code)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""``nfopt worker``: one more worker on a study, on this machine or another one."""
+"""``nfopt worker``: one more worker on a study; ``nfopt serve``: a storage for those far away."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from nfopt.cli import options as o
 from nfopt.cli import results
-from nfopt.cli.failures import resumable
+from nfopt.cli.failures import resumable, say
 from nfopt.cli.progress import clock_text, count, showing
 from nfopt.cli.reading import whole
 
@@ -62,3 +62,26 @@ def worker(
             f" from here, {clock_text(worked.seconds)}",
             file=sys.stderr,
         )
+
+
+def serve(
+    storage: o.Storage = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where to listen. 0.0.0.0 lets everyone in who can reach this machine: there is "
+            "no password.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(parser=whole("port", 1), metavar="N", help="TCP port.")
+    ] = 13000,
+) -> None:
+    """Serve a storage to workers that can't reach it themselves.
+
+    They take --storage grpc://HOST:PORT. It runs until Ctrl-C; workers wait when it is restarted.
+    """
+    from nfopt.storage.serve import serve as run
+
+    run(storage, host=host, port=port, say=say)

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nfopt.data import Part, Prepared
 from nfopt.dependence import mutual_information
+from nfopt.flows import Stack
+from nfopt.model import Flow
 from nfopt.report.canvas import BLUE, GREY, VERMILION, Canvas, short
 
 Array = NDArray[np.float64]
@@ -156,3 +159,35 @@ def _ends(low: float, high: float) -> tuple[str, str]:
     if -5 <= digits <= 5:
         return f"{low:.{max(digits, 0)}f}", f"{high:.{max(digits, 0)}f}"
     return f"{low:.2g}", f"{high:.2g}"
+
+
+def corner_of(flow: Flow, data: Prepared, *, title: str, seed: int = 0) -> bytes:
+    """Draw a flow's samples beside training rows; a conditional flow sees the rows' own context.
+
+    Args:
+        flow: A trained flow.
+        data: What it was trained on.
+        title: The picture's first line.
+        seed: Of the samples.
+    """
+    part = _some(data.parts[0])
+    context = None
+    if part.context is not None:
+        columns = data.preprocessing.context
+        mean, scale = (np.array([getattr(c, key) for c in columns]) for key in ("mean", "scale"))
+        context = part.context.astype(np.float64) * scale + mean
+    samples = flow.sample(len(part), seed=seed, context=context)
+    rows = data.preprocessing.inverse(part.z.astype(np.float64))
+    return corner_png(rows, samples, data.columns, title=title)
+
+
+def member_flow(stack: Stack, member: int, data: Prepared) -> Flow:
+    """Take one member of a trained stack as a flow."""
+    return Flow.of(stack, data.preprocessing, members=[member])
+
+
+def _some(part: Part) -> Part:
+    """Take a few thousand rows, evenly spaced."""
+    if len(part) <= ROWS:
+        return part
+    return part.take(np.linspace(0, len(part) - 1, ROWS).round().astype(np.int64))

@@ -40,11 +40,11 @@ from nfopt.events import (
 from nfopt.model import Flow
 from nfopt.optuna_internals import ArtifactStore
 from nfopt.report import attachments, figures
+from nfopt.report.corner import corner_of, member_flow
 from nfopt.report.curve import curve_png
 from nfopt.report.masks import masks_png
 from nfopt.report.notes import study_note, trial_note
 from nfopt.report.rows import ENDED, Row, best_of, columns_of, ranked, rows_of
-from nfopt.report.samples import corner_of, member_flow
 from nfopt.report.searches import search_figures, search_png
 from nfopt.spec import FlowSpec
 from nfopt.stored import attributes_of, flow_of, trials_of

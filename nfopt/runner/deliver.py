@@ -24,7 +24,6 @@ from nfopt.signals import listening
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.storage.url import RUNS
 from nfopt.stored import attributes_of, specs_of, trials_of
-from nfopt.study import costs
 from nfopt.study.arguments import check_members, check_minutes
 from nfopt.study.dataset import Source, read_again
 from nfopt.study.results import (
@@ -37,6 +36,7 @@ from nfopt.study.results import (
     mixture,
     score_of,
 )
+from nfopt.study.stacks import scoring_seconds
 from nfopt.training import TrainData
 
 
@@ -199,7 +199,7 @@ def run_fit(
     deadline = None
     if times is not None:
         scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
-        scoring = members * costs.scoring_seconds([recipe[0]], rows, scored)
+        scoring = members * scoring_seconds([recipe[0]], rows, scored)
         deadline = began + plan.leave(times.retrain, clock() - began, scoring)
     with listening(should_stop) as stop:
         training = Retraining(
@@ -289,7 +289,7 @@ def run_retrain(
     rows = TrainData.of(source.data, device)
     deadline = None
     if times is not None:
-        scoring = costs.scoring_seconds([spec], rows, len(source.data.parts[2]))
+        scoring = scoring_seconds([spec], rows, len(source.data.parts[2]))
         deadline = began + plan.leave(times.retrain, clock() - began, scoring)
     with listening(should_stop) as stop:
         retraining = Retraining(

@@ -32,7 +32,6 @@ from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.retrying import PatientStorage
 from nfopt.storage.url import RUNS
 from nfopt.stored import attributes_of, space_of, trials_of
-from nfopt.study import costs
 from nfopt.study.arguments import Budget, check_members, check_name
 from nfopt.study.create import (
     Opened,
@@ -43,12 +42,11 @@ from nfopt.study.create import (
     open_study,
     stored_attributes,
 )
-from nfopt.study.dataset import Source
+from nfopt.study.dataset import Source, keep, search_rows
 from nfopt.study.first_trials import Recipe, check_initial, first_key, first_of, holds
-from nfopt.study.kept import keep
 from nfopt.study.length import MEMBERS, Length
 from nfopt.study.results import SearchResult
-from nfopt.study.rows import search_rows
+from nfopt.study.stacks import scoring_seconds
 from nfopt.training import TrainData
 from nfopt.training.measure import WHOLE_STEP, measure_step
 
@@ -242,7 +240,7 @@ def run_search(
         if times is not None:
             specs = [finalist.spec for finalist in finalists]
             scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
-            scoring = members * costs.scoring_seconds(specs, everything, scored)
+            scoring = members * scoring_seconds(specs, everything, scored)
             deadline = began + plan.leave(times.retrain, clock() - began, scoring)
         left = None if deadline is None else deadline - clock()
         count, flows = plan.first_round(left, length.full, length.stacked, members)

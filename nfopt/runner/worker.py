@@ -34,9 +34,8 @@ from nfopt.storage.retrying import PatientStorage
 from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.arguments import check_device, check_minutes
 from nfopt.study.create import length_of, load_study
-from nfopt.study.dataset import read_again
+from nfopt.study.dataset import read_again, search_rows
 from nfopt.study.length import Length
-from nfopt.study.rows import search_rows
 
 PATIENCE = 60.0  # seconds that a worker waits for a search which has just made the study
 

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.adjacency import from_parents, strongest_parents
-from nfopt.evolution.first import with_design
+from nfopt.designs import DESIGNS
 from nfopt.evolution.genome.genome import Genome
 from nfopt.masks import parse
 from nfopt.samplers.codec import Codec
@@ -169,7 +169,9 @@ def designed(codec: Codec, name: str, like: Genome, rng: np.random.Generator) ->
         cuts = plan.guide.cuts
         rows = parse([cuts[layer % len(cuts)] for layer in range(plan.depth)])
         return layout.repaired(replace(like, masks=rows))
-    return with_design(layout, known if number.isdigit() else name, rng, like=like)
+    make = DESIGNS[known if number.isdigit() else name]
+    rows = make(plan.depth, plan.features, rng, np.zeros((0, 0)))
+    return layout.repaired(replace(like, masks=rows))
 
 
 def all_designed(codec: Codec, names: Sequence[str]) -> list[Genome]:

@@ -22,12 +22,12 @@ from nfopt import attributes as names
 from nfopt import seeds, stored
 from nfopt.distributed import queue
 from nfopt.distributed.lease import Observer, gone
+from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.model.disk import versions
 from nfopt.optuna_internals import finish_trial
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.stored import read_trial, trials_of
-from nfopt.study import costs
 from nfopt.training import MemberResult
 
 MAX_ROUND_TRIP = 1e-2
@@ -86,8 +86,8 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
         names.TRAIN: train.to_json(),
         names.GENOME: space.genome(spec),
         names.PARAMETERS: spec.parameter_count(),
-        names.COST_TRAIN: costs.train_cost(spec),
-        names.COST_INVERSE: costs.inverse_cost(spec),
+        names.COST_TRAIN: train_cost(spec),
+        names.COST_INVERSE: inverse_cost(spec),
         names.SEED: own,
         names.VERSIONS: versions(),
     }
@@ -192,7 +192,7 @@ def values_of(candidate: Candidate, nll: float, objectives: Sequence[str]) -> li
     found = {
         "nll": lambda: nll,
         "parameters": lambda: float(candidate.spec.parameter_count()),
-        "inverse_cost": lambda: costs.inverse_cost(candidate.spec),
+        "inverse_cost": lambda: inverse_cost(candidate.spec),
     }
     return [float(found[name]()) for name in objectives]
 

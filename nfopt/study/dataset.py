@@ -12,9 +12,13 @@ import msgspec
 import numpy as np
 
 from nfopt import attributes as names
-from nfopt.data import NAMED, Prepared, SplitKind, Table, load, prepare, split
+from nfopt import seeds
+from nfopt.data import NAMED, Part, Prepared, Preprocessing, SplitKind, Table, load, prepare, split
 from nfopt.errors import StudyError
-from nfopt.study.kept import is_kept, read_kept
+from nfopt.events import Notice, OnEvent
+from nfopt.files import replacing
+from nfopt.study.length import SEARCH_ROWS, SEARCH_VAL_ROWS
+from nfopt.training import TrainData
 
 OPTIONS = (
     "columns",
@@ -164,3 +168,123 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any] | None:
     except TypeError:
         return None
     return plain
+
+
+def search_rows(data: Prepared, seed: int, device: str, on_event: OnEvent) -> TrainData:
+    """Take the rows of a search, the same in each of its workers, onto a device.
+
+    Args:
+        data: All rows.
+        seed: Of the study.
+        device: Where to train.
+        on_event: Told if they are not all.
+    """
+    rows = len(data.parts[0])
+    if rows > SEARCH_ROWS:
+        data = data.subsample(
+            SEARCH_ROWS,
+            seeds.derive(seed, seeds.SUBSAMPLE),
+            val_rows=SEARCH_VAL_ROWS,
+        )
+        on_event(
+            Notice(
+                f"the search uses {SEARCH_ROWS:,} of {rows:,} training rows;"
+                " the retraining uses all"
+            )
+        )
+    return TrainData.of(data, device)
+
+
+# ------------------------------------------------------------------- data that was given in memory
+
+KEPT_NAME = "data.npz"
+_CONTENTS = "nfopt"  # the array that holds what is no array, as JSON
+_OF_A_PART = ("z", "logdet", "context", "weights")
+
+
+def keep(data: Prepared, folder: Path) -> Path:
+    """Write prepared data, unless the folder has it already.
+
+    Args:
+        data: Split and preprocessed.
+        folder: Of the study's results.
+
+    Returns:
+        The file, as an absolute path.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    path = (folder / KEPT_NAME).resolve()
+    if path.exists() and _fingerprint(path) == data.fingerprint:
+        return path
+    plain = {
+        "name": data.name,
+        "columns": data.columns,
+        "context_columns": data.context_columns,
+        "preprocessing": msgspec.json.decode(data.preprocessing.to_json()),
+        "fingerprint": data.fingerprint,
+        "warnings": data.warnings,
+    }
+    arrays = {
+        f"{number}.{name}": values
+        for number, part in enumerate(data.parts)
+        for name in _OF_A_PART
+        if (values := getattr(part, name)) is not None
+    }
+    arrays[_CONTENTS] = np.frombuffer(msgspec.json.encode(plain), dtype=np.uint8)
+    with replacing(path) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return path
+
+
+def is_kept(path: object) -> bool:
+    """Say whether a path is of a file that `keep` wrote."""
+    if not isinstance(path, str | os.PathLike) or not str(path).endswith(".npz"):
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _CONTENTS in file
+    except (OSError, ValueError):
+        return False
+
+
+def read_kept(path: str | os.PathLike[str]) -> Prepared:
+    """Read what `keep` wrote.
+
+    Raises:
+        StudyError: If the file can't be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            plain = _contents(file)
+            parts = [
+                Part(**{name: file[f"{k}.{name}"] for name in _OF_A_PART if f"{k}.{name}" in file})
+                for k in range(3)
+            ]
+        fitted = msgspec.json.encode(plain["preprocessing"]).decode()
+        return Prepared(
+            name=plain["name"],
+            columns=tuple(plain["columns"]),
+            context_columns=tuple(plain["context_columns"]),
+            preprocessing=Preprocessing.from_json(fitted),
+            parts=(parts[0], parts[1], parts[2]),
+            fingerprint=plain["fingerprint"],
+            warnings=tuple(plain["warnings"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StudyError(f"`data` {os.fspath(path)!r} can't be read: {reason}.") from None
+
+
+def _contents(file: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.json.decode(file[_CONTENTS].tobytes())
+    return plain
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(_contents(file)["fingerprint"])
+    except (OSError, ValueError, KeyError):
+        return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nfopt.cli import run
-from nfopt.cli.ending import CtrlC
+from nfopt.cli.failures import CtrlC
 from nfopt.signals import listening
 
 

@@ -22,8 +22,7 @@ import nfopt
 from nfopt import seeds
 from nfopt.flows import Stack, build
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, Spline, TrainSpec
-from nfopt.study.costs import scoring_seconds
-from nfopt.study.stacks import train_stack
+from nfopt.study.stacks import scoring_seconds, train_stack
 from nfopt.training import MemberResult, Rung, TrainData, mean_nll, train
 from nfopt.training.measure import measure_step
 

@@ -22,7 +22,7 @@ from nfopt.runner.ensemble import LEAST_GAIN
 from nfopt.runner.retrain import Finalist, Retraining, choose_finalists, first_round
 from nfopt.signals import Stop
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.study import costs
+from nfopt.study import stacks as scoring
 from nfopt.study.dataset import Source
 from nfopt.study.first_trials import first_key
 from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
@@ -229,10 +229,10 @@ def test_many_rows_to_score_have_time_reserved(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = TrainData.of(source.data)
-    assert costs.scoring_seconds([A], rows, costs.FREE_ROWS) == 0.0
+    assert scoring.scoring_seconds([A], rows, scoring.FREE_ROWS) == 0.0
     ticks = iter(range(100))
-    seconds = costs.scoring_seconds([A, A, B], rows, 30_000, clock=lambda: float(next(ticks)))
-    assert seconds == costs.SLOWER * 1.0 * 30_000 / len(rows.val)
+    seconds = scoring.scoring_seconds([A, A, B], rows, 30_000, clock=lambda: float(next(ticks)))
+    assert seconds == scoring.SLOWER * 1.0 * 30_000 / len(rows.val)
     assert next(ticks) == 8, "flows of one shape are measured once"
     assert plan.leave(100.0, 40.0, 10.0) == 90.0
     assert plan.leave(100.0, 40.0, 1000.0) == 70.0

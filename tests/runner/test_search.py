@@ -23,7 +23,7 @@ from nfopt.model import Flow
 from nfopt.runner import trainer
 from nfopt.spec import Autoregressive, Conditioner, Elementwise, FlowSpec, Spline
 from nfopt.stored import specs_of
-from nfopt.study import rows
+from nfopt.study import dataset
 from nfopt.study.dataset import Source, read
 from nfopt.study.length import FINALISTS, TRIAL_SHARE
 from nfopt.study.results import SearchResult
@@ -249,8 +249,8 @@ def test_a_large_table_is_searched_on_a_part_and_retrained_on_all(
         seen.append((len(arguments[3].x), len(arguments[3].val)))
         return train_stack(*arguments, **more)
 
-    monkeypatch.setattr(rows, "SEARCH_ROWS", 200)
-    monkeypatch.setattr(rows, "SEARCH_VAL_ROWS", 50)
+    monkeypatch.setattr(dataset, "SEARCH_ROWS", 200)
+    monkeypatch.setattr(dataset, "SEARCH_VAL_ROWS", 50)
     monkeypatch.setattr(trainer, "train_stack", witness)
     source = read(table(1000), seed=0)
     result = search(trials=4, source=source)

@@ -18,11 +18,11 @@ from small_study import BEST, LIMITS, RECIPES, flow
 from nfopt import attributes as names
 from nfopt.distributed.lease import Observer
 from nfopt.distributed.process import Worker
+from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.runner.ask import ask_population
 from nfopt.space import SearchSpace
 from nfopt.stored import specs_of
 from nfopt.study import candidate as batch
-from nfopt.study import costs
 from nfopt.study.candidate import groups, reap, release, stack_key, tell
 from nfopt.study.sampler import StudySampler
 from nfopt.training import MemberResult
@@ -149,7 +149,7 @@ def test_several_objectives(space: SearchSpace) -> None:
     (candidate,) = ask_population(study, space, 1, seed=0)
     tell(study, candidate, result(), ("parameters", "nll", "inverse_cost"))
     spec = candidate.spec
-    wanted = [spec.parameter_count(), 1.5, costs.inverse_cost(spec)]
+    wanted = [spec.parameter_count(), 1.5, inverse_cost(spec)]
     assert study.trials[0].values == wanted
 
 
@@ -214,5 +214,5 @@ def test_dead_processes_are_found_and_live_ones_left_alone(
 
 def test_costs_count_what_a_flow_does() -> None:
     small, large = flow("CTC", width=4), flow("CTC", "TCT", width=8)
-    assert 0 < costs.train_cost(small) < costs.train_cost(large)
-    assert costs.inverse_cost(large) == pytest.approx(costs.train_cost(large) / 3)
+    assert 0 < train_cost(small) < train_cost(large)
+    assert inverse_cost(large) == pytest.approx(train_cost(large) / 3)

@@ -16,9 +16,8 @@ from nfopt.errors import StudyError
 from nfopt.spec import FlowSpec
 from nfopt.storage.open import Storage
 from nfopt.stored import specs_of, trials_of
-from nfopt.study.arguments import check_flows
+from nfopt.study.arguments import check_flows, flows_of
 from nfopt.study.create import load_study
-from nfopt.study.inputs import flows_of
 from nfopt.study.ranking import best_of
 
 Initial = FlowSpec | optuna.Study | FrozenTrial | str | os.PathLike[str]

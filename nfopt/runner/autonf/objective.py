@@ -43,16 +43,14 @@ from nfopt.events import OnEvent, SearchEnded, ignore
 from nfopt.model.disk import versions
 from nfopt.recipes import training
 from nfopt.runner.autonf.checkpoint import Keeping
-from nfopt.runner.autonf.facts import facts_of, values_of
 from nfopt.runner.autonf.initial import Initial, initial_flow, initial_path
-from nfopt.runner.autonf.setup import Setup
+from nfopt.runner.autonf.setup import Setup, facts_of, values_of
 from nfopt.spec import TrainSpec
 from nfopt.storage.open import Storage
 from nfopt.stored import trials_of
 from nfopt.study.candidate import reap
 from nfopt.study.create import check_objectives
-from nfopt.study.dataset import Source, read
-from nfopt.study.rows import search_rows
+from nfopt.study.dataset import Source, read, search_rows
 
 HISTORY, CANDIDATES, WARNINGS = names.AUTONF, names.CANDIDATES, names.WARNINGS
 

@@ -27,6 +27,7 @@ from nfopt.distributed.checkpoints import sweep
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import StudyError
 from nfopt.events import Notice, OnEvent, Started, Training, ignore
+from nfopt.flows.cost import train_cost
 from nfopt.model.disk import versions
 from nfopt.runner import budget as plan
 from nfopt.runner.autonf.initial import Initial
@@ -38,13 +39,13 @@ from nfopt.signals import listening
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.url import RUNS
 from nfopt.stored import attributes_of, specs_of, trials_of
-from nfopt.study import costs
 from nfopt.study.arguments import Budget, check_name
 from nfopt.study.claim import claim
 from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
 from nfopt.study.ranking import best_of
 from nfopt.study.results import SearchResult
+from nfopt.study.stacks import scoring_seconds
 from nfopt.training import TrainData
 from nfopt.training.measure import WHOLE_STEP, measure_step
 
@@ -178,7 +179,7 @@ def run_autonf(
             tell(Notice(text))
         spec, train = specs_of(best)
         everything = TrainData.of(data, device)
-        scoring = costs.scoring_seconds([spec], everything, len(data.parts[2]))
+        scoring = scoring_seconds([spec], everything, len(data.parts[2]))
         result = deliver(
             opened,
             [Finalist(best.number, spec, train)],
@@ -303,7 +304,7 @@ def _search_seconds(goal: AutoNFObjective, left: Callable[[], float]) -> float:
     rows, features = TrainData.of(goal.data, goal.device), goal.data.features
     paths = [(k,) * goal.setup.places for k in range(len(goal.options))]
     flows = [spec_of(goal.options, path, features, goal.data.context_features) for path in paths]
-    dearest = max(flows, key=costs.train_cost)
+    dearest = max(flows, key=train_cost)
     step, _ = measure_step(dearest, goal.train, rows, 1)
     full = WHOLE_STEP * goal.train.steps * step
     seconds = max(1e-3, left())
