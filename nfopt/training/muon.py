@@ -44,8 +44,9 @@ class NewtonSchulz:
         short, long = min(rows, columns), max(rows, columns)
         self._turned = rows > columns  # iterate in the smaller dimension
         self._lean = 2 * long > 3 * short  # where this takes fewer multiplications
-        self._squares = [like.new_empty((count, short, short)) for _ in range(4)]
-        self._long = [like.new_empty((count, short, long)) for _ in range(2)]
+        squares, wide = (4, 1) if self._lean else (2, 2)
+        self._squares = [like.new_empty((count, short, short)) for _ in range(squares)]
+        self._long = [like.new_empty((count, short, long)) for _ in range(wide)]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Iterate from x, shape (count, rows, columns), whose norms are at most 1."""
@@ -63,7 +64,7 @@ class NewtonSchulz:
         return out
 
     def _plain(self, x: Tensor) -> Tensor:
-        product, polynomial = self._squares[:2]
+        product, polynomial = self._squares
         for number in range(ITERATIONS):
             torch.bmm(x, x.mT, out=product)
             self._polynomial(product, polynomial)
