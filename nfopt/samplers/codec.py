@@ -1,10 +1,10 @@
-"""Between a trial's parameters and a genome of the evolution, both ways.
+"""Conversion between a trial's parameters and a genome of the evolution.
 
     codec = Codec(space.distributions(), space)
     codec.decode(codec.encode(trial.params))      the same flow, in its canonical form
 
 Without a search space every parameter is a variable of its own. With one, rows of bits are masks
-and edges, and what a flow does not use cannot tell two genomes apart.
+and edges, and parameters that a flow does not use do not distinguish two genomes.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from nfopt.space.plan import Plan
 from nfopt.space.use import in_use, structure
 
 Distributions = Mapping[str, BaseDistribution]
-REMEMBERED = 4096  # structures whose use is kept, of the most recent genomes
+CACHED = 4096  # structures whose usage is cached
 
 
 def variable_of(distribution: BaseDistribution) -> Variable:
-    """Write a distribution as the evolution's variable."""
+    """The variable of a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return Category(len(distribution.choices))
     if isinstance(distribution, IntDistribution):
@@ -58,27 +58,27 @@ def variable_of(distribution: BaseDistribution) -> Variable:
 
 
 def internal(distribution: BaseDistribution, value: Any) -> Value | None:
-    """Write a parameter's value as a variable's, or None if it is outside the distribution."""
+    """A parameter's value as that of a variable, or None if it is outside the distribution."""
     try:
         if not in_distribution(distribution, value):
             return None
     except (TypeError, ValueError):
         return None
-    found = distribution.to_internal_repr(value)
-    return float(found) if isinstance(distribution, FloatDistribution) else int(found)
+    number = distribution.to_internal_repr(value)
+    return float(number) if isinstance(distribution, FloatDistribution) else int(number)
 
 
 def external(distribution: BaseDistribution, value: Value) -> Any:
-    """Write a variable's value as the parameter's."""
+    """A variable's value as that of the parameter."""
     return distribution.to_external_repr(value)
 
 
 class Codec:
-    """What trials have as parameters, and the evolution as genomes.
+    """Converts the parameters of trials to genomes and back.
 
     Args:
-        distributions: Of all parameters, by name; those of a single value are left out.
-        space: What rows of bits mean, if that is known.
+        distributions: Of all parameters, by name; those of a single value are ignored.
+        space: The search space, which says what rows of bits mean; None: not known.
 
     Attributes:
         distributions: As given, without those of a single value.
@@ -98,19 +98,20 @@ class Codec:
             genes |= set(self.plan.places)
         self.genes = frozenset(genes)
         self.names = tuple(name for name in self.distributions if name not in genes)
-        self.index = {name: place for place, name in enumerate(self.names)}
+        self.index = {name: index for index, name in enumerate(self.names)}
         self._kinds = [self.distributions[name] for name in self.names]
         self.layout = self._layout()
 
     # ------------------------------------------------------------------------------- parameters
 
     def encode(self, params: Mapping[str, Any]) -> Genome | None:
-        """Find the canonical genome of a trial's parameters.
+        """The canonical genome of a trial's parameters.
 
-        A parameter of a search space that the trial was not asked for counts as its middle.
+        A parameter of the search space that the trial does not have counts as the middle of its
+        range.
 
         Returns:
-            None if a parameter is missing, or has a value that there is no longer.
+            None if a parameter is missing, or has a value outside its distribution.
         """
         values: list[Value] = []
         for name, distribution in zip(self.names, self._kinds, strict=True):
@@ -135,7 +136,7 @@ class Codec:
         return self.layout.repaired(genome)
 
     def decode(self, genome: Genome) -> dict[str, Any]:
-        """Find the parameters of a canonical genome, all of them."""
+        """All parameters of a canonical genome."""
         params = {
             name: external(distribution, value)
             for name, distribution, value in zip(
@@ -146,7 +147,7 @@ class Codec:
         if plan is not None and genome.masks is not None:
             for number in plan.own_masks:
                 row = genome.masks[number - 1]
-                if (row == "C").all():  # rests; the halves of parity, a start for a deeper flow
+                if (row == "C").all():  # inactive: parity, a good start if it becomes active
                     row = parity(1, plan.features)[0]
                 params |= encode(f"layer_{number}.mask", row == "T", plan.encoding)
                 if plan.idle:
@@ -160,18 +161,18 @@ class Codec:
         return params
 
     def held(self, params: Mapping[str, Any]) -> dict[int, Value]:
-        """Find the variables among parameters that must have a value, less those not in use."""
-        found: dict[int, Value] = {}
+        """The active variables among parameters with given values, by index."""
+        values: dict[int, Value] = {}
         for name, given in params.items():
             if name in self.index:
                 value = internal(self.distributions[name], given)
                 if value is not None:
-                    found[self.index[name]] = value
-        used = self.layout.used(replaced(self.layout.inactive_values, found)).variables
-        return {index: value for index, value in found.items() if used[index]}
+                    values[self.index[name]] = value
+        used = self.layout.used(replaced(self.layout.inactive_values, values)).variables
+        return {index: value for index, value in values.items() if used[index]}
 
     def complete(self, names: Iterable[str]) -> bool:
-        """Say whether a trial that still runs has all its parameters."""
+        """Whether these are all parameters that a trial needs."""
         return self.distributions.keys() <= set(names)
 
     # ----------------------------------------------------------------------------------- layout
@@ -206,11 +207,11 @@ class Codec:
 
     def _usage(self, plan: Plan) -> Any:
         names = [name for name in structure(plan) if name in self.index]
-        places = [self.index[name] for name in names]
+        indices = [self.index[name] for name in names]
         kinds = [self.distributions[name] for name in names]
 
-        @lru_cache(maxsize=REMEMBERED)
-        def found(chosen: Values) -> Usage:
+        @lru_cache(maxsize=CACHED)
+        def usage_of(chosen: Values) -> Usage:
             values = dict(self._defaults)
             for name, kind, value in zip(names, kinds, chosen, strict=True):
                 values[name] = external(kind, value)
@@ -224,7 +225,7 @@ class Codec:
             )
 
         def usage(values: Values) -> Usage:
-            return found(tuple([values[place] for place in places]))
+            return usage_of(tuple([values[index] for index in indices]))
 
         return usage
 
@@ -253,7 +254,7 @@ def _only_order(plan: Plan) -> tuple[int, ...] | None:
 
 
 def _masks(plan: Plan, params: Mapping[str, Any]) -> Masks | None:
-    """The masks as they are written; where it has no bits of its own, a layer is left blank."""
+    """The masks before repair; a layer without bits of its own is all `C`."""
     if not plan.masked:
         return None
     masks = from_transformed(np.zeros((plan.depth, plan.features), dtype=bool))

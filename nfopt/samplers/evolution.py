@@ -254,10 +254,9 @@ class EvolutionSampler(BaseSampler):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Ask several trials in the block, of which none is told: the study is read once for each.
+        """Ask several trials in the block without telling any; reads the study once per ask.
 
-        What others have asked meanwhile is seen all the same. Not for threads that share the
-        sampler.
+        What others ask meanwhile is seen all the same. Not for threads that share the sampler.
         """
         self._together, self._looked = True, None
         try:
@@ -266,9 +265,9 @@ class EvolutionSampler(BaseSampler):
             self._together, self._looked = False, None
 
     def left(self, study: Study) -> int | None:
-        """Say how many points of the space no trial of a study has; None if they are many.
+        """The number of points of the space that no trial of a study has tried.
 
-        Of small finite spaces only, of which all points can be listed.
+        None for spaces that are infinite or too large to enumerate.
         """
         with self._lock:
             self._turn_to(study)
@@ -284,6 +283,6 @@ class EvolutionSampler(BaseSampler):
         if not space or size(Codec(space, self._known).layout) > MAX_GENOMES:
             return None
         if self._state is not None:
-            return self.state(study, space).left()
-        # What the search begins with is looked up when it is first asked, not before.
-        return self._made(study, space).left()
+            return self.state(study, space).remaining()
+        # The state that is kept is made at the first ask: initial trials may still be enqueued.
+        return self._made(study, space).remaining()

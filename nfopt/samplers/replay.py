@@ -1,6 +1,6 @@
-"""The evolution of one study: told what the study holds, asked for the next trial.
+"""The state of the evolution for one study: told its trials, asked for the next one.
 
-All of it is rebuilt from the study; nothing here needs to be kept.
+All of it is rebuilt from the study; nothing else is stored.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ from nfopt.samplers.trials import (
 from nfopt.space import SearchSpace
 
 DESIGN = "design:"
-"""What the operator of a named design begins with."""
+"""Prefix of the operator of a named design."""
 
 DESIGN_EVERY = 6
-"""Of so many trials one is a named design, where the caller knows something better to begin with:
-the others are small steps from the best."""
+"""One in so many trials is a named design, where the caller gave initial genomes: the others are
+small steps from the best."""
 
 MOST_REPLAYED = 300
-"""Finished trials up to which a study is told in the order in which it happened."""
+"""Finished trials up to which a study is replayed in the order in which it happened."""
 
 BEST_SHARE = 0.75
-"""How often what is run again is the best, where it can be combined with what is drawn alone."""
+"""How often a replicate is of the incumbent, where trials have further parameters beside these."""
 
 TRIES = 20
-"""Proposals that another trial has already, before one of them is run again."""
+"""Proposals that another trial has already, before one of them is accepted as a replicate."""
 
 
 def digest(genome: Genome) -> str:
-    """What another worker recognises a genome by."""
+    """A genome's digest, by which other workers recognise it."""
     return hashlib.blake2b(genome.key, digest_size=10).hexdigest()
 
 
 class State:
-    """What is known of one study with one set of parameters.
+    """The evolution of one study with one set of parameters.
 
     Args:
         study: The study.
-        trials: All of it.
+        trials: All its trials.
         distributions: Of all parameters.
-        space: What they mean, if that is known.
+        space: The search space, which says what they mean; None: not known.
         settings: Of the evolution.
-        initial: First members; what waits in the study's queue counts as some, too.
-        replay: Whether what is asked next shall be what it would have been without a stop.
+        initial: Initial genomes; trials enqueued in the study count as such, too.
+        replay: Whether proposals must be those of a study that was never interrupted.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class State:
         self._running: dict[int, Genome] = {}  # told as such
         self._digests: dict[int, str] = {}  # of a trial's genome, or of what it claims
         self._by_digest: dict[str, set[int]] = {}
-        self._every: dict[bytes, Genome] | None = None
-        self._listed = False
+        self._all: dict[bytes, Genome] | None = None
+        self._enumerated = False
         if replay:
             self._replay(news)
         else:
@@ -117,7 +117,7 @@ class State:
     # -------------------------------------------------------------------------------------- reading
 
     def read(self, trials: Sequence[FrozenTrial]) -> None:
-        """Tell the evolution what the study has that is new."""
+        """Tell the evolution the study's new trials."""
         self._take_in(self._reader.news(trials))
 
     def _take_in(self, news: Sequence[FrozenTrial]) -> None:
@@ -130,35 +130,35 @@ class State:
             if origin.genome and not finished and number not in self._running:
                 self._claim(origin.genome, number)
             failed = trial.state is TrialState.FAIL
-            silent = failed and (number in self._repeated or interrupted(trial))
-            if silent or (finished and began_ahead(trial)):
+            without_result = failed and (number in self._repeated or interrupted(trial))
+            if without_result or (finished and began_ahead(trial)):
                 self._forget(number)
             elif finished or number not in self._running:
                 self._tell(trial)
 
     def _replay(self, news: Sequence[FrozenTrial]) -> None:
-        """Tell in the order in which it happened, as far as that is kept.
+        """Tell trials in the order in which they happened, as far as that is stored.
 
-        What the evolution learns on its way (how well operators do, when its model is fitted)
-        depends on what was known at each ask; so that a resumed study goes on exactly as if it had
-        not stopped, the asks are made again. In long studies it makes no difference.
+        The state of the evolution (rates of operators, when the surrogate was fitted) depends on
+        what was known at each ask. So the asks are repeated, and a resumed study goes on exactly as
+        if it had not stopped. In long studies the difference is negligible.
         """
         ended = [t for t in news if t.state.is_finished() and t.datetime_complete is not None]
         if len(ended) > MOST_REPLAYED:
             self._take_in(news)
             return
         ended.sort(key=lambda t: (t.datetime_complete, t.number))
-        place, fresh = 0, False
+        told, new_results = 0, False
         for trial in news:
-            first = place
-            while place < len(ended) and _before(ended[place], trial):
-                place += 1
-            self._take_in(sorted(ended[first:place], key=lambda t: t.number))
-            fresh |= place > first
-            made = Origin.of(trial).operator
-            if fresh and made and not made.startswith(DESIGN):
+            first = told
+            while told < len(ended) and _before(ended[told], trial):
+                told += 1
+            self._take_in(sorted(ended[first:told], key=lambda t: t.number))
+            new_results |= told > first
+            operator = Origin.of(trial).operator
+            if new_results and operator and not operator.startswith(DESIGN):
                 self.engine.ask(np.random.default_rng(0))
-                fresh = False
+                new_results = False
             self._tell(trial, running=True)
         self._take_in(news)
 
@@ -180,7 +180,7 @@ class State:
         self.engine.tell(record if finished else _running(record))
 
     def _claim(self, name: str | None, number: int) -> None:
-        """Note which genome a trial has; what it claimed before, others may have."""
+        """Record which genome a trial has; releases the one that it claimed before."""
         before = self._digests.pop(number, None)
         if before is not None:
             self._by_digest[before].discard(number)
@@ -205,19 +205,20 @@ class State:
         look: Callable[[], Sequence[FrozenTrial]],
         more: bool = False,
     ) -> dict[str, Any]:
-        """Propose a trial's parameters, and write where they come from.
+        """Propose a trial's parameters, and write their origin.
 
-        Workers that ask at the same time must not choose the same genome, and no storage has a
-        lock: so each writes down what it chose, then looks at what the others wrote. Of two that
-        chose the same at least the one that looks later sees it, and chooses again.
+        Workers that ask at the same time must not choose the same genome, and storages have no
+        lock: so each writes its choice, then reads those of the others. Of two with the same
+        choice, at least the one that reads later sees the other, and chooses again.
 
         Args:
             study: The study.
             trial: Running, without parameters of its own yet.
             rng: The trial's own.
             held: Parameters that have a value already.
-            look: Reads all trials anew.
-            more: Trials have parameters beside these, so that what looks equal need not be.
+            look: Reads all trials.
+            more: Whether trials have parameters beside these, so that trials of equal genomes may
+                differ.
         """
         number, fixed = trial.number, self.codec.held(held)
         for _ in range(TRIES):
@@ -228,11 +229,11 @@ class State:
             name = digest(proposal.genome)
             if proposal.replicate or not self._taken(name, number):
                 _write(study, trial, proposal)
-                self.read(look())  # again: what others wrote meanwhile
+                self.read(look())  # what others wrote meanwhile
                 if proposal.replicate or not self._taken(name, number):
                     break
             self._mark(name, proposal.genome)
-        else:  # others are always faster: one more run of what they have
+        else:  # every proposal was claimed by others: replicate the last
             proposal = replace(proposal, replicate=True)
             _write(study, trial, proposal)
         if not self.codec.genes & held.keys():
@@ -245,7 +246,7 @@ class State:
     def _propose(
         self, number: int, rng: np.random.Generator, held: Mapping[int, Value]
     ) -> Proposal:
-        """The evolution's next; now and then a design in place of the best genome's."""
+        """The evolution's proposal; now and then the incumbent with a named design."""
         if self._designs and number % DESIGN_EVERY == DESIGN_EVERY - 1:
             best = self.engine.incumbent()
             for name in self._designs if best is not None else ():
@@ -262,22 +263,22 @@ class State:
         return bool(self._by_digest.get(name, set()) - {number})
 
     def _mark(self, name: str, genome: Genome) -> None:
-        """Tell the evolution of a genome that others have claimed without parameters as yet."""
+        """Tell the evolution of a genome that others claimed before they had parameters."""
         for number in self._by_digest.get(name, ()):
             if number not in self._running:
                 self.engine.tell(Record(number, genome, "running"))
 
-    def left(self) -> int | None:
-        """How many genomes no trial has; None if there are many."""
-        if not self._listed:
-            self._every, self._listed = all_genomes(self.codec.layout), True
-        if self._every is None:
+    def remaining(self) -> int | None:
+        """The number of genomes that no trial has; None if the space is too large to enumerate."""
+        if not self._enumerated:
+            self._all, self._enumerated = all_genomes(self.codec.layout), True
+        if self._all is None:
             return None
-        return sum(not self._by_digest.get(digest(genome)) for genome in self._every.values())
+        return sum(not self._by_digest.get(digest(genome)) for genome in self._all.values())
 
 
 def _running(record: Record) -> Record:
-    """A record as it was while it ran."""
+    """A record as it was while its run went on."""
     made = (record.operator, record.parents)
     return Record(record.number, record.genome, "running", None, {}, 0.0, *made)
 

@@ -1,4 +1,4 @@
-"""What the evolution learns from a study: each trial read once, running ones until they end."""
+"""A study's trials as records of the evolution: each read once, running ones until they end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPEATS = ("nfopt:retry_of", "failed_trial")
 """Trial attributes of ours and of Optuna: number of the interrupted trial that this one repeats."""
 
 AGAIN = "nfopt:again"
-"""Trial attribute: interrupted, to come back in another trial."""
+"""Trial attribute: interrupted; another trial repeats it."""
 
 
 class Reader:
@@ -42,20 +42,20 @@ class Reader:
         Args:
             trials: All of a study, from `trials_of`.
         """
-        found: list[FrozenTrial] = []
+        news: list[FrozenTrial] = []
         for number in sorted(self._open):
-            place = bisect.bisect_left(trials, number, key=_number)
-            if place < len(trials) and trials[place].number == number:
-                found.append(trials[place])
+            index = bisect.bisect_left(trials, number, key=_number)
+            if index < len(trials) and trials[index].number == number:
+                news.append(trials[index])
         start = bisect.bisect_left(trials, self._next, key=_number)
         if start < len(trials):
             last = trials[-1].number
-            # A number that is not there yet is one that another worker is just writing.
+            # A missing number belongs to a trial that another worker is writing right now.
             self._open |= set(range(self._next, last + 1))
             self._next = last + 1
-        found += trials[start:]
-        self._open -= {trial.number for trial in found if trial.state.is_finished()}
-        return found
+        news += trials[start:]
+        self._open -= {trial.number for trial in news if trial.state.is_finished()}
+        return news
 
 
 def _number(trial: FrozenTrial) -> int:
@@ -70,17 +70,17 @@ def params_of(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def repeated(trials: Iterable[FrozenTrial]) -> set[int]:
-    """Numbers of trials that others repeat: their end says nothing of their genome."""
-    found: set[int] = set()
+    """Numbers of trials that others repeat, whose end is not a result of their genome."""
+    numbers: set[int] = set()
     for trial in trials:
         for attributes in (trial.user_attrs, trial.system_attrs):
-            told = [attributes.get(key) for key in REPEATS]
-            found |= {number for number in told if isinstance(number, int)}
-    return found
+            given = [attributes.get(key) for key in REPEATS]
+            numbers |= {number for number in given if isinstance(number, int)}
+    return numbers
 
 
 def interrupted(trial: FrozenTrial) -> bool:
-    """Whether a failed trial was only interrupted, which says nothing of its genome."""
+    """Whether a failed trial was only interrupted, which is not a result of its genome."""
     return AGAIN in trial.user_attrs
 
 
@@ -94,13 +94,13 @@ def began_ahead(trial: FrozenTrial | Trial) -> bool:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a trial's genome comes from.
+    """The origin of a trial's genome.
 
     Attributes:
         operator: As `Proposal.operator`; "" if another sampler or the user made it.
         parents: Numbers of the trials that it was made from.
         genome: Digest of the genome as it was asked.
-        replicate: Whether it is meant to run again what ran before.
+        replicate: Whether it is another run of an earlier genome.
     """
 
     operator: str = ""
@@ -111,29 +111,29 @@ class Origin:
     @classmethod
     def of(cls, trial: FrozenTrial) -> Origin:
         """Read it from a trial."""
-        told: Mapping[str, Any] = trial.user_attrs.get(ORIGIN) or {}
+        fields: Mapping[str, Any] = trial.user_attrs.get(ORIGIN) or {}
         return cls(
-            operator=str(told.get("operator", "")),
-            parents=tuple([int(number) for number in told.get("parents", ())]),
-            genome=str(told.get("genome", "")),
-            replicate=bool(told.get("replicate", False)),
+            operator=str(fields.get("operator", "")),
+            parents=tuple([int(number) for number in fields.get("parents", ())]),
+            genome=str(fields.get("genome", "")),
+            replicate=bool(fields.get("replicate", False)),
         )
 
     def write(self, study: Study, trial: FrozenTrial) -> None:
         """Write it to a running trial."""
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "operator": self.operator,
             "parents": list(self.parents),
             "genome": self.genome,
         }
-        told |= {"replicate": True} if self.replicate else {}
-        set_attribute(study, trial, ORIGIN, told)
+        fields |= {"replicate": True} if self.replicate else {}
+        set_attribute(study, trial, ORIGIN, fields)
 
 
 def record_of(trial: FrozenTrial, genome: Genome, directions: Sequence[StudyDirection]) -> Record:
-    """Write a trial as a record of the evolution.
+    """A trial as a record of the evolution.
 
-    Values that are not finite make a trial a failed one, as NaN does in Optuna.
+    Values that are not finite make it a failed one, as NaN does in Optuna.
     """
     signs = [-1.0 if way is StudyDirection.MAXIMIZE else 1.0 for way in directions]
     origin = Origin.of(trial)
@@ -165,34 +165,34 @@ def record_of(trial: FrozenTrial, genome: Genome, directions: Sequence[StudyDire
 
 
 def violation(trial: FrozenTrial) -> float:
-    """By how much a trial's constraints are broken; 0 if by nothing."""
+    """By how much a trial violates its constraints in all; 0 if it violates none."""
     if not trial.state.is_finished():
         return 0.0
     return float(sum(max(0.0, x) for x in trial.constraints.values()))
 
 
 class Intersection:
-    """The distributions that all trials which told something have in common.
+    """The distributions that all complete and pruned trials have in common.
 
     Attributes:
-        more: Some trials have others, too: a conditional space, or one that changed.
+        more: Whether some trials have others, too: a conditional space, or one that changed.
     """
 
     def __init__(self) -> None:
         self.more = False
         self._reader = Reader()
-        self._found: dict[str, Any] | None = None
+        self._common: dict[str, Any] | None = None
 
     def distributions(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-        """Read what is new of a study, and return those of more than one value, by name."""
+        """Read a study's new trials, and return the common distributions of several values."""
         for trial in self._reader.news(trials):
             if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 continue
             own = trial.distributions
-            self.more |= self._found is not None and own.keys() != self._found.keys()
-            if self._found is None:
-                self._found = dict(sorted(own.items()))
-            elif any(own.get(name) != kind for name, kind in self._found.items()):
+            self.more |= self._common is not None and own.keys() != self._common.keys()
+            if self._common is None:
+                self._common = dict(sorted(own.items()))
+            elif any(own.get(name) != kind for name, kind in self._common.items()):
                 self.more = True
-                self._found = {n: kind for n, kind in self._found.items() if own.get(n) == kind}
-        return {n: kind for n, kind in (self._found or {}).items() if not kind.single()}
+                self._common = {n: kind for n, kind in self._common.items() if own.get(n) == kind}
+        return {n: kind for n, kind in (self._common or {}).items() if not kind.single()}
