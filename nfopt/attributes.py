@@ -54,6 +54,7 @@ POPULATION = "nfopt:population"
 OBJECTIVES = "nfopt:objectives"
 STUDY_SEED = "nfopt:seed"
 ARTIFACTS = "nfopt:artifacts"  # where checkpoints, weights and pictures are kept
+ARTIFACTS_TOKEN = "nfopt:artifacts_token"  # stands in the study's folder there, too
 LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
 KEPT = "nfopt:kept"  # file of data that was given in memory; see `kept`
 LEADER = "nfopt:leader"  # `first_key` of the best recipe, which is never pruned
@@ -193,6 +194,7 @@ class _Study(msgspec.Struct, rename=_named):
     ) = UNSET
     seed: Count | Unset = UNSET
     artifacts: Text | Unset = UNSET
+    artifacts_token: Token | Unset = UNSET
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=1e9)] | Unset = UNSET
     kept: Text | Unset = UNSET
     leader: Word | Unset = UNSET

@@ -28,7 +28,7 @@ SOMETIMES = {
     names.WEIGHTS,
 }
 # not of a study in memory, or only if asked for
-STORED_ELSEWHERE = {names.ARTIFACTS, names.LEASE_SECONDS, names.KEPT}
+STORED_ELSEWHERE = {names.ARTIFACTS, names.ARTIFACTS_TOKEN, names.LEASE_SECONDS, names.KEPT}
 NET = Conditioner(width=8, hidden_layers=1)
 TINY = (
     FlowSpec(features=2, layers=(Coupling(mask="CT", conditioner=NET),)),

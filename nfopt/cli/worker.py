@@ -21,9 +21,11 @@ def worker(
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Where the study's table is on this machine, if it is not where the study says.",
+            help="Where the study's table is on this machine. Without it: where the study says, "
+            "if that is below the working folder.",
         ),
     ] = None,
+    artifacts: o.Artifacts = None,
     minutes: o.Minutes = None,
     device: o.Device = None,
     threads: o.Threads = None,
@@ -48,6 +50,7 @@ def worker(
                 study,
                 storage,
                 data=data,
+                artifacts=artifacts,
                 minutes=minutes,
                 device=device,
                 threads=threads,

@@ -6,10 +6,13 @@ artifact_store("s3://bucket/runs")          Optuna's Boto3ArtifactStore, below a
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import re
 import shutil
 import sys
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,11 +20,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
+from nfopt import attributes as names
 from nfopt.errors import StudyError
 from nfopt.files import replacing
-from nfopt.optuna_internals import path_in_store
+from nfopt.optuna_internals import path_in_store, storage_of
 from nfopt.storage.open import Storage
-from nfopt.storage.url import RUNS, address
+from nfopt.storage.retrying import PatientStorage
+from nfopt.storage.url import RUNS, address, url_of
 from nfopt.stored import attributes_of
 
 if TYPE_CHECKING:
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 
 S3 = "s3://"
 FOLDER = "artifacts"
+TOKEN = "token"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 class FolderStore(FileSystemArtifactStore):
@@ -54,13 +61,29 @@ class _Below:
         self._store, self._prefix = store, prefix
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        return self._store.open_reader(self._prefix + artifact_id)
+        return self._store.open_reader(self._below(artifact_id))
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        self._store.write(self._prefix + artifact_id, content_body)
+        self._store.write(self._below(artifact_id), content_body)
 
     def remove(self, artifact_id: str) -> None:
-        self._store.remove(self._prefix + artifact_id)
+        self._store.remove(self._below(artifact_id))
+
+    def _below(self, artifact_id: str) -> str:
+        """Take an id as a name, not as a path, which could lead out of here."""
+        if not NAME.fullmatch(artifact_id):
+            raise ArtifactNotFound(f"{artifact_id[:80]!r} is no name of an artifact")
+        return self._prefix + artifact_id
+
+
+class _Kept:
+    """A store that is read alone."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.open_reader, self.write = store.open_reader, store.write
+
+    def remove(self, artifact_id: str) -> None:
+        """Leave it: it can't be known whose it is."""
 
 
 def artifact_store(where: str | os.PathLike[str]) -> ArtifactStore:
@@ -110,12 +133,100 @@ def place_of(artifacts: str | os.PathLike[str] | None, storage: Storage | None) 
     return str((folder / FOLDER).resolve())
 
 
-def store_of(study: optuna.Study) -> ArtifactStore | None:
-    """Open the store of a study; None if it has none."""
-    from nfopt import attributes as names
+def root_of(study: optuna.Study) -> str | None:
+    """Say where this process keeps a study's artifacts; None: nowhere.
 
+    Where it was told to, or at the storage's own place, and never where the study says: whoever
+    can write to a shared storage would choose what is written and removed on this machine. A study
+    in memory is nobody else's.
+    """
+    storage = storage_of(study)
+    given = storage.artifacts if isinstance(storage, PatientStorage) else None
+    if given is not None:
+        return given
+    url = url_of(storage)
+    if url is not None:
+        return place_of(None, url)
     place = attributes_of(study).get(names.ARTIFACTS)
-    return None if place is None else artifact_store(str(place))
+    return None if place is None else str(place)
+
+
+def store_of(study: optuna.Study) -> ArtifactStore | None:
+    """Open the store of a study's pictures, which the dashboard reads; None if it has none."""
+    root = root_of(study)
+    return None if root is None else artifact_store(root)
+
+
+def own_store(study: optuna.Study) -> ArtifactStore | None:
+    """Open what only this study writes to and removes from: checkpoints and weights.
+
+    None if it has none.
+    """
+    token = attributes_of(study).get(names.ARTIFACTS_TOKEN)
+    root = root_of(study)
+    if root is None:
+        return None
+    if token is None:  # as old studies have it: all in one folder, from which nothing is removed
+        return _Kept(artifact_store(root))
+    return _own(study, root, token)
+
+
+def settle(
+    study: optuna.Study, given: str | os.PathLike[str] | None = None, *, make: bool = False
+) -> None:
+    """Fix where this process keeps a study's artifacts, and see that it is where the others do.
+
+    Args:
+        study: The study.
+        given: Where the user says; None: at the storage's place.
+        make: A study that has none gets a folder with a token, by which others know it again; so
+            does one whose place the user says, if it has no folder there.
+
+    Raises:
+        StudyError: If it is not the folder that the study's other workers share.
+    """
+    storage = storage_of(study)
+    if given is not None:
+        place = place_of(given, None)
+        if isinstance(storage, PatientStorage):
+            storage.artifacts = place
+        else:
+            study.set_user_attr(names.ARTIFACTS, place)
+    root = root_of(study)
+    if root is None:
+        return
+    known = attributes_of(study)
+    token = known.get(names.ARTIFACTS_TOKEN)
+    if token is not None and _has(_own(study, root, token), token):
+        return
+    if token is None and not make:
+        return
+    if token is not None and not (make and given is not None):
+        raise StudyError(
+            f"`artifacts` {root!r} is not the folder that the workers of study"
+            f" {study.study_name!r} share, which the study calls {known.get(names.ARTIFACTS)!r}:"
+            " say where it is on this machine."
+        )
+    token = uuid.uuid4().hex
+    try:
+        put(_own(study, root, token), TOKEN, token.encode())
+    except failures():
+        return  # said where the first checkpoint can't be written
+    study.set_user_attr(names.ARTIFACTS, root)
+    study.set_user_attr(names.ARTIFACTS_TOKEN, token)
+
+
+def _own(study: optuna.Study, root: str, token: str) -> ArtifactStore:
+    """Open a study's folder: of its name and its token, so that it can't name another one's."""
+    mark = hashlib.sha256(f"{study.study_name}\0{token}".encode()).hexdigest()[:32]
+    return _Below(artifact_store(root), f"study-{mark}/")
+
+
+def _has(store: ArtifactStore, token: str) -> bool:
+    try:
+        return get(store, TOKEN) == token.encode()
+    except failures():
+        return False
 
 
 def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:

@@ -124,7 +124,7 @@ class Checkpoints:
         what: str = "population",
     ) -> None:
         self.seconds, self._what = seconds, what
-        self.store: ArtifactStore | None = artifacts.store_of(study)
+        self.store: ArtifactStore | None = artifacts.own_store(study)
         self._study, self._lease, self._on_event = study, lease, on_event
         self._folder = tempfile.TemporaryDirectory(prefix="nfopt-", ignore_cleanup_errors=True)
         self._said_large = False
@@ -329,7 +329,7 @@ def sweep(study: optuna.Study, most: int = 200) -> None:
         study: With nothing running and nothing waiting.
         most: Populations to look at, the latest ones.
     """
-    store = artifacts.store_of(study)
+    store = artifacts.own_store(study)
     trials = trials_of(study)
     if store is None or any(not trial.state.is_finished() for trial in trials):
         return

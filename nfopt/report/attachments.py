@@ -76,7 +76,8 @@ def save_study_note(study: optuna.Study, text: str) -> None:
 
 def note_version(study: optuna.Study) -> int:
     """How often the study's note was written."""
-    return int(system_attributes_of(study).get("dashboard:note_ver", 0))
+    version = system_attributes_of(study).get("dashboard:note_ver")
+    return version if isinstance(version, int) else 0
 
 
 def save_figure(study: optuna.Study, name: str, figure: str) -> None:
@@ -86,15 +87,23 @@ def save_figure(study: optuna.Study, name: str, figure: str) -> None:
 
 def replace(study: optuna.Study, store: ArtifactStore, name: str, content: bytes) -> None:
     """Attach a file to the study, replacing the one of the same name."""
-    files = [
-        json.loads(v) for k, v in system_attributes_of(study).items() if k.startswith(ARTIFACT)
-    ]
-    known = [file["artifact_id"] for file in files if file and file["filename"] == name]
+    files = [v for k, v in system_attributes_of(study).items() if k.startswith(ARTIFACT)]
+    known = [key for file in files if (key := _picture(file, name)) is not None]
     key = known[0] if known else str(uuid.uuid4())
     store.write(key, io.BytesIO(content))
     if not known:
         meta = {"artifact_id": key, "filename": name, "mimetype": "image/png", "encoding": None}
         set_system_attribute(study, ARTIFACT + key, json.dumps(meta))
+
+
+def _picture(told: object, name: str) -> str | None:
+    """Read which artifact is the study's file of a name; only a picture's own kind of id is one."""
+    try:
+        file = json.loads(str(told))
+        same = file["filename"] == name
+        return str(uuid.UUID(file["artifact_id"])) if same else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
 
 
 class Rounds:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 
 import torch
@@ -63,6 +64,24 @@ def share_out(workers: int, device: str, threads: int | None) -> tuple[list[str]
     return [f"cuda:{(first + number) % count}" for number in range(workers)], each
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where things are, as the user has told this process; a worker takes no study's word for it.
+
+    Attributes:
+        data: A path or a named data set; None: not known.
+        artifacts: A folder or a bucket; None: at the storage's place.
+    """
+
+    data: str | None = None
+    artifacts: str | os.PathLike[str] | None = None
+
+    def arguments(self) -> list[str]:
+        """Write them as options of `nfopt worker`."""
+        given = {"data": self.data, "artifacts": self.artifacts}
+        return [f"--{name}={os.fspath(v)}" for name, v in given.items() if v is not None]
+
+
 class LocalWorkers:
     """Worker processes, from entering the block to leaving it.
 
@@ -74,6 +93,7 @@ class LocalWorkers:
         on_event: Told in one line of a worker that fails.
         stopping: Asked a few times a second: then they are stopped at once, side by side.
         watch: Not called here, as the workers are `nfopt worker`: they draw unless it is None.
+        places: Of the data and of artifacts, as this process knows them.
         command: That a worker is started with; for tests.
     """
 
@@ -87,6 +107,8 @@ class LocalWorkers:
         stopping: Callable[[], bool],
         watch: Watch | None = None,
         command: Sequence[str] = (sys.executable, "-m", "nfopt", "worker"),
+        *,
+        places: Places | None = None,
     ) -> None:
         if devices and storage is not None and not isinstance(storage, str):
             raise ValueError(
@@ -95,7 +117,7 @@ class LocalWorkers:
         self._study, self._storage, self._command = study, storage, command
         self._devices, self._threads = devices, threads
         self._on_event, self._stopping = on_event, stopping
-        self._draw = watch is not None
+        self._draw, self._places = watch is not None, places or Places()
         self._processes: list[subprocess.Popen[str]] = []
         self._over, self._lock = threading.Event(), threading.Lock()
 
@@ -105,7 +127,7 @@ class LocalWorkers:
         if self._devices:
             environment |= worker_environment(self._storage)
             environment[PICTURES] = "1" if self._draw else "0"
-        arguments = [f"--parent={os.getpid()}"]
+        arguments = [f"--parent={os.getpid()}", *self._places.arguments()]
         if self._threads is not None:
             arguments.append(f"--threads={self._threads}")
             environment["OMP_NUM_THREADS"] = str(self._threads)

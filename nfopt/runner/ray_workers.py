@@ -22,6 +22,7 @@ from typing import Any
 
 from nfopt.errors import StudyError
 from nfopt.events import Notice, OnEvent, Watch, ignore
+from nfopt.runner.local_workers import Places
 from nfopt.storage.open import Storage, mask_text, worker_environment
 
 RETRIES = 20  # of a task whose process died
@@ -30,7 +31,12 @@ QUIET_SECONDS = 3.0  # that tasks have to end by themselves once the budget is m
 
 
 def work(
-    study: str, storage: str, device: str, threads: int | None, watch: Watch | None = None
+    study: str,
+    storage: str,
+    device: str,
+    threads: int | None,
+    watch: Watch | None = None,
+    places: Places | None = None,
 ) -> int:
     """Be a worker, inside a task of Ray.
 
@@ -40,6 +46,7 @@ def work(
         device: "cpu" or "cuda".
         threads: CPU threads.
         watch: What it does besides, such as draw.
+        places: Of the data and of artifacts.
 
     Returns:
         Trials that it told.
@@ -47,7 +54,15 @@ def work(
     from nfopt.runner.worker import run_worker
 
     with nullcontext(ignore) if watch is None else watch(ignore, storage) as tell:
-        return run_worker(study, storage, device=device, threads=threads, on_event=tell).own
+        return run_worker(
+            study,
+            storage,
+            data=None if places is None else places.data,
+            artifacts=None if places is None else places.artifacts,
+            device=device,
+            threads=threads,
+            on_event=tell,
+        ).own
 
 
 class RayWorkers:
@@ -61,6 +76,7 @@ class RayWorkers:
         on_event: Told in one line of a worker that fails.
         stopping: Asked a few times a second: then the tasks are stopped.
         watch: What the workers do besides, a function that Ray can take by its name.
+        places: Of the data and of artifacts, as this process knows them.
 
     Raises:
         StudyError: If Ray is not installed, no cluster answers, or the storage is this process's.
@@ -75,10 +91,13 @@ class RayWorkers:
         on_event: OnEvent,
         stopping: Callable[[], bool],
         watch: Watch | None = None,
+        *,
+        places: Places | None = None,
     ) -> None:
         self._url = next(iter(worker_environment(storage).values()))
         self._study, self._devices, self._threads = study, devices, threads
         self._on_event, self._stopping, self._watched = on_event, stopping, watch
+        self._places = places or Places()
         self._over = threading.Event()
         self._tasks: list[Any] = []
         self._ours = False  # we have started Ray, and end it
@@ -105,7 +124,7 @@ class RayWorkers:
             # with CUDA, Ray shows a task only the GPU that it is given
             kind = device.partition(":")[0]
             task = ray.remote(**options)(work)
-            given = (self._study, self._url, kind, self._threads, self._watched)
+            given = (self._study, self._url, kind, self._threads, self._watched, self._places)
             self._tasks.append(task.remote(*given))
         if self._tasks:
             threading.Thread(target=self._watch, daemon=True).start()

@@ -12,7 +12,7 @@ import msgspec
 import optuna
 
 from nfopt import attributes as names
-from nfopt.distributed.artifacts import artifact_store, place_of
+from nfopt.distributed.artifacts import artifact_store, place_of, settle
 from nfopt.distributed.checkpoints import sweep
 from nfopt.distributed.lease import check_lease, lease_seconds
 from nfopt.distributed.queue import COUNTED
@@ -23,6 +23,7 @@ from nfopt.runner.autonf.warm_start import SHARE as WARM_SHARE
 from nfopt.runner.autonf.warm_start import check_warm_start, warm_flows
 from nfopt.runner.deliver import deliver
 from nfopt.runner.engines import ENGINES, share_out
+from nfopt.runner.local_workers import Places
 from nfopt.runner.loop import Search
 from nfopt.runner.retrain import Retraining, choose_finalists, first_round
 from nfopt.runner.worker import threads_of
@@ -185,6 +186,7 @@ def run_search(
             )
             stop.check()
         ends = None if times is None else times.search - (clock() - began)
+        settle(opened.study, artifacts, make=True)
         lasting = describe_run(storage, artifacts, lease, source, home, first[0], tell)
         for attribute, value in lasting.items():
             if value != attributes_of(opened.study).get(attribute):
@@ -227,7 +229,8 @@ def run_search(
             began=began,
             clock=clock,
         )
-        others = ENGINES[engine](name, storage, devices[1:], each, tell, stop, watch)
+        places = Places(source.described["source"] or lasting.get(names.KEPT), artifacts)
+        others = ENGINES[engine](name, storage, devices[1:], each, tell, stop, watch, places=places)
         with others, threads_of(each if workers > 1 else None):
             search.run()
             others.finish()
@@ -278,10 +281,7 @@ def describe_run(
     known: dict[str, Any] = {names.LEADER: first_key(*best)}
     if lease is not None:
         known[names.LEASE_SECONDS] = float(lease)
-    place = place_of(artifacts, storage)
-    if place is not None:
-        known[names.ARTIFACTS] = place
-    if source.described["source"] is None and place is not None:
+    if source.described["source"] is None and place_of(artifacts, storage):
         try:
             known[names.KEPT] = str(keep(source.data, home))
         except OSError as error:

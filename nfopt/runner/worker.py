@@ -21,6 +21,7 @@ import torch
 
 from nfopt import attributes as names
 from nfopt.distributed import queue
+from nfopt.distributed.artifacts import settle
 from nfopt.distributed.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.distributed.lease import lease_seconds
 from nfopt.errors import StudyError
@@ -71,6 +72,7 @@ def run_worker(
     storage: str | None = None,
     *,
     data: Any = None,
+    artifacts: str | os.PathLike[str] | None = None,
     device: str | None = None,
     threads: int | None = None,
     minutes: float | None = None,
@@ -85,7 +87,9 @@ def run_worker(
     Args:
         study: Its name.
         storage: A URL, or None for the default.
-        data: Where the data is now; None: where the study says.
+        data: Where the data is now; None: where the study says, below the working folder.
+        artifacts: Folder or s3://BUCKET that all workers of the study share; None: at the storage's
+            place.
         device: Where to train; None: CUDA where there is one.
         threads: CPU threads; None: as torch has it.
         minutes: Wall clock of this worker at most; None: only the study's budget counts.
@@ -118,6 +122,7 @@ def run_worker(
                 " same nfopt autonf again."
             )
         _listen(opened, on_event, stop)
+        settle(opened, artifacts)
         known = attributes_of(opened)
         said = check_versions(known)
         if said:

@@ -60,6 +60,7 @@ class PatientStorage(BaseStorage, Heartbeats):
 
     Attributes:
         inner: The storage.
+        artifacts: Where this process was told to keep what its studies keep; None: beside it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PatientStorage(BaseStorage, Heartbeats):
         failures: Callable[[], int] | None = None,
     ) -> None:
         self.inner = inner
+        self.artifacts: str | None = None
         self._patience = Patience(inner, patience, on_wait=on_wait, should_stop=should_stop)
         self._failures = failures
 

@@ -124,6 +124,8 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
         place = before.get("source") if source is None else source
         if place is None:
             place = known.get(names.KEPT)
+        if source is None and place is not None:
+            _check_place(str(place))
         if is_kept(place):
             data = read_kept(place)
             found = Source(data, {**before, "rows": [len(part) for part in data.parts]})
@@ -148,6 +150,25 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
             f" {found.data.fingerprint[:12]}, then {str(before.get('fingerprint'))[:12]})."
         )
     return found
+
+
+def _check_place(place: str) -> None:
+    """Refuse a path that a study names, unless it is below the working folder.
+
+    Raises:
+        StudyError: If it is anywhere else; whoever can write to the storage may have chosen it.
+    """
+    if place.partition(":")[0] in NAMED and not Path(place).exists():
+        return
+    try:
+        below = Path(place).expanduser().resolve().is_relative_to(Path.cwd())
+    except (OSError, ValueError, RuntimeError):
+        below = False
+    if not below:
+        raise StudyError(
+            f"`data` must be given: the study says {place[:200]!r}, which is not below the working"
+            " folder."
+        )
 
 
 def _place(source: Any) -> str | None:

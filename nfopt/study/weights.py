@@ -158,7 +158,7 @@ def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
     """
     trials = trials_of(study)
     key = trials[number].user_attrs.get(names.WEIGHTS) if 0 <= number < len(trials) else None
-    store = artifacts.store_of(study)
+    store = artifacts.own_store(study)
     missing = f"`trial` {number} of study {study.study_name!r} has no weights that were kept."
     if key is None or store is None:
         raise ValueError(missing)

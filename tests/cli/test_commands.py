@@ -149,7 +149,7 @@ def test_fit_gives_an_ensemble(home: Path, nf: Any) -> None:
 
 def test_retrain_trains_a_trial_again(home: Path, nf: Any) -> None:
     best = nf("status", "toy", "--json").json["best"]["number"]
-    told = nf("retrain", "toy", "--trial", str(best), "--out", "x", "--json")
+    told = nf("retrain", "toy", "--trial", str(best), "--data", "data.csv", "--out", "x", "--json")
     assert told.json["best"]["number"] == best
     assert told.json["study"] == "toy"
     assert nfopt.load("x").columns == ("a", "b", "c", "größe")

@@ -10,8 +10,20 @@ import optuna
 import pytest
 from optuna.artifacts.exceptions import ArtifactNotFound
 
+from nfopt import attributes as names
 from nfopt.distributed import artifacts
-from nfopt.distributed.artifacts import FolderStore, artifact_store, place_of
+from nfopt.distributed.artifacts import (
+    FolderStore,
+    artifact_store,
+    drop,
+    get,
+    own_store,
+    place_of,
+    put,
+    settle,
+)
+from nfopt.errors import StudyError
+from nfopt.storage.open import open_storage
 
 
 class Bucket:
@@ -91,3 +103,62 @@ def test_where_artifacts_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert place_of(None, optuna.storages.InMemoryStorage()) is None
     assert place_of("here", None) == str(tmp_path / "here")
     assert place_of("s3://bucket/x", None) == "s3://bucket/x"
+
+
+def study_at(folder: Path, name: str = "s") -> optuna.Study:
+    storage = open_storage(f"sqlite:///{folder}/runs/s.db")
+    return optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+
+
+def test_a_study_does_not_say_where_its_artifacts_are(tmp_path: Path) -> None:
+    study = study_at(tmp_path)
+    study.set_user_attr(names.ARTIFACTS, str(tmp_path / "victim"))
+    settle(study, make=True)
+    store = own_store(study_at(tmp_path))
+    assert store is not None
+    put(store, "weights-1", b"x")
+    assert not (tmp_path / "victim").exists()
+    assert [p.parent.parent.name for p in tmp_path.rglob("weights-1")] == ["artifacts"]
+
+
+def test_a_study_can_remove_nothing_of_another_one(tmp_path: Path) -> None:
+    mine, other = study_at(tmp_path), study_at(tmp_path, "other")
+    for study in (mine, other):
+        settle(study, make=True)
+    store = own_store(mine)
+    assert store is not None
+    put(store, "weights-1", b"x")
+    # whoever can write to the storage gives the other study all that this one says of itself
+    for name in (names.ARTIFACTS, names.ARTIFACTS_TOKEN):
+        other.set_user_attr(name, mine.user_attrs[name])
+    theirs = own_store(other)
+    assert theirs is not None
+    drop(theirs, "weights-1")
+    with pytest.raises(StudyError, match="`artifacts`"):
+        settle(other)
+    put(theirs, "mine", b"y")  # now its folder is there, from which a path could lead on
+    folder = next(tmp_path.rglob("weights-1")).parent.name
+    for key in ("../weights-1", "/etc/passwd", f"../{folder}/weights-1", "..", ".", "", "a/b"):
+        drop(theirs, key)
+        with pytest.raises(ArtifactNotFound):
+            put(theirs, key, b"z")
+    assert get(store, "weights-1") == b"x"
+
+
+def test_workers_of_a_study_share_a_folder_and_check_its_token(tmp_path: Path) -> None:
+    settle(study_at(tmp_path), tmp_path / "shared", make=True)
+    settle(study_at(tmp_path), tmp_path / "shared")
+    with pytest.raises(StudyError, match=r"`artifacts` .*elsewhere.* is not the folder"):
+        settle(study_at(tmp_path), tmp_path / "elsewhere")
+    with pytest.raises(StudyError, match="shared"):
+        settle(study_at(tmp_path))  # at the storage's place
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_of_an_old_study_nothing_is_removed(tmp_path: Path) -> None:
+    study = study_at(tmp_path)
+    put(artifact_store(tmp_path / "runs" / "artifacts"), "weights-1", b"x")
+    store = own_store(study)
+    assert store is not None
+    drop(store, "weights-1")
+    assert get(store, "weights-1") == b"x"

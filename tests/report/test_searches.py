@@ -12,7 +12,7 @@ from optuna.artifacts import get_all_artifact_meta
 
 from nfopt import attributes as names
 from nfopt.autonf import History, Record
-from nfopt.distributed.artifacts import get, store_of
+from nfopt.distributed.artifacts import get, settle, store_of
 from nfopt.events import Event, Notice, SearchEnded
 from nfopt.report import Publisher
 from nfopt.report.page import html_page
@@ -138,7 +138,7 @@ def test_other_studies_have_none() -> None:
 
 def test_a_trial_gets_its_pictures_and_its_history(tmp_path: Path) -> None:
     found, told = study(table(), f"sqlite:///{tmp_path}/s.db"), list[Event]()
-    found.set_user_attr(names.ARTIFACTS, str(tmp_path / "artifacts"))
+    settle(found, tmp_path / "artifacts", make=True)
     publisher = Publisher(table())
     tell_all = publisher.through(told.append)
     trial = found.ask()

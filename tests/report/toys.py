@@ -19,6 +19,7 @@ from PIL import Image
 from nfopt import attributes as names
 from nfopt import stored
 from nfopt.data import Prepared, load, prepare, split
+from nfopt.distributed.artifacts import settle
 from nfopt.events import BatchTold, Event, GroupTrained, Member
 from nfopt.flows import build
 from nfopt.report import Publisher
@@ -130,7 +131,7 @@ def published(
     """A study of several batches with all that the publisher makes of it."""
     data = table()
     found = study(data, storage)
-    found.set_user_attr(names.ARTIFACTS, str(folder))
+    settle(found, folder, make=True)
     said: list[Event] = []
     publisher = Publisher(data)
     publisher.through(said.append)

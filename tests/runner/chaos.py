@@ -307,7 +307,7 @@ def _outcome(
     flow = kept_flow(study, study.best_trial.number)
     part = source.data.parts[1]
     nll = score_of(mixture(member_scores(flow, part)), part).nll
-    left = [p for p in (folder / "artifacts").iterdir() if p.name.startswith("checkpoint-")]
+    left = [p for p in (folder / "artifacts").rglob("*") if p.name.startswith("checkpoint-")]
     return Outcome(
         finished=states[TrialState.COMPLETE] + states[TrialState.PRUNED],
         running=states[TrialState.RUNNING],

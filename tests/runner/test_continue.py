@@ -35,7 +35,7 @@ def notices(events: list[Event]) -> list[str]:
 
 def checkpoints(url: str) -> list[Path]:
     folder = Path(url.removeprefix("sqlite:///")).parent / "artifacts"
-    return sorted(folder.glob("checkpoint-*"))
+    return sorted(folder.rglob("checkpoint-*"))
 
 
 def finished(study: optuna.Study) -> list[tuple[Any, ...]]:
@@ -226,7 +226,7 @@ def test_a_late_worker_gives_up_and_its_results_do_not_count(
 def test_the_weights_of_the_best_are_kept(search: Search, url: str, source: Source) -> None:
     result = search(trials=16, storage=url)
     folder = Path(url.removeprefix("sqlite:///")).parent / "artifacts"
-    kept = {path.name for path in folder.iterdir()}
+    kept = {path.name for path in folder.rglob("weights-*")}
     complete = result.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     best = sorted(complete, key=lambda trial: trial.value)[:KEPT]
     assert kept == {trial.user_attrs[names.WEIGHTS] for trial in best}

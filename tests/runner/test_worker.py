@@ -41,6 +41,12 @@ def budget(url: str, trials: int | None, until: float | None = None) -> optuna.S
     return study
 
 
+@pytest.fixture(autouse=True)
+def _below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where the studies' data is: a path that a study names is read below it alone."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_worker_needs_only_the_storage(search: Search, url: str, events: list[Event]) -> None:
     search(trials=2, storage=url, recipes=ONE)
     study = budget(url, 7)

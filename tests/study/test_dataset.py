@@ -16,7 +16,8 @@ from nfopt.study.dataset import read, read_again
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "events.csv"
     pd.DataFrame(table(), columns=["a", "b", "c"]).to_csv(path, index=False)
     return path
@@ -35,6 +36,19 @@ def test_a_file_is_found_again(path: Path) -> None:
     assert source.described["options"]["context"] == ["a"]
     assert source.described["rows"] == [240, 30, 30]
     assert again(source.described) == source.data.fingerprint
+    assert again(source.described, path) == source.data.fingerprint
+
+
+def test_a_path_that_the_study_names_is_read_below_the_working_folder_alone(
+    path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = read(path)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    for place in (str(path), "../x.csv", "/dev/zero", "/etc/passwd", "x\0y", "~/x"):
+        with pytest.raises(StudyError, match="`data`"):
+            again({**source.described, "source": place})
+        with pytest.raises(StudyError, match="`data`"):
+            read_again({names.DATA: {**source.described, "source": None}, names.KEPT: place})
     assert again(source.described, path) == source.data.fingerprint
 
 

@@ -22,7 +22,7 @@ from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.autonf import Raced, Record, Settings, front, spec_of
 from nfopt.distributed import queue
-from nfopt.distributed.artifacts import artifact_store, place_of
+from nfopt.distributed.artifacts import artifact_store, settle
 from nfopt.distributed.checkpoints import sweep
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import StudyError
@@ -150,9 +150,7 @@ def run_autonf(
             should_stop=stop,
         )
         opened, resumed = _open(name, storage, source, goal, seed)
-        place = place_of(artifacts, storage)
-        if place is not None and (artifacts is not None or not resumed):
-            opened.set_user_attr(names.ARTIFACTS, place)
+        settle(opened, artifacts, make=True)
         again = goal.requeue(opened)
         if again:
             tell(Notice(f"{again} interrupted searches are gone on with"))

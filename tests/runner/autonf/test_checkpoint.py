@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from nfopt import attributes as names
 from nfopt.autonf import RacePlan, Settings
+from nfopt.distributed.artifacts import settle
 from nfopt.events import Notice
 from nfopt.runner.autonf.checkpoint import Keeping
 from nfopt.runner.autonf.objective import CANDIDATES, HISTORY, AutoNFObjective
@@ -29,6 +30,12 @@ SETUP = Setup(options="affine-coupling,spline-coupling,identity", places=2, widt
 AGAIN = (names.SEED, names.SPEC, CANDIDATES, HISTORY, names.NLL_2SE)
 
 
+def kept(folder: Path) -> list[Path]:
+    """What a study keeps, besides its token."""
+    files = (path for path in (folder / "artifacts").rglob("*") if path.is_file())
+    return sorted(path for path in files if path.name != "token")
+
+
 class Killed(BaseException):
     """Stands for a signal that nothing can catch: the trial stays RUNNING."""
 
@@ -39,7 +46,7 @@ def objective(source: Source, **more: Any) -> AutoNFObjective:
 
 def start(goal: AutoNFObjective, folder: Path) -> optuna.Study:
     study = optuna.create_study()
-    study.set_user_attr(names.ARTIFACTS, str(folder / "artifacts"))
+    settle(study, folder / "artifacts", make=True)
     study.enqueue_trial(goal.defaults())
     return study
 
@@ -102,7 +109,7 @@ def test_a_killed_trial_goes_on(
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
     same(study.trials[2], whole)
-    assert list((tmp_path / "artifacts").iterdir()) == []
+    assert kept(tmp_path) == []
 
 
 def test_optunas_own_retry_goes_on_too(
@@ -131,7 +138,7 @@ def test_a_broken_checkpoint_is_set_aside(
     goal = objective(source, on_event=told.append)
     study = start(goal, tmp_path)
     kill(study, goal, 4)
-    for file in (tmp_path / "artifacts").glob("*.safetensors"):
+    for file in (tmp_path / "artifacts").rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
     goal.requeue(study)
     study.optimize(goal, n_trials=1)
@@ -178,11 +185,11 @@ def test_ctrl_c_keeps_a_call_and_the_next_one_goes_on(source: Source, tmp_path: 
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[0].user_attrs[names.REASON] == "interrupted"
-    assert len(list((tmp_path / "artifacts").iterdir())) >= 2
+    assert len(kept(tmp_path)) >= 2
     result = call(on_event=told.append, minutes=0.05)
     assert result.number == 1
     assert result.trials == 1
-    assert list((tmp_path / "artifacts").iterdir()) == []
+    assert kept(tmp_path) == []
     first, second = result.study.trials
     assert second.user_attrs[names.RETRY_OF] == 0
     assert second.user_attrs[names.SEED] == first.user_attrs[names.SEED]
