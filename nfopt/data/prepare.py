@@ -53,11 +53,6 @@ class Part:
             weights=None if self.weights is None else self.weights[rows],
         )
 
-    @property
-    def mean_logdet(self) -> float:
-        """The (weighted) mean of `logdet`, in nats a row."""
-        return float(np.average(self.logdet, weights=self.weights))
-
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -69,7 +64,7 @@ class Prepared:
         context_columns: C names.
         preprocessing: Fitted on the training rows; belongs to every flow trained on them.
         parts: The training part; the validation part, on which models are chosen; the test part,
-            to be scored once. `train`, `logdet_val` and the like are short for their arrays.
+            to be scored once. `train`, `val` and `test` are short for their arrays.
         fingerprint: SHA-256 (hex) over content, split and preprocessing. It is that of the
             whole table also after `subsample`.
         warnings: What was warned of when the table was loaded.
@@ -113,21 +108,6 @@ class Prepared:
     def test(self) -> Array32:
         """What a flow sees of the test rows: float32, shape (n, D)."""
         return self.parts[2].z
-
-    @property
-    def logdet_train(self) -> Array:
-        """The training rows' log-determinants, nats, shape (n,)."""
-        return self.parts[0].logdet
-
-    @property
-    def logdet_val(self) -> Array:
-        """The validation rows' log-determinants, nats, shape (n,)."""
-        return self.parts[1].logdet
-
-    @property
-    def logdet_test(self) -> Array:
-        """The test rows' log-determinants, nats, shape (n,)."""
-        return self.parts[2].logdet
 
     @property
     def context(self) -> tuple[Array32, Array32, Array32] | None:

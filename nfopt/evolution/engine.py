@@ -73,7 +73,6 @@ class Evolution:
         self._cached_view: tuple[tuple[int, int], View] | None = None
         self._all: dict[bytes, Genome] | None = None
         self._enumerated = False
-        self._nothing_new = False
 
     # -------------------------------------------------------------------------------------- telling
 
@@ -97,7 +96,6 @@ class Evolution:
     def forget(self, number: int) -> None:
         """Forget a running record whose run ended without a result."""
         self._history.forget(number)
-        self._nothing_new = False
 
     # --------------------------------------------------------------------------------------- asking
 
@@ -125,7 +123,6 @@ class Evolution:
                 self._history.view(), self._history.genomes, self._history.running
             )
             if (child := self._offspring.best(parents, rng, held, self.reliability)) is not None:
-                self._nothing_new = False
                 return child
         return self._fallback(rng, held)
 
@@ -205,7 +202,6 @@ class Evolution:
                 return Proposal(self._acquisition.best([untried[i] for i in picked], rng), RANDOM)
         elif (drawn := self._random_new(rng, held)) is not None:
             return Proposal(drawn, RANDOM)
-        self._nothing_new = not held
         view = self._history.view()
         fitting = [i for i, g in enumerate(self._history.genomes) if _has(g, held)]
         if not fitting:
@@ -269,13 +265,6 @@ class Evolution:
     def rates(self) -> Rates:
         """The operators' rates."""
         return self._mating.rates
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether every genome of the space is finished or running."""
-        if self._all is not None:
-            return self._history.distinct >= len(self._all)
-        return self._nothing_new
 
     def incumbent(self) -> Incumbent | None:
         """The best genome by posterior mean; None before any.

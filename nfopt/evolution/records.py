@@ -79,8 +79,3 @@ class Incumbent:
     def sd(self) -> float:
         """Posterior standard deviation of the first objective."""
         return self.sds[0]
-
-    @property
-    def replicates(self) -> int:
-        """How many runs completed."""
-        return len(self.numbers)

@@ -89,7 +89,6 @@ def test_no_duplicates_with_sixteen_outstanding_until_the_space_is_exhausted(
         exhausted = len(seen) == 64
         proposal = evolution.ask(rng)
         assert proposal.replicate == (proposal.genome.key in seen)
-        assert evolution.exhausted or not exhausted
         if exhausted:
             assert proposal.replicate
         seen[proposal.genome.key] += 1
@@ -105,7 +104,7 @@ def test_an_exhausted_space_replicates_the_least_replicated_of_the_best() -> Non
     layout = Layout((Integer(1, 20),))
     evolution = Evolution(layout)
     proposals = drive(evolution, lambda g: float(g.values[0]), 60)
-    assert evolution.exhausted
+    assert len({p.genome for p in proposals}) == 20
     again = Counter(int(p.genome.values[0]) for p in proposals if p.replicate)
     assert set(again) <= {1, 2, 3, 4, 5}
     assert max(again.values()) - min(again.values()) <= 2
@@ -127,7 +126,7 @@ def test_held_values_are_kept_and_exhaust_only_their_part() -> None:
         assert proposal.genome.values[0] == 2
         small.tell(told(number, proposal, 1.0))
     assert proposal.replicate
-    assert not small.exhausted
+    assert not small.ask(rng).replicate
 
 
 def test_a_deterministic_objective_is_hardly_ever_run_again() -> None:
@@ -146,7 +145,7 @@ def test_a_noisy_one_is_run_again_and_the_noise_is_found() -> None:
     assert evolution.noise[0] == pytest.approx(2.0, rel=0.4)
     incumbent = evolution.incumbent()
     assert incumbent is not None
-    assert incumbent.replicates == len(incumbent.numbers)
+    assert len(incumbent.numbers) > 1
     assert incumbent.sd > 0
 
 

@@ -91,7 +91,7 @@ def test_a_prepared_table_brings_its_log_determinants() -> None:
     assert data.context.shape == (160, 1)
     assert data.val_weights is not None
     assert data.val_weights.shape == (20,)
-    np.testing.assert_array_equal(data.val_logdet, prepared.logdet_val)
+    np.testing.assert_array_equal(data.val_logdet, prepared.parts[1].logdet)
 
 
 def test_data_moves_as_a_whole() -> None:
