@@ -1,15 +1,17 @@
 """A whole flow, and how to train it, as plain data: validated, hashable, JSON both ways.
 
-    spec = FlowSpec(
-        features=4,
-        layers=(
-            LU(),
-            Coupling(mask="CTCT", map=Spline(bins=8), conditioner=Conditioner(width=64)),
-            Coupling(mask="TCTC", map=Spline(bins=8)),
-        ),
-    )
-    FlowSpec.from_json(spec.to_json()) == spec
-    spec.parameter_count()
+    >>> spec = FlowSpec(
+    ...     features=4,
+    ...     layers=(
+    ...         LU(),
+    ...         Coupling(mask="CTCT", map=Spline(bins=8), conditioner=Conditioner(width=64)),
+    ...         Coupling(mask="TCTC", map=Spline(bins=8)),
+    ...     ),
+    ... )
+    >>> FlowSpec.from_json(spec.to_json()) == spec
+    True
+    >>> spec.summary(), spec.parameter_count()
+    ('lu, 2 x spline coupling (2x64) on 4 features', 14704)
 
 Layers are applied from the data to the base, in the order of the tuple. A mask has one letter a
 feature: `C` conditions, `T` is transformed, `I` is idle. Nothing here knows of torch or of training
@@ -34,7 +36,7 @@ from nfopt.layers.kinds import *  # noqa: F403  every kind by its name
 from nfopt.layers.maps import *  # noqa: F403
 
 VERSION = 1
-MAX_LAYERS = 512  # what is larger is no flow but a text made to keep its reader busy
+MAX_LAYERS = 512  # a larger spec is taken for an attack on whoever reads it
 
 Optimiser = Literal["adam", "adamw", "muon"]
 Schedule = Literal["cosine", "one_cycle", "constant", "trapezoid"]
@@ -86,7 +88,7 @@ class FlowSpec(parts.Plain, frozen=True):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> FlowSpec:
-        """Read what `to_json` wrote; ValueError names an unknown version, field or kind."""
+        """Read the JSON of `to_json`; ValueError names an unknown version, field or kind."""
         return _from_json(text, cls)
 
     def digest(self) -> str:
@@ -94,7 +96,7 @@ class FlowSpec(parts.Plain, frozen=True):
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def shape_key(self) -> str:
-        """Name the tensor shapes: specs with equal keys stack, whatever their masks and orders."""
+        """A key of the tensor shapes: specs of equal keys train as one stack."""
         shapes = [
             self.features,
             self.context_features,
@@ -108,16 +110,16 @@ class FlowSpec(parts.Plain, frozen=True):
         return sum(x.parameters(self.features, self.context_features) for x in self.layers)
 
     def summary(self) -> str:
-        """Say the structure in a few words, repetitions counted: 6 x (lu, spline coupling)."""
+        """The structure in a few words, repetitions counted: 6 x (lu, spline coupling)."""
         inner = _grouped([layer.words() for layer in self.layers])
         return f"{inner or 'no layers'} on {self.features} features"
 
 
 def _grouped(words: list[str]) -> str:
-    """Join words, writing a run that comes several times in a row once."""
-    found, at = [], 0
+    """Join words, with the repetitions of a run counted."""
+    parts, at = [], 0
     while at < len(words):
-        best = (1, 1)  # length of the run, times it comes
+        best = (1, 1)  # length of the run, repetitions
         for length in range(1, (len(words) - at) // 2 + 1):
             run, times = words[at : at + length], 1
             while words[at + times * length : at + (times + 1) * length] == run:
@@ -127,9 +129,9 @@ def _grouped(words: list[str]) -> str:
         length, times = best
         inner = ", ".join(words[at : at + length])
         inner = f"({inner})" if length > 1 else inner
-        found.append(inner if times == 1 else f"{times} x {inner}")
+        parts.append(inner if times == 1 else f"{times} x {inner}")
         at += length * times
-    return ", ".join(found)
+    return ", ".join(parts)
 
 
 class TrainSpec(parts.Plain, frozen=True):

@@ -29,8 +29,13 @@ class Split:
 def split(table: Table, *, kind: SplitKind | None = None, seed: int = 0) -> Split:
     """Divide a table's rows, 80% for training and 10% each for validation and test.
 
+    >>> from nfopt.data import load
+    >>> parts = split(load("moons:n=500"), seed=1)
+    >>> len(parts.train), len(parts.val), len(parts.test)
+    (400, 50, 50)
+
     Args:
-        table: What `load` gave.
+        table: As `load` returns it.
         kind: "random": rows at random. "group": whole groups at random (the table's `groups`).
             "blocked": 20 contiguous blocks of rows, of which 16, 2 and 2 chosen at random, for
             time series. "given": the file's own parts. None: "given" where the file has parts,
@@ -82,7 +87,7 @@ def _by_group(groups: NDArray[np.int64], rng: np.random.Generator) -> Split:
             "choose another column for `groups`, or another split"
         )
     order = rng.permutation(len(sizes))
-    # A group goes where its middle row would, were the groups laid end to end.
+    # A group belongs to the part of its middle row, with the groups laid end to end.
     middle = (np.cumsum(sizes[order]) - 0.5 * sizes[order]) / len(groups)
     part_of = np.zeros(len(sizes), dtype=np.int8)
     part_of[order[middle < 0.1]] = 1

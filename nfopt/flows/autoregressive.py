@@ -1,7 +1,7 @@
-"""Autoregressive layers: every feature is mapped by what its parents say.
+"""Autoregressive layers: every feature is transformed, conditioned on its parents.
 
-After Papamakarios et al. (2017). The density takes one pass; the inverse takes as many as the
-longest chain of parents is long.
+After Papamakarios et al. (2017). The density takes one pass; the inverse as many as the longest
+chain of parents has features.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class AutoregressiveLayer(StackLayer):
         self.rows = Rows(slots_of(order, self.order), features, device)
         net = self.spec.conditioner
         graphs = [spec.adjacency() for spec in specs]
-        self.passes = max(graph.passes(each) for each in graphs)
-        self.wirings = [graph.wire(each, net.width, context=context > 0) for each in graphs]
+        self.passes = max(graph.passes(adjacency) for adjacency in graphs)
+        self.wirings = [graph.wire(parents, net.width, context=context > 0) for parents in graphs]
 
         def mask(rows: Sequence[np.typing.NDArray[np.bool_]]) -> Tensor:
             return torch.from_numpy(np.stack(rows)).to(device, dtype)
@@ -74,7 +74,7 @@ class AutoregressiveLayer(StackLayer):
         return x
 
     def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:
-        """Draw weights by the number of weights that exist."""
+        """Draw weights by fan-in, which counts only the weights that exist."""
         wiring = self.wirings[member]
         if name in ("input", "context", "bias"):
             fan_in = wiring.inputs.sum(1) + self.context
@@ -87,7 +87,7 @@ class AutoregressiveLayer(StackLayer):
         return conditioner.start(name, self.own_shape(name, member), fan, generator)
 
     def active(self, name: str, member: int) -> Tensor | None:
-        """Say which weights the adjacency leaves."""
+        """Which weights the adjacency allows."""
         wiring = self.wirings[member]
         if name == "input":
             return torch.from_numpy(wiring.inputs)

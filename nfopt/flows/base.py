@@ -1,4 +1,4 @@
-"""Base distributions: independent and alike in every feature, so slots may be in any order."""
+"""Base distributions: independent and identical in all features, so slots may have any order."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The network that computes the parameters of the scalar maps, for a whole population at once.
 
-Shapes: what it sees (P, C, B) or shared (C, B), context (P, X, B) or (X, B), what it returns (P, K,
-T, B).
+Shapes: inputs (P, C, B) or shared (C, B), context (P, X, B) or (X, B), outputs (P, K, T, B).
 Weights: `input` (H, C), `context` (H, X), `bias` (H), `hidden_i` (H, H), `hidden_bias_i` (H),
 `output` (K, T, H), `output_bias` (K, T).
 """
@@ -19,7 +18,7 @@ from torch import Tensor
 from nfopt.flows.layer import Dropout, Shape, Weights
 from nfopt.spec import Conditioner
 
-# A flow near the identity starts well; exact zeros would leave the layers below no gradient.
+# A flow starts best near the identity; exact zeros would give the layers below no gradient.
 OUTPUT_SCALE = 0.1
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -41,7 +40,7 @@ class Masks:
 
 
 def shapes(spec: Conditioner, fed: int, context: int, outputs: tuple[int, int]) -> dict[str, Shape]:
-    """Name the weights' shapes for `fed` inputs and (K, T) outputs."""
+    """The weights' shapes by name, for `fed` inputs and (K, T) outputs."""
     width = spec.width
     named: dict[str, Shape] = {"input": (width, fed)}
     if context:
@@ -56,7 +55,7 @@ def shapes(spec: Conditioner, fed: int, context: int, outputs: tuple[int, int]) 
 
 
 def matrices(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-    """Name the weights that are matrices; the output is one for each feature."""
+    """Names of the weights that are matrices; the output has one matrix a feature."""
     return tuple(name for name in shapes if "bias" not in name)
 
 
@@ -100,13 +99,13 @@ def run(
     output = weights["output"]
     if masks.output is not None:
         output = output * masks.output
-    members, each, moved, width = output.shape
+    members, parameters, moved, width = output.shape
     flat = _linear(
-        output.reshape(members, each * moved, width),
+        output.reshape(members, parameters * moved, width),
         active,
-        weights["output_bias"].reshape(members, each * moved),
+        weights["output_bias"].reshape(members, parameters * moved),
     )
-    return flat.view(members, each, moved, flat.shape[-1])
+    return flat.view(members, parameters, moved, flat.shape[-1])
 
 
 def _linear(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Coupling layers: features with the letter T are mapped by what those with a C say.
+"""Coupling layers: features with the letter T are transformed, conditioned on those with a C.
 
 After Dinh et al. (2016). The rows are permuted once a layer: kept features first, then a block of
-as many rows as the member with most T's moves. In members with fewer, the block ends in kept
+as many rows as the member with most T's transforms. In members with fewer, the block ends with kept
 features, which pass unchanged.
 """
 
@@ -53,7 +53,7 @@ class CouplingLayer(StackLayer):
         self.order = np.concatenate([kept, block], axis=1)
         self.kept = features - most_moved
         self.rows = Rows(slots_of(order, self.order), features, device)
-        # as a rule the kept rows are just those that condition, and one permutation serves for both
+        # usually the kept rows are those that condition, and one permutation serves both purposes
         self.plain = most_fed == self.kept and bool((kept == conditions).all())
         self.seen = None if self.plain else Rows(slots_of(self.order, conditions), features, device)
         self.back = Rows(slots_of(self.order, names), features, device)
@@ -74,7 +74,7 @@ class CouplingLayer(StackLayer):
 
     @classmethod
     def pads(cls, specs: Sequence[Coupling]) -> Pads:
-        """Return the greatest numbers of C's and of T's in any member."""
+        """The greatest numbers of C's and of T's in any member."""
         return max(s.mask.count("C") for s in specs), max(s.mask.count("T") for s in specs)
 
     def _parameters(
@@ -109,7 +109,7 @@ class CouplingLayer(StackLayer):
         return self.back(torch.cat((state[:, : self.kept], x), 1))
 
     def part(self, name: str, member: int) -> tuple[slice, ...]:
-        """Say which part of the padded weight is the member's own."""
+        """The part of a padded weight that is the member's own."""
         fed, moved = slice(int(self.fed[member])), slice(int(self.moved[member]))
         whole = slice(None)
         if name == "input":

@@ -1,13 +1,13 @@
-"""What every layer of a stack is, and the bookkeeping that it shares with the others.
+"""The interface of a stack's layers, and the bookkeeping that they share.
 
-A layer works on states (P, D, B): features first, rows last, so that every operation is one slab
-along the batch. Its weights are rows of the stack's one tensor, handed to it already shaped (P,
-...). Members of a stack may differ in masks and orders. What differs is data: index tensors and,
-where the numbers of features differ, padding. A member's own weights are the leading part of each
-padded tensor, so that they do not depend on who else is in the stack.
+A layer works on states (P, D, B): features first, rows last, so that every operation runs over
+contiguous memory along the batch. Its weights are views of the stack's one tensor, shaped (P, ...).
+Members of a stack may differ in masks and orders. These are data: index tensors and, where the
+numbers of features differ, padding. A member's own weights are the leading part of each padded
+tensor, so that they do not depend on the other members.
 
-The state's slots need not be in feature order: a layer that permutes says so in `order` and moves
-nothing; the next one that has to look rows up combines the two.
+The slots of a state need not be in feature order: a layer that permutes only records it in `order`
+and moves nothing; the next layer that indexes rows combines both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Matrices:
-    """Where in theta, and so in any tensor laid out like it, the matrices of one weight lie.
+    """The position of one weight's matrices in theta, and in any tensor of the same layout.
 
     Attributes:
         start: First column.
@@ -44,13 +44,13 @@ class Matrices:
     own: tuple[tuple[int, int], ...]
 
     def view(self, whole: Tensor) -> Tensor:
-        """See them in (P, N) as (P, T, out, in), T = 1 where there is one matrix."""
+        """View them in a tensor (P, N) as (P, T, out, in), T = 1 where there is one matrix."""
         part = whole[:, self.start : self.start + self.size].view(len(whole), *self.shape)
         return part.unsqueeze(1) if part.dim() == 3 else part.transpose(1, 2)
 
 
 class Dropout:
-    """Rates of the members and where their randomness comes from."""
+    """Dropout with a rate a member and its own generator."""
 
     def __init__(self, rates: Tensor, generator: torch.Generator) -> None:
         """Take one rate a member, shape (P,)."""
@@ -113,20 +113,20 @@ class _Permute(torch.autograd.Function):
 
 
 Pads = tuple[int, ...]
-"""What a layer is padded to; each kind knows what its numbers mean."""
+"""The padded sizes of a layer; what the numbers mean depends on its kind."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One layer of every member, and what it is laid out for.
+    """The same layer of every member, and the inputs that it is built from.
 
     Attributes:
         specs: One a member, of one shape.
         order: The incoming slots' features, shape (P, D).
         context: Columns of context, or 0.
-        pads: What the layer is padded to.
-        device: Where it lives.
-        dtype: Its precision.
+        pads: The layer's padded sizes.
+        device: Of its tensors.
+        dtype: Of its tensors.
     """
 
     specs: Sequence[Any]
@@ -157,7 +157,7 @@ class StackLayer(ABC):
 
     @classmethod
     def pads(cls, specs: Sequence[Any]) -> Pads:
-        """Say what a layer of these members is padded to."""
+        """The padded sizes of a layer of these members."""
         return ()
 
     @abstractmethod
@@ -171,7 +171,7 @@ class StackLayer(ABC):
         """Undo `forward`, on states in feature order on both sides."""
 
     def part(self, name: str, member: int) -> tuple[slice, ...]:
-        """Say which part of the padded weight is the member's own."""
+        """The part of a padded weight that is the member's own."""
         return tuple(slice(None) for _ in self.shapes[name])
 
     def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:
@@ -179,11 +179,11 @@ class StackLayer(ABC):
         return torch.zeros(self.own_shape(name, member))
 
     def active(self, name: str, member: int) -> Tensor | None:
-        """Say which of the member's own weights can receive a gradient; None for all of them."""
+        """Which of the member's own weights can receive a gradient; None for all of them."""
         return None
 
     def own_shape(self, name: str, member: int) -> Shape:
-        """Give the shape of the member's own part."""
+        """The shape of the member's own part."""
         return tuple(
             len(range(*part.indices(size)))
             for part, size in zip(self.part(name, member), self.shapes[name], strict=True)
@@ -191,10 +191,10 @@ class StackLayer(ABC):
 
 
 def feature_order(members: int, features: int) -> Order:
-    """Give every member its features in their own order, shape (P, D)."""
+    """The features in their own order for every member, shape (P, D)."""
     return np.tile(np.arange(features), (members, 1))
 
 
 def slots_of(order: Order, wanted: Sequence[Order] | Order) -> Order:
-    """Find in which slots of `order` (P, D) the wanted features (P, k) are, shape (P, k)."""
+    """The slots of `order` (P, D) that hold the wanted features (P, k), shape (P, k)."""
     return np.take_along_axis(np.argsort(order, axis=1), np.asarray(wanted), axis=1)

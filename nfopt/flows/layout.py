@@ -1,6 +1,6 @@
-"""From specs to the layers of a stack.
+"""The layers of a stack, built from specs.
 
-The slots' order is handed from layer to layer, so that permutations cost nothing.
+The order of the slots is passed from layer to layer, so that permutations cost nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def layers(
 
     Args:
         specs: One a member, of one shape.
-        pads: What each layer is padded to; None: the least that serves these members.
-        device: Where the layers live.
-        dtype: Their precision.
+        pads: Padded sizes of each layer; None: the smallest for these members.
+        device: Of the layers' tensors.
+        dtype: Of the layers' tensors.
 
     Returns:
-        What each layer is padded to, and the layers.
+        The padded sizes of each layer, and the layers.
 
     Raises:
         ValueError: If a kind has no torch class.

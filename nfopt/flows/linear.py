@@ -1,6 +1,6 @@
-"""Layers that mix or map the features linearly, and the map of each feature alone.
+"""Linear layers (permutations, LU), and elementwise maps of each feature alone.
 
-Permutations move nothing: they rename the slots of the state.
+Permutations move no data: they rename the slots of the state.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LULayer(StackLayer):
     """
 
     def __init__(self, column: Column) -> None:
-        """Take the incoming order into the matrix's columns."""
+        """Record the incoming order, by which the matrix's columns are permuted."""
         order, device = column.order, column.device
         members, features = order.shape
         self.shapes = {"matrix": (features, features), "bias": (features,)}
@@ -97,7 +97,7 @@ class LULayer(StackLayer):
 
 @registers(Elementwise)
 class ElementwiseLayer(StackLayer):
-    """A map of its own for each feature: `parameters` (K, D)."""
+    """A scalar map a feature, with parameters of its own (K, D)."""
 
     def __init__(self, column: Column) -> None:
         """Lay out one row of parameters a feature."""
@@ -127,7 +127,7 @@ class ElementwiseLayer(StackLayer):
 
 @registers(Identity)
 class IdentityLayer(StackLayer):
-    """Nothing; keeps its place in the depth."""
+    """The identity: a layer that only counts in the depth."""
 
     def __init__(self, column: Column) -> None:
         """Leave the slots as they are."""

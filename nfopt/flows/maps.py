@@ -1,9 +1,9 @@
-"""Scalar maps: what happens to one feature, given its parameters.
+"""Scalar maps: monotone transforms of one feature, given its parameters.
 
-Shapes throughout: `x` and `y` are (P, T, B), parameters (P, K, T, B) with K as the map's spec says,
+Shapes throughout: `x` and `y` are (P, T, B), parameters (P, K, T, B) with the K of the map's spec,
 log-derivatives (P, T, B). Every map is the identity at zero parameters, and has a finite inverse at
-any finite parameters, because what is exponentiated is bounded smoothly first (`soft_clip`), to
-factors from 1e-3 to 1e3 as in zuko.
+any finite parameters: exponents are bounded smoothly (`soft_clip`), to factors from 1e-3 to 1e3 as
+in zuko.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StackMap(ABC):
 
 
 def of(spec: ScalarMap) -> StackMap:
-    """Make the map that a spec stands for; ValueError if its kind has no torch class."""
+    """The map of a spec; ValueError if its kind has no torch class."""
     made: StackMap = torch_class(spec)(spec)
     return made
 

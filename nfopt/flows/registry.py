@@ -1,6 +1,6 @@
-"""Which torch class each kind of layer and of scalar map has, from its spec class.
+"""The torch classes of the kinds of layers and scalar maps, by spec class.
 
-A torch class says itself what it is for, `@registers(Spline)`, and is found by that alone.
+A torch class registers itself for its kinds: `@registers(Spline)`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from nfopt.layers import Tagged, kind_of
 T = TypeVar("T", bound=type)
 
 KINDS: dict[type[Tagged], type] = {}
-"""Torch classes by spec class, as `registers` entered them."""
+"""Torch classes by spec class, filled by `registers`."""
 
 
 def registers(*specs: type[Tagged]) -> Callable[[T], T]:
     """Make the decorated class the torch class of these kinds.
 
     Raises:
-        ValueError: If one of them has another one.
+        ValueError: If one of them has a torch class already.
     """
 
     def bind(made: T) -> T:
@@ -34,7 +34,7 @@ def registers(*specs: type[Tagged]) -> Callable[[T], T]:
 
 
 def torch_class(spec: Tagged) -> Any:
-    """Give the torch class of a layer or a map.
+    """The torch class of a layer or a map.
 
     Raises:
         ValueError: If its kind has none.

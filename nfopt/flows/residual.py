@@ -1,7 +1,6 @@
-"""Planar and radial layers (Rezende and Mohamed 2015): one direction, or one centre, of all space.
+"""Planar and radial layers (Rezende and Mohamed 2015): a shift along a direction, or to a centre.
 
-Both are x plus something along a line, so that the inverse is one scalar equation, solved by
-bisection.
+In both the inverse is one scalar equation along a line, which is solved by bisection.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from nfopt.spec import Planar, Radial
 
 SLACK = 1e-3  # how far the planar slope stays above zero
 SHIFT = math.log(math.expm1(1 - SLACK))  # softplus(SHIFT) = 1 - SLACK
-HALVINGS = 80  # beyond float64's 53 bits for any bracket met here
+HALVINGS = 80  # more than float64's 53 bits for any bracket here
 
 
 class _WholeSpace(StackLayer):
-    """A layer that looks at all features of a row together, in feature order."""
+    """A layer that acts on all features of a row together, in feature order."""
 
     def __init__(self, column: Column) -> None:
         members, features = column.order.shape
@@ -53,7 +52,7 @@ class PlanarLayer(_WholeSpace):
         wanted = F.softplus(along + SHIFT) + SLACK - 1
         square = (w * w).sum(1, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny ** 0.5)
         moved = u + (wanted - along) * w / square
-        # large weights round: the slope must stay above zero all the same
+        # keeps the slope above zero despite the rounding of large weights
         return moved, (moved * w).sum(1, keepdim=True).clamp_min(SLACK - 1)
 
     def forward(

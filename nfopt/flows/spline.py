@@ -2,10 +2,10 @@
 
 Parameters (P, 3K-1, T, B) hold K widths, K heights and K-1 inner slopes, in zuko's parametrisation,
 so that weights carry over: softmax of the smoothly clipped widths and heights, exponential of the
-smoothly clipped slopes, slope 1 at both ends, identity outside the box. Layout decides the speed:
-each operation runs over a contiguous slab along the batch. Autograd would keep some sixty such
-slabs; `_Spline.backward` needs nine, and follows from the two facts that y depends on one bin only,
-and that a bin's edges are sums of the exponentials below it.
+smoothly clipped slopes, slope 1 at both ends, identity outside the box. Memory layout decides the
+speed: each operation runs over contiguous tensors along the batch. Autograd would keep some sixty
+of them; `_Spline.backward` needs nine: y depends on one bin only, and the edges of a bin are sums
+of the exponentials below it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLOPE_LIMIT = math.log(1e3)  # slopes: from 1e-3 to 1e3
 
 
 def _clip(raw: Tensor, limit: float) -> Tensor:
-    """1 + |raw / limit|, in one new tensor: page faults of more would outweigh the arithmetic."""
+    """1 + |raw / limit|, in a single new tensor, as allocations cost more than the arithmetic."""
     return raw.abs().mul_(1 / limit).add_(1)
 
 
@@ -73,8 +73,8 @@ class _Bin:
         self.sizes, sums = _sizes(parameters, bins)
         self.total = sums[:, :, -1]
         unit = self.total / (2 * bound)  # exponentials a unit of length
-        place = (value + bound) * unit[:, side]
-        self.index = (place.unsqueeze(1) >= sums[:, side, :-1]).sum(1, keepdim=True)
+        position = (value + bound) * unit[:, side]
+        self.index = (position.unsqueeze(1) >= sums[:, side, :-1]).sum(1, keepdim=True)
         pick = self.index.unsqueeze(1).expand(-1, 2, -1, -1, -1)
         size = self.sizes.gather(2, pick).squeeze(2)
         below = sums.gather(2, pick).squeeze(2) - size
@@ -170,8 +170,8 @@ def forward(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tuple[Ten
 def inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Tensor:
     """Undo `forward` (Durkan et al. 2019, equations 6 to 8), differentiable by autograd.
 
-    As a + b = s, both the discriminant and the root have a form that only adds: the usual one
-    cancels at steep slopes, where it lost 0.1 in float32. Floor and clamp keep rounding in the bin.
+    As a + b = s, discriminant and root have a form without subtraction; the usual form cancels at
+    steep slopes, with errors of 0.1 in float32. Floor and clamp keep the result within the bin.
     """
     inside = y.abs() < bound
     clamped = y.clamp(-bound, bound)

@@ -23,7 +23,7 @@ class Stack:
     Attributes:
         specs: One spec a member.
         theta: All weights, shape (P, N); a leaf that requires a gradient. Padding stays zero.
-        positions: Where the members stood in the list given to `build`.
+        positions: The members' positions in the list given to `build`.
     """
 
     def __init__(
@@ -191,18 +191,18 @@ class Stack:
         return flags
 
     def matrices(self) -> list[Matrices]:
-        """Find the conditioners' weight matrices in theta."""
-        found, start = [], 0
+        """The positions of the conditioners' weight matrices in theta."""
+        matrices, start = [], 0
         for (number, name, shape), size in zip(self._slots, self._sizes, strict=True):
             layer = self.layers[number]
             if name in layer.matrices:
                 own = [layer.own_shape(name, member) for member in range(len(self))]
-                found.append(Matrices(start, size, shape, tuple((o[0], o[-1]) for o in own)))
+                matrices.append(Matrices(start, size, shape, tuple((o[0], o[-1]) for o in own)))
             start += size
-        return found
+        return matrices
 
     def with_theta(self, theta: Tensor) -> Stack:
-        """Give the same flows with other weights (P, N), which are not copied."""
+        """The same flows with other weights (P, N), which are not copied."""
         other = copy.copy(self)
         other.theta = theta.detach()
         return other

@@ -14,7 +14,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Integer:
-    """Whole numbers from `low` to `high`, both included; `log` if their ratios are what counts."""
+    """Whole numbers from `low` to `high`, both included; `log` for a logarithmic scale."""
 
     low: int
     high: int
@@ -25,7 +25,7 @@ class Integer:
         return trial.suggest_int(name, self.low, self.high, log=self.log)
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
-        """Return the domain as Optuna writes it."""
+        """The domain as an Optuna distribution."""
         import optuna
 
         return optuna.distributions.IntDistribution(self.low, self.high, log=self.log)
@@ -36,7 +36,7 @@ class Integer:
         return whole and self.low <= value <= self.high  # type: ignore[operator]
 
     def middle(self) -> Value:
-        """Return a value for where nothing is known and nothing depends on it."""
+        """The value of a parameter that is not given or does not affect the flow."""
         return round(_middle(self.low, self.high, self.log))
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Integer:
 
 @dataclass(frozen=True)
 class Real:
-    """Numbers from `low` to `high`, both included; `log` if their ratios are what counts."""
+    """Numbers from `low` to `high`, both included; `log` for a logarithmic scale."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ class Real:
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
-        """Return the domain as Optuna writes it."""
+        """The domain as an Optuna distribution."""
         import optuna
 
         return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log)
@@ -67,7 +67,7 @@ class Real:
         return number and self.low <= value <= self.high  # type: ignore[operator]
 
     def middle(self) -> Value:
-        """Return a value for where nothing is known and nothing depends on it."""
+        """The value of a parameter that is not given or does not affect the flow."""
         return _middle(self.low, self.high, self.log)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Real:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, in no order."""
+    """One of several unordered values."""
 
     values: tuple[Value, ...]
 
@@ -85,7 +85,7 @@ class Choice:
         return cast(Value, trial.suggest_categorical(name, self.values))
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
-        """Return the domain as Optuna writes it."""
+        """The domain as an Optuna distribution."""
         import optuna
 
         return optuna.distributions.CategoricalDistribution(self.values)
@@ -95,7 +95,7 @@ class Choice:
         return value in self.values
 
     def middle(self) -> Value:
-        """Return a value for where nothing is known and nothing depends on it."""
+        """The value of a parameter that is not given or does not affect the flow."""
         return self.values[0]
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ Domain = Integer | Real | Choice
 
 
 def only(domain: Domain) -> Value | None:
-    """Return the value of a domain that holds but one: no parameter."""
+    """The only value of a domain, or None if it has several."""
     if isinstance(domain, Choice):
         return domain.values[0] if len(domain.values) == 1 else None
     return domain.low if domain.low == domain.high else None

@@ -14,25 +14,32 @@ Bits = NDArray[np.bool_]
 
 
 def gene_domains(name: str, bits: int, encoding: str) -> dict[str, Domain]:
-    """Name the parameters of a row of bits, and what each may be.
+    """The parameters of a row of bits, by name, with their domains.
 
-    Packed `layer_1.mask`, or `layer_1.mask_1` and `layer_1.mask_2` where there are more than 32
-    bits; one parameter a bit `layer_1.mask.1`, `layer_1.mask.2` and so on.
+    >>> list(gene_domains("layer_1.mask", 40, "packed"))  # at most 32 bits a parameter
+    ['layer_1.mask_1', 'layer_1.mask_2']
+    >>> list(gene_domains("layer_1.mask", 3, "bits"))
+    ['layer_1.mask.1', 'layer_1.mask.2', 'layer_1.mask.3']
     """
     widths = word_bits(bits) if encoding == "packed" else (1,) * bits
     names = _names(name, bits, encoding)
-    return {each: Integer(0, (1 << width) - 1) for each, width in zip(names, widths, strict=True)}
+    domains = [Integer(0, (1 << width) - 1) for width in widths]
+    return dict(zip(names, domains, strict=True))
 
 
 def encode(name: str, row: Bits, encoding: str) -> dict[str, Value]:
-    """Write a row of bits, shape (N,)."""
+    """Parameters of a row of bits, shape (N,).
+
+    >>> encode("layer_1.mask", np.array([False, True, True]), "packed")
+    {'layer_1.mask': 6}
+    """
     words = pack_bits(row[None, :]) if encoding == "packed" else [int(bit) for bit in row]
     return dict(zip(_names(name, len(row), encoding), words, strict=True))
 
 
 def decode(params: Mapping[str, Value], name: str, bits: int, encoding: str) -> Bits:
-    """Read a row of bits, shape (N,)."""
-    words = [int(params[each]) for each in _names(name, bits, encoding)]
+    """The row of bits of parameters, shape (N,); the inverse of `encode`."""
+    words = [int(params[parameter]) for parameter in _names(name, bits, encoding)]
     if encoding == "packed":
         return np.asarray(unpack_bits(words, 1, bits)[0])
     return np.array(words, dtype=bool)

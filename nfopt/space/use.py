@@ -1,4 +1,4 @@
-"""Which parameters a flow makes use of: all others can have any value and it is the same flow."""
+"""Which parameters affect a flow: it is the same flow whatever the values of the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nfopt.space.plan import EVERY_MAP_KEY, MAP_KEYS, MAPPED, NETS, NETTED, Plan
 
 
 class Use(NamedTuple):
-    """What a flow makes use of.
+    """Which parameters affect a flow.
 
     Attributes:
-        idle: Names of the parameters that it does not use; rows of bits are not among them.
+        idle: Names of the parameters that do not, except for rows of bits.
         couplings: Numbers of the layers that are couplings, from 1: those whose masks are used.
         cover: Whether the masks must cover every feature, as no other layer transforms any.
-        edges: Whether any layer goes by the edges, where they are searched.
+        edges: Whether any layer uses the edges, where they are searched.
     """
 
     idle: frozenset[str]
@@ -26,14 +26,14 @@ class Use(NamedTuple):
 
 
 def structure(plan: Plan) -> tuple[str, ...]:
-    """Name the parameters that `in_use` looks at."""
+    """Names of the parameters that `in_use` depends on."""
     names = ["depth", "map", "parents"]
     names += [f"layer_{layer}.{part}" for layer in _layers(plan.depth) for part in ("kind", "map")]
     return tuple(name for name in names if name in plan.parameters)
 
 
 def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
-    """Say what a flow of these values makes use of.
+    """Which parameters affect a flow of these values.
 
     Args:
         plan: The space.
@@ -61,7 +61,7 @@ def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
     if not graphs:
         idle |= {"parents", "measure"}
     elif int(known.get("parents", 0)) >= plan.features - 1:
-        idle.add("measure")  # all parents that the order allows: nothing is ranked
+        idle.add("measure")  # all parents that the order allows, so none are ranked
     cover = set(kinds.values()) <= {"coupling", "identity"}
     return Use(frozenset(idle & plan.parameters.keys()), couplings, cover, graphs)
 
