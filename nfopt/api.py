@@ -1,9 +1,4 @@
-"""The package's functions: `search`, `fit`, `retrain`, `load`, `load_study`.
-
-result = nfopt.search(X, minutes=10)      # X: array, DataFrame, path or named data set
-result.flow.log_prob(x)
-nfopt.fit(X, minutes=2, members=5).flow   # no search
-"""
+"""The package's functions: `search`, `fit`, `retrain`, `load`, `load_study`."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from nfopt.data import SplitKind
+from nfopt.data import Prepared, SplitKind
 from nfopt.events import OnEvent, ignore
 from nfopt.model import Flow
 from nfopt.recipes import recipe
@@ -52,7 +47,9 @@ def search(
     members: int | None = None,
     columns: Any = None,
     context: Any = None,
-    header: bool = True,
+    header: bool | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
     log: Any = None,
     weights: Any = None,
@@ -95,7 +92,9 @@ def search(
         members: Flows to keep at most, as a mixture where that validates better; None: 5.
         columns: The features, by name or position; None: all that have no other part.
         context: Columns to condition on.
-        header: The first line of a text file holds names.
+        header: The first line of a text file holds names; None: it does, unless it is numbers.
+        separator: Between the fields of a text file; None: found from its first lines.
+        decimal: "." or ","; None: found from a text file's first lines.
         bounds: By column (low, high): values lie strictly between.
         log: Columns of positive values, taken by their logarithm.
         weights: A column, or a weight a row.
@@ -139,6 +138,8 @@ def search(
             columns=columns,
             context=context,
             header=header,
+            separator=separator,
+            decimal=decimal,
             bounds=bounds,
             log=log,
             weights=weights,
@@ -148,7 +149,7 @@ def search(
             strict=strict,
         )
         arguments.check_flows([flow for flow, _ in flows], source.data, "initial")
-        train = _recipe(source)[1]
+        train = _recipe(source.data)[1]
         return reported(
             run_search(
                 source,
@@ -189,7 +190,9 @@ def fit(
     flow: Flows | None = None,
     columns: Any = None,
     context: Any = None,
-    header: bool = True,
+    header: bool | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
     bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
     log: Any = None,
     weights: Any = None,
@@ -216,6 +219,8 @@ def fit(
         columns: As in `search`, and all that follow up to `threads`.
         context: As in `search`.
         header: As in `search`.
+        separator: As in `search`.
+        decimal: As in `search`.
         bounds: As in `search`.
         log: As in `search`.
         weights: As in `search`.
@@ -250,6 +255,8 @@ def fit(
             columns=columns,
             context=context,
             header=header,
+            separator=separator,
+            decimal=decimal,
             bounds=bounds,
             log=log,
             weights=weights,
@@ -258,7 +265,7 @@ def fit(
             drop_rows=drop_rows,
             strict=strict,
         )
-        best = _recipe(source)
+        best = _recipe(source.data)
         arguments.check_flows([spec for spec, _ in given], source.data, "flow")
         if given:
             best = (given[0][0], given[0][1] or best[1])
@@ -337,7 +344,5 @@ def _read(data: Any, **options: Any) -> Source:
     return data if isinstance(data, Source) else read(data, **options)
 
 
-def _recipe(source: Source) -> Recipe:
-    data = source.data
-    rows, context = len(data.parts[0]), data.context_features
-    return recipe(data.features, rows, context_features=context)
+def _recipe(data: Prepared) -> Recipe:
+    return recipe(data.features, len(data.parts[0]), context_features=data.context_features)

@@ -154,6 +154,7 @@ class _Data(msgspec.Struct):
     rows: Counts = []
     columns: Words = []
     context_columns: Words = []
+    table: Free | None = None
     fingerprint: Word = ""
 
 

@@ -143,7 +143,10 @@ def autonf(
     log: o.Log = None,
     weights: o.Weights = None,
     split: o.Split = None,
-    no_header: o.NoHeader = False,
+    dequantise: o.Dequantise = None,
+    header: o.Header = None,
+    separator: o.Separator = None,
+    decimal: o.Decimal = None,
     drop_rows: o.DropRows = False,
     strict: o.Strict = False,
 ) -> None:
@@ -160,7 +163,10 @@ def autonf(
         log=log,
         weights=weights,
         split=split,
-        no_header=no_header,
+        dequantise=dequantise,
+        header=header,
+        separator=separator,
+        decimal=decimal,
         drop_rows=drop_rows,
         strict=strict,
     )

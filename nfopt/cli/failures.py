@@ -39,10 +39,13 @@ OPTIONS = frozenset(
         "columns",
         "context",
         "cost",
+        "decimal",
+        "dequantise",
         "device",
         "drop_rows",
         "encoding",
         "engine",
+        "header",
         "host",
         "initial",
         "lease",
@@ -59,6 +62,7 @@ OPTIONS = frozenset(
         "price",
         "sampler",
         "seed",
+        "separator",
         "space",
         "split",
         "storage",
@@ -75,12 +79,20 @@ OPTIONS = frozenset(
 )
 _OTHER_WORDS = {
     "`groups`": "`--split group:COLUMN`",
-    "`header`": "`--no-header`",
     "`path`": "MODEL",
     "`places`": "`--layers`",
     "`directory`": "`--out`",
     "`data`": "DATA",
 }
+
+# Arguments with the values that a message advises, as options.
+_VALUES = (
+    (r"`header=False`", "`--no-header`"),
+    (r"`header=True`", "`--header`"),
+    (r"`dequantise=False`", "`--dequantise none`"),
+    (r"`dequantise=\{'([^']*)': step\}`", r"`--dequantise \1=STEP`"),
+    (r"`decimal=\"(.)\"`", r"`--decimal \1`"),
+)
 
 _SECRET = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")
 
@@ -117,11 +129,14 @@ def in_options(message: str) -> str:
     """Name options instead of arguments: `drop_rows` becomes `--drop-rows`."""
     for name, option in _OTHER_WORDS.items():
         message = message.replace(name, option)
-    return re.sub(
+    for pattern, option in _VALUES:
+        message = re.sub(pattern, option, message)
+    message = re.sub(
         r"`([a-z_]+)(=True)?`",
         lambda m: f"`--{m[1].replace('_', '-')}`" if m[1] in OPTIONS else m[0],
         message,
     )
+    return re.sub(r"(`(--[^`]+)`) \(\2\)", r"\1", message)  # `--drop-rows` (--drop-rows)
 
 
 def without_secrets(text: str, args: Sequence[str] = ()) -> str:

@@ -28,15 +28,18 @@ def score(
     model: o.ModelArgument,
     data: o.DataArgument,
     out: RowsOut = None,
-    no_header: o.NoHeader = False,
+    header: o.Header = None,
+    separator: o.Separator = None,
+    decimal: o.Decimal = None,
     drop_rows: o.DropRows = False,
     as_json: o.Json = False,
 ) -> None:
     """Score the rows of a table: log-likelihood in nats, on the data's own scale.
 
     The flow's columns are found by name, whatever other columns there are; a table without names is
-    read by position. One line a row, in their order; the mean goes to standard error. With --json
-    the rows' scores go to --out only.
+    read by position. A name that was written for a spreadsheet ('=a for =a) is the column's. One
+    line a row, in their order; the mean goes to standard error. With --json the rows' scores go to
+    --out only.
     """
     check_target(out)
     import numpy as np
@@ -49,7 +52,10 @@ def score(
         data,
         columns=flow.columns,
         context=flow.context_columns,
-        header=not no_header,
+        origin=flow.origin,
+        header=header,
+        separator=separator,
+        decimal=decimal,
         drop_rows=drop_rows,
     )
     scores = flow.log_prob(values, given)
@@ -109,6 +115,17 @@ def sample(
             "row for each new row.",
         ),
     ] = None,
+    raw_names: Annotated[
+        bool,
+        typer.Option(
+            "--raw-names",
+            help="Write names as they are. Without it: in CSV, a name that begins with =, +, - or "
+            "@ has a ' before it, so that no spreadsheet takes it for a formula.",
+        ),
+    ] = False,
+    header: o.Header = None,
+    separator: o.Separator = None,
+    decimal: o.Decimal = None,
 ) -> None:
     """Draw new rows from a flow, on the data's own scale, as CSV, Parquet or NPY.
 
@@ -120,7 +137,7 @@ def sample(
     from nfopt.model import Flow
 
     flow = Flow.load(model)
-    given = _context(flow, context)
+    given = _context(flow, context, header=header, separator=separator, decimal=decimal)
     many = rows if rows is not None else (1000 if given is None or len(given) == 1 else len(given))
     if given is not None:
         if len(given) not in (1, many):
@@ -132,12 +149,12 @@ def sample(
     drawn = flow.sample(many, seed=seed, context=given)
     if given is not None:
         drawn = np.concatenate([drawn, given], axis=1)
-    write_rows(drawn, (*flow.columns, *flow.context_columns), out)
+    write_rows(drawn, (*flow.columns, *flow.context_columns), out, raw_names=raw_names)
     if out is not None:
         say(f"{many:,} rows written to {out}")
 
 
-def _context(flow: Any, source: str | None) -> Any:
+def _context(flow: Any, source: str | None, **text: Any) -> Any:
     from nfopt.data import load_rows
 
     if flow.context_columns and source is None:
@@ -147,7 +164,8 @@ def _context(flow: Any, source: str | None) -> Any:
         return None
     if not flow.context_columns:
         raise wrong("context", "is not for this flow: it was trained without context")
-    return load_rows(source, columns=flow.context_columns)[0]
+    wanted = flow.context_columns
+    return load_rows(source, columns=wanted, origin=flow.origin, argument="context", **text)[0]
 
 
 def export(

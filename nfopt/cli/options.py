@@ -18,7 +18,8 @@ DataArgument = Annotated[
         metavar="DATA",
         show_default=False,
         help="A table: a CSV, Parquet, NPY or NPZ file, or a named data set (magic, penbased, "
-        "digits, breast_cancer, wine, moons, rings, sparse_graph:D=8).",
+        "digits, breast_cancer, wine, moons, rings, sparse_graph:D=8). Files of up to 16 GiB are "
+        "read; compressed ones up to 100 times their size, or 256 MiB where that is more.",
     ),
 ]
 ModelArgument = Annotated[
@@ -82,10 +83,42 @@ Split = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-NoHeader = Annotated[
-    bool,
+Header = Annotated[
+    bool | None,
     typer.Option(
-        "--no-header", help="The first line of a CSV file is data too.", rich_help_panel=DATA
+        "--header/--no-header",
+        help="The first line of a text file holds names, or is data too. Without it: it holds "
+        "names, and one of numbers is refused.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIGN",
+        help="What stands between the fields of a text file: one sign, or tab, space, comma, "
+        "semicolon, pipe. Without it: found from the first lines.",
+        rich_help_panel=DATA,
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        parser=one_of("decimal", ".", ","),
+        metavar=".|,",
+        help="The decimal sign of a text file. Without it: found from the first lines.",
+        rich_help_panel=DATA,
+    ),
+]
+Dequantise = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="none|all|A,COL=STEP,...",
+        help="Which columns of tied values on a grid are spread within its step: none; all of "
+        "which 5% are tied; or these, with a step or the one that is found. Without it: those of "
+        "which most values are tied.",
+        rich_help_panel=DATA,
     ),
 ]
 DropRows = Annotated[

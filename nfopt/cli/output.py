@@ -66,14 +66,22 @@ def check_folder(path: Path | None) -> None:
     _try(place)
 
 
-def write_rows(values: NDArray[Any], columns: Sequence[str], path: Path | None) -> None:
+def write_rows(
+    values: NDArray[Any], columns: Sequence[str], path: Path | None, *, raw_names: bool = False
+) -> None:
     """Write a table; a file appears whole or not at all.
 
     Args:
         values: Shape (n, D).
         columns: D names; an NPY file has no place for them.
         path: None writes CSV to standard output.
+        raw_names: Write names in CSV as they are, also those that look like formulas.
     """
+    is_csv = path is None or path.suffix.lower() == ".csv"
+    if is_csv and not raw_names:
+        from nfopt.data.wording import escaped_name
+
+        columns = [escaped_name(name) for name in columns]
     if path is None:
         _csv(values, columns, sys.stdout.buffer)
         return

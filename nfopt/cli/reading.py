@@ -62,6 +62,29 @@ def bounds_of(texts: Sequence[str] | None) -> dict[str, tuple[float | None, floa
     return found
 
 
+def dequantise_of(
+    texts: Sequence[str] | None,
+) -> bool | list[Selector] | dict[str, float | None] | None:
+    """Read `none`, `all`, or columns with or without a step: `A,COL=STEP`.
+
+    Raises:
+        typer.BadParameter: If a step is no number, or words and columns are mixed.
+    """
+    found = names(texts, "dequantise")
+    if found is None:
+        return None
+    if found in (["none"], ["all"]):
+        return found == ["all"]
+    steps: dict[str, float | None] = {}
+    for one in found:
+        name, equals, step = str(one).rpartition("=")
+        try:
+            steps[name if equals else str(one)] = float(step) if equals else None
+        except ValueError:
+            raise wrong("dequantise", f"must be none, all, or COL=STEP, got {str(one)!r}") from None
+    return found if all(step is None for step in steps.values()) else steps
+
+
 def words(text: str, option: str) -> list[str]:
     """Read words with commas between.
 
@@ -138,7 +161,10 @@ def data_options(
     log: Sequence[str] | None,
     weights: str | None,
     split: str | None,
-    no_header: bool,
+    dequantise: Sequence[str] | None,
+    header: bool | None,
+    separator: str | None,
+    decimal: str | None,
     drop_rows: bool,
     strict: bool,
 ) -> dict[str, Any]:
@@ -159,7 +185,10 @@ def data_options(
         "weights": one[0] if one else None,
         "groups": groups,
         "split": kind,
-        "header": not no_header,
+        "dequantise": dequantise_of(dequantise),
+        "header": header,
+        "separator": separator,
+        "decimal": decimal,
         "drop_rows": drop_rows,
         "strict": strict,
     }

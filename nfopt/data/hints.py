@@ -32,16 +32,20 @@ def bounds_of(
         DataError: If a column is unknown or named twice, or its bounds do not rise.
     """
     limits: dict[str, tuple[float | None, float | None]] = {}
+    if not isinstance(bounds or {}, Mapping):
+        raise DataError(f"`bounds` must be a dict of column: (low, high), not {short(bounds)}")
     for selector, pair in (bounds or {}).items():
         name = find_column(roles.features, selector, "bounds", raw.columns)
         try:
-            ends = [math.nan if end is None else float(end) for end in pair]
-            low, high = ends
+            if isinstance(pair, str):
+                raise TypeError
+            low, high = (_end(end) for end in pair)
         except (TypeError, ValueError):
             raise DataError(
                 f"`bounds` of column {name!r} must be two numbers (low, high), not {short(pair)}"
             ) from None
-        lowest, highest = (end if math.isfinite(end) else None for end in (low, high))
+        lowest = None if low is None or low == -math.inf else low
+        highest = None if high is None or high == math.inf else high
         if low == math.inf or high == -math.inf or (lowest is None and highest is None):
             raise DataError(f"`bounds` of column {name!r} bound nothing: {short(pair)}")
         if lowest is not None and highest is not None and lowest >= highest:
@@ -53,6 +57,15 @@ def bounds_of(
             raise DataError(f"column {name!r} stands in both `bounds` and `log`: choose one")
         limits[name] = (0.0, None)
     return limits
+
+
+def _end(end: Any) -> float | None:
+    """Read one end of bounds: None is open, NaN is a mistake."""
+    if end is None:
+        return None
+    if isinstance(end, bool | str) or math.isnan(float(end)):
+        raise ValueError
+    return float(end)
 
 
 def check_bounds(values: Array, columns: Sequence[str], hints: Sequence[ColumnHint]) -> None:
@@ -91,29 +104,8 @@ def steps_of(
     if dequantise is False:
         return {}
     by_name = dict(zip(roles.features, seen, strict=True))
-    if isinstance(dequantise, Mapping):
-        chosen: dict[str, float] = {}
-        for selector, given in dequantise.items():
-            name = find_column(roles.features, selector, "dequantise", raw.columns)
-            if not isinstance(given, int | float) or not 0.0 < given < math.inf:
-                raise DataError(
-                    f"`dequantise` step of column {name!r} must be positive, not {short(given)}"
-                )
-            chosen[name] = float(given)
-        return chosen
     if dequantise is not None and dequantise is not True:
-        picked = [dequantise] if isinstance(dequantise, str | int) else list(dequantise)
-        chosen = {}
-        for selector in picked:
-            name = find_column(roles.features, selector, "dequantise", raw.columns)
-            grid = by_name[name].step
-            if grid is None:
-                raise DataError(
-                    f"column {name!r} cannot be dequantised: its values lie on no regular grid; "
-                    f"give the step, dequantise={{{name!r}: step}}"
-                )
-            chosen[name] = grid
-        return chosen
+        return _asked_for(raw, roles, by_name, dequantise)
     steps = {name: step for name, step in raw.steps.items() if name in by_name}
     threshold = _TIED_ON_REQUEST if dequantise else _TIED_BY_DEFAULT
     detected = {
@@ -129,3 +121,43 @@ def steps_of(
             f"{'s' if len(detected) > 1 else ''} {shown}{more}; `dequantise=False` keeps them"
         )
     return steps | detected
+
+
+def _is_step(given: object) -> bool:
+    number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
+    return number and 0.0 < float(given) < math.inf  # type: ignore[arg-type]
+
+
+def _asked_for(
+    raw: RawTable, roles: Roles, by_name: Mapping[str, checks.ColumnProfile], dequantise: Any
+) -> dict[str, float]:
+    """Read columns, or columns with their steps; a step of None is found."""
+    if isinstance(dequantise, Mapping):
+        asked = list(dequantise.items())
+    else:
+        picked = [dequantise] if isinstance(dequantise, str | int) else dequantise
+        try:
+            asked = [(selector, None) for selector in picked]
+        except TypeError:
+            raise DataError(
+                f"`dequantise` must be True, False, columns or a dict of column: step, "
+                f"not {short(dequantise)}"
+            ) from None
+    chosen: dict[str, float] = {}
+    for selector, given in asked:
+        name = find_column(roles.features, selector, "dequantise", raw.columns)
+        if given is None:
+            grid = by_name[name].step
+            if grid is None:
+                raise DataError(
+                    f"column {name!r} cannot be dequantised: its values lie on no regular grid; "
+                    f"give the step, `dequantise={{{name!r}: step}}`"
+                )
+            chosen[name] = grid
+        elif not _is_step(given):
+            raise DataError(
+                f"`dequantise` step of column {name!r} must be positive, not {short(given)}"
+            )
+        else:
+            chosen[name] = float(given)
+    return chosen

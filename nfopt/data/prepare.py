@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.data.preprocess import Preprocessing, dequantised
+from nfopt.data.rows import Origin
 from nfopt.data.split import Rows, Split
 from nfopt.data.table import Table
 from nfopt.errors import DataError
@@ -68,6 +69,7 @@ class Prepared:
         fingerprint: SHA-256 (hex) over content, split and preprocessing. It is that of the
             whole table also after `subsample`.
         warnings: What was warned of when the table was loaded.
+        origin: What the columns of the table's source were, where it is known.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Prepared:
     parts: tuple[Part, Part, Part]
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def part(self, name: PartName) -> Part:
         """Give one part by its name: "train", "val" or "test"."""
@@ -190,6 +193,7 @@ def prepare(table: Table, split: Split, seed: int = 0) -> Prepared:
         parts=(train, val, test),
         fingerprint=fingerprint(table, split, seed),
         warnings=table.warnings,
+        origin=table.origin,
     )
 
 

@@ -1,6 +1,6 @@
-"""What a source holds before anything is checked: named columns of one length, and its own parts.
+"""What a source holds before anything is checked: columns of one length, and its own parts.
 
-Arrays, lists, torch tensors and DataFrames become a `RawTable` here; files in read.py.
+Files and Python objects become a `RawTable` in `sources/`; loading and scoring both read it.
 """
 
 from __future__ import annotations
@@ -23,30 +23,39 @@ Parts = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 @dataclass(frozen=True, eq=False)
 class RawTable:
-    """Named columns as they were read.
+    """Columns as they were read.
 
     Attributes:
         name: What to call the data: a file's stem, a data set's name, or "data".
-        columns: The columns' names, all different.
-        content: A 2-D array or a DataFrame with these columns.
+        columns: The columns' names. Two may be the same: `check_names` refuses them where used.
+        content: A 2-D array, a DataFrame, or a tuple of one array a column.
         parts: Row numbers of the source's own training, validation and test part.
         steps: Dequantising steps that a named data set brings, by column.
+        named: The names are the source's own, not made from the columns' positions.
+        flat: The source has one axis: a column, or a single row.
     """
 
     name: str
     columns: tuple[str, ...]
-    content: NDArray[Any] | pd.DataFrame
+    content: NDArray[Any] | pd.DataFrame | tuple[Any, ...]
     parts: Parts | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
+    named: bool = True
+    flat: bool = False
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return len(self.content)
+        return len(self.content[0]) if isinstance(self.content, tuple) else len(self.content)
 
     def column(self, name: str) -> Any:
-        """One column: a 1-D array, or a Series where the source is a DataFrame."""
-        position = self.columns.index(name)
+        """One column by its name: a 1-D array, or a Series where the source is a DataFrame."""
+        return self.at(self.columns.index(name))
+
+    def at(self, position: int) -> Any:
+        """One column by its position."""
+        if isinstance(self.content, tuple):
+            return self.content[position]
         if isinstance(self.content, np.ndarray):
             return self.content[:, position]
         return self.content.iloc[:, position]
@@ -57,15 +66,18 @@ def from_array(
 ) -> RawTable:
     """Take a NumPy array with one row an example; a 1-D array is one column.
 
+    Masked values stay masked. The fields of a structured array are named columns.
+
     Raises:
-        DataError: If it is empty, has no or more than two axes, or its dtype is no number's.
+        DataError: If it is empty, has no or over two axes, or a field holds more than a number.
     """
-    values = np.asarray(array)
-    if values.dtype.names:
-        names = tuple(values.dtype.names)
-        values = np.column_stack([numbers_of(values[one], one) for one in names])
-        columns = names
-    if values.ndim == 1:
+    values: NDArray[Any] = np.asanyarray(array)
+    if type(values) is not np.ndarray and not isinstance(values, np.ma.MaskedArray):
+        values = np.asarray(values)  # a matrix stays 2-D when a column is taken
+    if values.dtype.names is not None:
+        return _from_fields(values, name, what)
+    flat = values.ndim == 1
+    if flat:
         values = values[:, None]
     if values.ndim != 2:
         raise DataError(
@@ -74,89 +86,43 @@ def from_array(
         )
     if values.size == 0:
         raise DataError(f"{what} is empty: its shape is {values.shape}")
+    named = columns is not None
     if columns is None:
         columns = [f"x{position}" for position in range(values.shape[1])]
-    return RawTable(name=name, columns=tuple(columns), content=values)
+    return RawTable(name, tuple(columns), values, named=named, flat=flat)
+
+
+def _from_fields(values: NDArray[Any], name: str, what: str) -> RawTable:
+    if values.ndim == 0:
+        values = values[None]
+    fields = values.dtype.names or ()
+    if values.ndim != 1 or len(values) == 0 or not fields:
+        raise DataError(f"{what} must be one row of fields a record, not {values.shape}")
+    for one in fields:
+        if values.dtype[one].shape or values.dtype[one].names:
+            raise DataError(
+                f"field {one!r} of {what} holds more than a number ({values.dtype[one]}): "
+                "give each as a field of its own"
+            )
+    return RawTable(name, tuple(fields), tuple(values[one] for one in fields))
 
 
 def from_frame(frame: pd.DataFrame, *, name: str) -> RawTable:
     """Take a pandas DataFrame; its index is ignored.
 
+    Labels 0, 1, 2, ..., which pandas gives where there are none, are positions, and no names.
+
     Raises:
-        DataError: If it is empty, or two columns have one name.
+        DataError: If it is empty.
     """
+    given = list[Any](frame.columns)
     labels = [
-        "_".join(map(str, label)) if isinstance(label, tuple) else str(label)
-        for label in list[Any](frame.columns)
+        "_".join(map(str, label)) if isinstance(label, tuple) else str(label) for label in given
     ]
-    check_names(labels, name)
     if frame.shape[0] == 0 or frame.shape[1] == 0:
         raise DataError(f"{name!r} is empty: {frame.shape[0]} rows, {frame.shape[1]} columns")
-    return RawTable(name=name, columns=tuple(labels), content=frame)
-
-
-def from_object(source: Any) -> RawTable:
-    """Take what a Python user holds: an array, a DataFrame, a Series, a dict, a list, a tensor.
-
-    A torch tensor goes through NumPy, without importing torch.
-
-    Raises:
-        TypeError: If it is nothing of that kind.
-        DataError: If it is ragged, empty or of a wrong shape.
-    """
-    if isinstance(source, np.ma.MaskedArray):
-        return from_array(np.ma.filled(source.astype(np.float64), np.nan), name="data")
-    if isinstance(source, np.ndarray):
-        return from_array(source, name="data")
-    if type(source).__module__.split(".")[0] == "pandas" or isinstance(source, Mapping):
-        return _from_pandas(source)
-    if hasattr(source, "detach") and hasattr(source, "cpu"):
-        source = source.detach().cpu()
-        if str(getattr(source, "dtype", "")).endswith("bfloat16"):
-            source = source.float()  # NumPy has no bfloat16
-        return from_array(source.numpy(), name="data", what="the tensor")
-    if isinstance(source, list | tuple):
-        if len(source) == 0:
-            raise DataError("the data is empty: a list without rows")
-        try:
-            return from_array(np.array(source), name="data", what="the list")
-        except DataError:
-            raise
-        except ValueError as error:
-            raise DataError(_ragged_text(source)) from error
-    if hasattr(source, "__array__"):
-        return from_array(np.asarray(source), name="data")
-    raise TypeError(
-        "`source` must be a path, a named data set, a DataFrame or an array of rows, "
-        f"not {type(source).__name__}"
-    )
-
-
-def _from_pandas(source: Any) -> RawTable:
-    import pandas as pd
-
-    if isinstance(source, pd.DataFrame):
-        return from_frame(source, name="data")
-    if isinstance(source, pd.Series):
-        label = "x0" if source.name is None else source.name
-        return from_frame(source.to_frame(label), name="data")
-    if isinstance(source, Mapping):
-        try:
-            return from_frame(pd.DataFrame(dict(source)), name="data")
-        except ValueError as error:
-            raise DataError(f"the dict's columns do not make a table: {error}") from error
-    raise TypeError(f"`source` must be a DataFrame or a Series, not {type(source).__name__}")
-
-
-def _ragged_text(rows: Sequence[Any]) -> str:
-    lengths = [len(row) if hasattr(row, "__len__") else -1 for row in rows]
-    for position, length in enumerate(lengths):
-        if length != lengths[0]:
-            return (
-                f"the list is ragged: row 0 has {max(lengths[0], 1)} values, "
-                f"row {position} has {max(length, 1)}"
-            )
-    return "the list is ragged, or holds something else than rows of numbers"
+    numbered = labels == [str(position) for position in range(len(labels))]
+    return RawTable(name, tuple(labels), frame, named=not numbered)
 
 
 def check_names(names: Sequence[str], source: str) -> None:
@@ -166,25 +132,30 @@ def check_names(names: Sequence[str], source: str) -> None:
         DataError: Naming them.
     """
     seen: set[str] = set()
-    twice = []
+    twice: dict[str, None] = {}
     for name in names:
-        if name in seen and name not in twice:
-            twice.append(name)
+        if name in seen:
+            twice[name] = None
         seen.add(name)
     if twice:
-        raise DataError(f"{source!r} has a duplicate column name: {names_text(twice)}; rename it")
+        raise DataError(
+            f"{source!r} has a duplicate column name: {names_text([*twice])}; rename it"
+        )
 
 
-def numbers_of(column: Any, name: str) -> NDArray[np.float64]:
-    """Read one column as float64; missing values become NaN.
+def numbers_of(column: Any, name: str, remedy: str = "") -> NDArray[np.float64]:
+    """Read one column as float64; missing and masked values become NaN.
 
     Args:
         column: A 1-D array or a Series.
         name: The column's name, for messages.
+        remedy: What else the caller may do about a column of no numbers; ends the message.
 
     Raises:
         DataError: If a value is complex, or no number.
     """
+    if isinstance(column, np.ma.MaskedArray):
+        return _unmasked(column, name, remedy)
     kind = getattr(column.dtype, "kind", "O")
     if kind == "c":
         raise DataError(
@@ -193,18 +164,25 @@ def numbers_of(column: Any, name: str) -> NDArray[np.float64]:
         )
     if isinstance(column, np.ndarray) and kind in "biuf":
         return column.astype(np.float64, copy=False)
+    if isinstance(column, np.ndarray) and kind == "V":
+        # bfloat16 and its like, which other packages register with NumPy
+        if not np.can_cast(column.dtype, np.float64):
+            raise DataError(f"column {name!r} is not numeric: it holds {column.dtype}{remedy}")
+        return column.astype(np.float64)
     import pandas as pd
 
     series = column if isinstance(column, pd.Series) else pd.Series(column)
     if kind in "mM":
         raise DataError(
             f"column {name!r} is not numeric: it holds times ({series.dtype}); turn it into a "
-            "number, or leave it out with `columns`"
+            f"number{remedy}"
         )
     if kind in "biuf":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     present = series.notna().to_numpy()
-    complex_rows = np.flatnonzero([isinstance(value, complex) for value in series])
+    complex_rows = np.flatnonzero(
+        [isinstance(value, complex | np.complexfloating) for value in series]
+    )
     if len(complex_rows):
         raise DataError(f"column {name!r} is complex in {rows_text(complex_rows)}: give its parts")
     numbers = pd.to_numeric(series.astype(object), errors="coerce").to_numpy(
@@ -215,6 +193,20 @@ def numbers_of(column: Any, name: str) -> NDArray[np.float64]:
         first = series.iloc[int(wrong[0])]
         raise DataError(
             f"column {name!r} is not numeric in {rows_text(wrong)}: the first holds "
-            f"{short(first, 24)}; correct it, or leave the column out with `columns`"
+            f"{short(first, 24)}; correct it{remedy}"
         )
+    return numbers
+
+
+def _unmasked(column: Any, name: str, remedy: str) -> NDArray[np.float64]:
+    """Read a masked column; what stands under the mask is not looked at."""
+    masked = np.ma.getmaskarray(column)
+    values = np.array(column.data)
+    if values.dtype.kind in "biufcV":
+        values[masked] = np.zeros((), dtype=values.dtype)
+    else:
+        values = values.astype(object)
+        values[masked] = None
+    numbers = numbers_of(values, name, remedy).copy()
+    numbers[masked] = np.nan
     return numbers

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.data.raw import RawTable
+from nfopt.data.raw import RawTable, check_names
 from nfopt.data.wording import nearest_text, short
 from nfopt.errors import DataError
 
@@ -74,6 +74,8 @@ def resolve_roles(raw: RawTable, columns: Any, context: Any, weights: Any, group
     for name in features:
         if name in others:
             raise DataError(f"column {name!r} stands in both `columns` and `{others[name]}`")
+    used = {*features, *others}
+    check_names([name for name in raw.columns if name in used], raw.name)
     if not features:
         raise DataError(f"{raw.name!r} has no feature column left: name some in `columns`")
     return Roles(features, conditions, single.get("weights"), single.get("groups"))

@@ -39,3 +39,12 @@ def short(value: object, limit: int = 40) -> str:
     """Show a value in one line of at most `limit` characters."""
     text = repr(value).replace("\n", " ")
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def escaped_name(name: str) -> str:
+    """Write a column's name so that no spreadsheet takes it for a formula: `=a` becomes `'=a`.
+
+    A name that looks escaped gets one more sign, so that no two names become one.
+    """
+    begins = name.lstrip("'")[:1]
+    return f"'{name}" if begins and begins in "=+-@\t\r" else name

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from nfopt.data import Preprocessing
+from nfopt.data import Origin, Preprocessing
 from nfopt.flows import Stack, build
 from nfopt.model import disk
 from nfopt.model.chunks import chunk_rows, chunks, log_prob
@@ -124,6 +124,11 @@ class Flow:
         """The names of the C context columns."""
         return tuple(column.name for column in self.preprocessing.context)
 
+    @property
+    def origin(self) -> Origin | None:
+        """What the columns of the training table were, if the flow was saved with them."""
+        return Origin.of(self.info.get("table"))
+
     def weights(self, member: int = 0) -> dict[str, Tensor]:
         """Copy one member's weights."""
         for stack in self.stacks:
@@ -223,7 +228,7 @@ class Flow:
         precision = {"float32": torch.float32, "float64": torch.float64}.get(np.dtype(dtype).name)
         if precision is None:
             raise ValueError(f"`dtype` must be float32 or float64, got {np.dtype(dtype).name}.")
-        seen = read_context(context, int(n), self.context_columns)
+        seen = read_context(context, int(n), self.context_columns, self.origin)
         given = None
         if seen is not None:
             given = self.preprocessing.forward_context(seen)
@@ -282,4 +287,4 @@ class Flow:
         return torch.from_numpy(values).to(self.device, dtype)
 
     def _rows(self, x: Any, context: Any) -> tuple[Array, Array | None]:
-        return read_rows(x, context, self.columns, self.context_columns)
+        return read_rows(x, context, self.columns, self.context_columns, self.origin)

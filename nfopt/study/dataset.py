@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,18 @@ import numpy as np
 
 from nfopt import attributes as names
 from nfopt import seeds
-from nfopt.data import NAMED, Part, Prepared, Preprocessing, SplitKind, Table, load, prepare, split
+from nfopt.data import (
+    NAMED,
+    Origin,
+    Part,
+    Prepared,
+    Preprocessing,
+    SplitKind,
+    Table,
+    load,
+    prepare,
+    split,
+)
 from nfopt.errors import StudyError
 from nfopt.events import Notice, OnEvent
 from nfopt.files import replacing
@@ -24,6 +37,8 @@ OPTIONS = (
     "columns",
     "context",
     "header",
+    "separator",
+    "decimal",
     "drop_rows",
     "strict",
     "bounds",
@@ -101,6 +116,7 @@ def read(
         "rows": [len(part) for part in data.parts],
         "columns": list(data.columns),
         "context_columns": list(data.context_columns),
+        "table": msgspec.to_builtins(data.origin),
         "fingerprint": data.fingerprint,
     }
     return Source(data, described)
@@ -141,7 +157,7 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
                 split_kind=before.get("split"),
                 seed=int(before.get("seed", 0)),
                 on_warning=lambda text: None,  # said when the study was made
-                **before.get("options", {}),
+                **_options(before),
             )
     if found.data.fingerprint != before.get("fingerprint"):
         raise StudyError(
@@ -169,6 +185,18 @@ def _check_place(place: str) -> None:
             f"`data` must be given: the study says {place[:200]!r}, which is not below the working"
             " folder."
         )
+
+
+def _options(before: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the options that a study's data was read with.
+
+    A study that knows nothing of its table was made when a table's row numbers were features: its
+    columns are named, so that they are features again.
+    """
+    options = dict(before.get("options", {}))
+    if before.get("table") is None and options.get("columns") is None and before.get("columns"):
+        options["columns"] = list(before["columns"])
+    return options
 
 
 def _place(source: Any) -> str | None:
@@ -219,6 +247,9 @@ def search_rows(data: Prepared, seed: int, device: str, on_event: OnEvent) -> Tr
 # ------------------------------------------------------------------- data that was given in memory
 
 KEPT_NAME = "data.npz"
+# what NumPy and zipfile raise at a damaged, locked or lying file
+_BROKEN: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, TypeError, EOFError)
+_BROKEN += (MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _CONTENTS = "nfopt"  # the array that holds what is no array, as JSON
 _OF_A_PART = ("z", "logdet", "context", "weights")
 
@@ -246,6 +277,7 @@ def keep(data: Prepared, folder: Path) -> Path:
         "preprocessing": msgspec.json.decode(data.preprocessing.to_json()),
         "fingerprint": data.fingerprint,
         "warnings": data.warnings,
+        "table": msgspec.to_builtins(data.origin),
     }
     arrays = {
         f"{number}.{name}": values
@@ -266,7 +298,7 @@ def is_kept(path: object) -> bool:
     try:
         with np.load(path, allow_pickle=False) as file:
             return _CONTENTS in file
-    except (OSError, ValueError):
+    except _BROKEN:
         return False
 
 
@@ -292,8 +324,9 @@ def read_kept(path: str | os.PathLike[str]) -> Prepared:
             parts=(parts[0], parts[1], parts[2]),
             fingerprint=plain["fingerprint"],
             warnings=tuple(plain["warnings"]),
+            origin=Origin.of(plain.get("table")),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StudyError(f"`data` {os.fspath(path)!r} can't be read: {reason}.") from None
 
@@ -307,5 +340,5 @@ def _fingerprint(path: Path) -> str:
     try:
         with np.load(path, allow_pickle=False) as file:
             return str(_contents(file)["fingerprint"])
-    except (OSError, ValueError, KeyError):
+    except _BROKEN:
         return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import optuna
 import torch
 
@@ -162,6 +163,7 @@ def info_of(data: Prepared, validation: Score, test: Score, **more: Any) -> dict
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
+        "table": msgspec.to_builtins(data.origin),
         "versions": versions(),
         "scores": {
             "validation_nll": validation.nll,

@@ -175,6 +175,10 @@ def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
             with safe_open(path, framework="pt") as file:
                 text = (file.metadata() or {})[DESCRIPTION]
             (path.parent / DESCRIPTION).write_text(text, encoding="utf-8")
-            return Flow.load(folder, device=device)
+            flow = Flow.load(folder, device=device)
         except (SafetensorError, KeyError, ValueError) as error:
             raise StudyError(f"The weights of trial {number} can't be read: {error}") from None
+    described = study.user_attrs.get(names.DATA)
+    if isinstance(described, dict) and described.get("table") is not None:
+        flow.info["table"] = described["table"]  # how its rows are read
+    return flow

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -21,6 +22,40 @@ VALUES = np.round(np.random.default_rng(0).normal(size=(ROWS, 3)) * 8.0, 0) / 8.
 VALUES += np.arange(ROWS)[:, None] * 8.0
 FRAME = pd.DataFrame(VALUES, columns=list(NAMES))
 Make = Callable[[Path], object]
+
+
+class Subclass(pd.DataFrame):
+    """A DataFrame of somebody else's module."""
+
+
+class ArrowStream:
+    """A frame that speaks the Arrow PyCapsule interface and nothing else."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+class ArrowBatch:
+    """One batch of rows in the Arrow PyCapsule interface."""
+
+    def __init__(self, table: pa.Table) -> None:
+        (self.batch,) = table.combine_chunks().to_batches()
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> object:
+        return self.batch.__arrow_c_array__(requested_schema)
+
+
+class Interchange:
+    """A frame that speaks the dataframe interchange protocol and nothing else."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> object:
+        return self.table.__dataframe__(nan_as_null, allow_copy)
 
 
 def _write(name: str, action: Callable[[Path], object]) -> Make:
@@ -65,7 +100,18 @@ NAMED_SOURCES: dict[str, Make] = {
     "frame, nullable": lambda folder: FRAME.convert_dtypes(),
     "frame, numbers as text": lambda folder: FRAME.astype(str),
     "frame, own index": lambda folder: FRAME.set_index(np.arange(ROWS) * 7),
+    "frame of a subclass": lambda folder: Subclass(FRAME),
+    "frame of another library, Arrow": lambda folder: ArrowStream(pa.table(dict(FRAME))),
+    "batch of another library, Arrow": lambda folder: ArrowBatch(pa.table(dict(FRAME))),
+    "frame of another library, interchange": lambda folder: Interchange(pa.table(dict(FRAME))),
+    "pyarrow": lambda folder: pa.Table.from_pandas(FRAME.set_index(np.arange(ROWS) * 0.5)),
+    "record array": lambda folder: FRAME.to_records(index=False),
+    "masked structured array": lambda folder: np.ma.array(FRAME.to_records(index=False)),
     "dict": lambda folder: {name: list(FRAME[name]) for name in NAMES},
+    "dict of tensors": lambda folder: {name: torch.tensor(FRAME[name].array) for name in NAMES},
+    "list of dicts": lambda folder: FRAME.to_dict("records"),
+    "list of named tuples": lambda folder: list(FRAME.itertuples(index=False)),
+    "list of rows with names": lambda folder: [row for _, row in FRAME.iterrows()],
 }
 PLAIN_SOURCES: dict[str, Make] = {
     "npy": _write("t.npy", lambda p: np.save(p, VALUES)),
@@ -74,6 +120,10 @@ PLAIN_SOURCES: dict[str, Make] = {
     "array": lambda folder: VALUES,
     "array, column-major": lambda folder: np.asfortranarray(VALUES),
     "masked array": lambda folder: np.ma.masked_invalid(VALUES),
+    "frame without names": lambda folder: pd.DataFrame(VALUES),
+    "list of masked rows": lambda folder: [np.ma.array(row) for row in VALUES],
+    "list of tensors": lambda folder: list(torch.tensor(VALUES, requires_grad=True)),
+    "sparse tensor": lambda folder: torch.tensor(VALUES).to_sparse(),
     "tensor": lambda folder: torch.tensor(VALUES, requires_grad=True),
     "list": lambda folder: VALUES.tolist(),
     "tuple of arrays": lambda folder: tuple(VALUES),
@@ -83,13 +133,17 @@ SOURCES = NAMED_SOURCES | PLAIN_SOURCES
 
 @pytest.mark.parametrize("source", list(SOURCES))
 def test_every_source_gives_the_same_table(source: str, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         table = load(SOURCES[source](tmp_path), dequantise=False)
+    assert len(caught) == (source == "csv with an index")
+    assert table.origin is not None
+    assert table.origin.named == (source in NAMED_SOURCES)
     np.testing.assert_array_equal(table.values, VALUES)
     assert table.values.dtype == np.float64
     assert table.values.flags.c_contiguous
-    assert table.columns == (NAMES if source in NAMED_SOURCES else ("x0", "x1", "x2"))
+    unnamed = ("0", "1", "2") if source == "frame without names" else ("x0", "x1", "x2")
+    assert table.columns == (NAMES if source in NAMED_SOURCES else unnamed)
     assert (table.parts is not None) == (source == "npz in parts")
     assert not np.shares_memory(table.values, VALUES)
 
