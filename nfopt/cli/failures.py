@@ -5,7 +5,7 @@
 | 0 | the command did its work |
 | 1 | a bug of nfopt: the traceback is shown |
 | 2 | a user's mistake, or a file or storage that can't be used: one line |
-| 130 | Ctrl-C (143: terminated); one line that says how to go on |
+| 130 | Ctrl-C (143: terminated, 129: the terminal was closed); one line that says how to go on |
 | 141 | whoever read standard output went away (`| head`): nothing is said |
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import traceback
 import warnings
@@ -27,6 +26,7 @@ import typer
 from nfopt.errors import DataWarning, NfoptError, StudyWarning
 
 MISTAKE, BUG, INTERRUPTED, TERMINATED, NO_READER = 2, 1, 130, 143, 141
+HUNG_UP = 129
 
 # The arguments of the Python functions that are options here: a message that names one in
 # backticks is shown with the option's own name.
@@ -96,6 +96,11 @@ _VALUES = (
 
 _SECRET = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")
 
+# libpq's own form: password=secret, password='it is mine'
+_KEY_VALUE = re.compile(
+    r"((?<![\w-])(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&;'\"]+)", re.IGNORECASE
+)
+
 
 class Ended(Exception):
     """A command was ended from outside and has said so.
@@ -153,7 +158,7 @@ def without_secrets(text: str, args: Sequence[str] = ()) -> str:
             from nfopt.storage.open import mask_text  # heavy: only where there is a secret
 
             text = mask_text(text, url)
-    return _SECRET.sub(r"\1:***@", text)
+    return _KEY_VALUE.sub(r"\1***", _SECRET.sub(r"\1:***@", text))
 
 
 def run(command: Callable[[], object], args: Sequence[str]) -> int:
@@ -227,8 +232,9 @@ def resumable(how: Callable[[], str]) -> Iterator[None]:
 
 
 def code_of(error: BaseException) -> int:
-    """Tell Ctrl-C from a SIGTERM that was noted."""
-    return TERMINATED if signal.Signals.SIGTERM.name in map(str, error.args) else INTERRUPTED
+    """Tell Ctrl-C from a SIGTERM or a SIGHUP that was noted."""
+    codes = {"SIGTERM": TERMINATED, "SIGHUP": HUNG_UP}
+    return next((codes[str(arg)] for arg in error.args if str(arg) in codes), INTERRUPTED)
 
 
 def _usage(error: typer.TyperException) -> str:

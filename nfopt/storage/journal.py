@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from nfopt.errors import StudyWarning
+from nfopt.storage.operations import NOTHING, Reader
 
 # Seconds after which a lock counts as that of a killed process. It is held for milliseconds.
 GRACE = 15
@@ -33,6 +37,7 @@ class Journal(JournalFileBackend):
         self._path = path
         self._lock_file = JournalFileSymlinkLock(str(path), grace_period=GRACE)
         super().__init__(str(path), lock_obj=self._lock_file)
+        self._operations, self._said = Reader(), False
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append lines, all of them or none.
@@ -74,10 +79,33 @@ class Journal(JournalFileBackend):
         Raises:
             StorageInternalError: If a line is not JSON.
         """
-        try:
-            yield from super().read_logs(log_number_from)
-        except ValueError as error:
-            raise StorageInternalError(f"a line of it can't be read ({error})") from None
+        number, over = log_number_from, False
+        while not over:
+            try:
+                for line in super().read_logs(number):
+                    number += 1
+                    why = self._operations.fault(line)
+                    if why is not None:
+                        self._set_aside(number, why)
+                    yield line if why is None else NOTHING
+                over = True
+            except RecursionError:  # of a line's own nesting: the next one goes on
+                number += 1
+                self._set_aside(number, "nested too deeply")
+                yield NOTHING
+            except ValueError as error:
+                raise StorageInternalError(f"a line of it can't be read ({error})") from None
+
+    def _set_aside(self, number: int, why: str) -> None:
+        """Warn once that a line is no operation; Optuna counts it, and does nothing."""
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"line {number} of the journal {str(self._path)!r} is no operation of a study and"
+                f" is set aside, as all like it: {why}",
+                StudyWarning,
+                stacklevel=2,
+            )
 
 
 def _appending(path: str, flags: int) -> int:

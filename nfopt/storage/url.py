@@ -43,7 +43,12 @@ DRIVERS = {
     "mysql": "mysql+pymysql",
 }
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
-_SECRET_KEYS = re.compile(r"([?&][^=&#]*(?:pass|secret|token)[^=&#]*=)([^&#]*)", re.IGNORECASE)
+# of a URL, and in libpq's own form: host=h password='it is mine'
+_SECRET_KEYS = re.compile(
+    r"((?:[?&][^=&#\s]*|(?:^|[\s;])[^=&#\s]*)(?:pass|secret|token)[^=&#\s]*\s*=\s*)"
+    r"('(?:[^'\\]|\\.)*'|[^&#\s;]*)",
+    re.IGNORECASE,
+)
 
 Kind = Literal["sqlite", "database", "journal", "grpc"]
 Storage = str | BaseStorage

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-from nfopt.errors import StudyError
+from nfopt.errors import StudyError, StudyWarning
 from nfopt.storage import journal as journal_module
 from nfopt.storage.journal import Journal
 from nfopt.storage.open import clear_errors, open_storage
@@ -126,3 +127,48 @@ def test_a_writer_that_was_stopped_and_meets_a_full_disk_takes_nothing_of_others
         slow.append_logs([line("slow", "y")])
     monkeypatch.setattr(os, "fsync", real)
     assert study.user_attrs["other"] == "x"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5",
+        "[1,2]",
+        "null",
+        '"x"',
+        "{}",
+        '{"op_code":8}',
+        '{"op_code":77,"worker_id":"w"}',
+        '{"op_code":"x"}',
+        '{"op_code":8,"worker_id":"w","trial_id":"no","user_attr":{"k":1}}',
+        '{"op_code":8,"worker_id":"w","trial_id":0,"user_attr":{}}',
+        '{"op_code":0,"worker_id":"w","study_name":"t","directions":[9]}',
+        '{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":"yesterday"}',
+        '{"op_code":5,"worker_id":"w","trial_id":0,"param_name":"x","param_value_internal":9,'
+        '"distribution":"{}"}',
+        '{"op_code":6,"worker_id":"w","trial_id":0,"state":7,"values":null}',
+        '{"op_code":2,"worker_id":"w","study_id":0,"user_attr":{"k":'
+        + "[" * 300
+        + "]" * 300
+        + "}}",
+        "[" * 100_000 + "]" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_operation_is_set_aside_with_one_warning(
+    study: optuna.Study, tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "s.log"
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with path.open("a") as file:
+        file.write(f"{line}\n" * 2)
+    study.set_user_attr("after", 1)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        again = optuna.load_study(study_name="s", storage=open_storage(f"journal:///{path}"))
+        assert again.user_attrs == {"after": 1}
+        again.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    (said,) = [str(w.message) for w in seen if w.category is StudyWarning]
+    assert said.startswith("line 5 of the journal")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StudyWarning)
+        assert len(again.trials) == len(study.trials) == 2
