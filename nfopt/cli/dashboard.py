@@ -28,6 +28,14 @@ def dashboard(
             parser=whole("port", 0), metavar="N", help="If it is taken, a free one is used."
         ),
     ] = 8080,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="A name that it is called by, besides its address and localhost; may be repeated.",
+        ),
+    ] = None,
     artifacts: Annotated[
         str | None,
         typer.Option(
@@ -60,11 +68,17 @@ def dashboard(
             found = load_study(study, storage)
             opened, number = storage_of(found), study_id(found)
             store = store_of(found) if artifacts is None else artifact_store(artifacts)
-        page = Dashboard(opened, store, number, host=host, port=port)
+        page = Dashboard(opened, store, number, host=host, port=port, allowed=allow_host or ())
         if not _only_here(host):
-            warn(f"`host` {host!r}: whoever reaches this machine can change and delete studies")
+            warn(
+                f"`host` {host!r}: whoever reaches this machine can read, change and delete every"
+                f" study of {mask_url(storage)}, without a password"
+            )
         taken = "" if port in (0, page.port) else f" (port {port} is taken)"
-        say(f"{page.url}{taken}; Ctrl-C ends it")
+        say(
+            f"{page.url}{taken}; whoever works on this machine can read, change and delete every"
+            f" study of {mask_url(storage)}; Ctrl-C ends it"
+        )
         try:
             page.warm()
             page.serve()

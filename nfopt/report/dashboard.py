@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from copy import copy
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -18,6 +18,7 @@ from nfopt import attributes as names
 from nfopt.errors import NfoptError
 from nfopt.optuna_internals import ArtifactStore, FrozenStudy, set_constraints
 from nfopt.report.dashboard_api import StudyApi, is_trial_note
+from nfopt.report.guard import Guard
 from nfopt.storage.retrying import PatientStorage
 from nfopt.study.candidate import MAX_ROUND_TRIP
 from nfopt.study.ranking import order
@@ -104,6 +105,7 @@ class Dashboard:
         study: Id of the study that `url` shows; None: the list of all.
         host: Address to bind to.
         port: Port to bind to; if it is in use, a free one is taken.
+        allowed: Names that it answers to, besides its address and localhost.
 
     Attributes:
         url: Of the page.
@@ -122,6 +124,7 @@ class Dashboard:
         *,
         host: str = HOST,
         port: int = PORT,
+        allowed: Iterable[str] = (),
     ) -> None:
         if not 0 <= port <= 65535:
             raise ValueError(f"`port` must be from 0 to 65535, got {port}.")
@@ -131,7 +134,7 @@ class Dashboard:
         self._app = StudyApi(wsgi(light, artifact_store=store), light)
         page = "" if study is None else f"/studies/{study}"
         self._page = f"/api{page or '/studies'}"
-        self._server = _bound(self._app, host, port)
+        self._server = _bound(Guard(self._app, host, allowed), host, port)
         self.port = int(self._server.server_port)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}/dashboard{page}"

@@ -68,7 +68,11 @@ def serve(
             except RuntimeError as error:
                 raise StudyError(f"`port` {port} on {host} can't be opened: {error}") from None
         server.start()
-        say(f"serving {mask_url(storage)} at grpc://{host}:{port} (Ctrl-C ends)")
+        who = "works on" if host in ("127.0.0.1", "localhost", "::1") else "reaches"
+        say(
+            f"serving {mask_url(storage)}, in which whoever {who} this machine can read, change and"
+            f" delete every study without a password, at grpc://{host}:{port} (Ctrl-C ends)"
+        )
         try:
             while not stop() and server.wait_for_termination(timeout=POLL):
                 pass
