@@ -1,9 +1,9 @@
 """The search of one block: warm-up, then weights and logits in turn.
 
-    warm-up     paths in which every option comes equally often; only the weights learn
-    search      the weights learn on the objective as the logits stand, the logits on other rows
+    warm-up     paths in which every option occurs equally often; only the weights train
+    search      the weights train on the objective at the present logits, the logits on other rows
 
-The layers outside the block keep the choice that they have; `NOTHING` for those still to come.
+The layers outside the block keep their choice; those of later blocks have `NOTHING`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nfopt.autonf.updates import Adam, Logits, LogitUpdate
 from nfopt.errors import NfoptError
 from nfopt.training.schedule import cosine
 
-DROPS = 8  # looks at options to rule out, in a block
-PRICES = 20  # updates of the price, in a block
-BAD_STEPS = 50  # steps in a row without a finite loss after which the search gives up
+DROPS = 8  # times in a block at which options are ruled out
+PRICES = 20  # updates of the price in a block
+BAD_STEPS = 50  # steps in a row without a finite loss, after which the search fails
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a block is, for a record.
+    """The state of a block's search, for a record.
 
     Attributes:
         phase: "warm-up" or "search".
@@ -59,14 +59,14 @@ class BlockSearch:
         net: Shared weights.
         logits: Of all layers; those of the block change.
         places: The block.
-        path: The other layers' present choice.
-        exact: Whether all of the block's paths are evaluated, or some are drawn.
-        settings: How.
+        path: The present choice of the other layers.
+        exact: Whether all of the block's paths are evaluated, rather than some drawn.
+        settings: Of the search.
         costs: Relative, one an option.
         price: Of a unit of cost.
         rows: Of the weights, and of the logits.
         generator: Draws paths; on the CPU.
-        freeze: Whether the other layers' weights stay as they are.
+        freeze: Whether the other layers' weights are not trained.
     """
 
     def __init__(
@@ -110,14 +110,14 @@ class BlockSearch:
         Args:
             steps: Of the weights.
             seconds: Or None.
-            on_step: Told after each step; True ends the search.
+            on_step: Called after each step; True ends the search.
             clock: Seconds.
 
         Returns:
             Steps done.
 
         Raises:
-            NfoptError: If the loss stays not finite.
+            NfoptError: If the loss is not finite for `BAD_STEPS` steps in a row.
         """
         began, share = clock(), 0.0
         for step in range(steps):
@@ -146,7 +146,7 @@ class BlockSearch:
             self.price.update(self._expected())
 
     def _expected(self) -> float:
-        """Expected cost of the whole flow: of the block, and of what the others have chosen."""
+        """Expected cost of the whole flow: of the block, and of the others' choices."""
         weights = self.logits.weights()[list(self.places)]
         others = [k for p, k in enumerate(self.path) if p not in self.places and k != NOTHING]
         return float((weights @ self.costs).sum() + self.costs[others].sum())
@@ -193,8 +193,8 @@ class BlockSearch:
         return objective.path_log_weights(self.logits.now()[rows], paths[:, rows])
 
     def _loss(self, paths: Tensor, log_p: Tensor, batch: Minibatch, searching: bool) -> Tensor:
-        """What the weights learn on: the objective, the logits being constants."""
-        finite = log_p.detach().isfinite().all(1)  # a path that broke down teaches nothing
+        """The loss of the weights: the objective with the logits as constants."""
+        finite = log_p.detach().isfinite().all(1)  # paths that are not finite are ignored
         if not bool(finite.any()):
             return torch.tensor(math.nan)
         log_p = log_p[finite]
@@ -206,7 +206,7 @@ class BlockSearch:
 
     def _learn(self, loss: Tensor, factor: float) -> None:
         self._bad = 0
-        if not loss.requires_grad:  # a search of options that do nothing has no weights
+        if not loss.requires_grad:  # options that do nothing have no weights
             return
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -220,13 +220,13 @@ class BlockSearch:
         self._adam.step()
 
     def _move(self, paths: Tensor, log_p: Tensor, batch: Minibatch) -> None:
-        """Let the logits learn from the paths' densities on some rows."""
+        """Train the logits on the paths' densities of some rows."""
         nll = -objective.row_mean(log_p, batch.weights).cpu().float()
         finite = nll.isfinite()
         if not bool(finite.any()):
             return
         worst = nll[finite].max()
-        nll = torch.where(finite, nll, worst + 10)  # a path that broke down is a bad one
+        nll = torch.where(finite, nll, worst + 10)  # a path that is not finite is a bad one
         log_p = torch.where(finite.to(log_p.device)[:, None], log_p, -worst.to(log_p.device) - 10)
         log_w = self._log_weights(paths)
         shares = log_w.detach().exp() if self.exact else torch.full((len(nll),), 1 / len(nll))

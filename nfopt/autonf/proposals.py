@@ -1,13 +1,12 @@
-"""Which flows a search proposes to the race, and in which order.
+"""The flows that a search proposes to the race, and their order.
 
     weights         the most likely paths
     tuned           the paths of the least NLL and the most likely ones, and the flows of one type,
-                    each trained on alone for a while from the shared weights
+                    each trained alone for some steps from the shared weights
 
-Shared weights fit none of the paths that share them, and those least that were drawn least. A tenth
-of a training in which a path has them for itself takes most of that away: of 64 flows the best is
-then mostly among the first five, on three tables
-(`studies/autonf2023`, which has one on which it is missed each time, too).
+Shared weights fit none of the paths that share them, and worst those that were drawn least. A tenth
+of a training on a copy of their own corrects most of that: of 64 flows the best is then mostly
+among the first five, on three tables (`studies/autonf2023`; on another one it is missed each time).
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from nfopt.autonf.supernet import Supernet
 from nfopt.autonf.updates import Adam
 from nfopt.training.schedule import cosine
 
-ALIKE = 16  # paths kept for each one wanted, as several may be the same flow
-EVERY = 256  # paths at most that are all evaluated; of more the most likely ones are
-ROWS = 2048  # rows of the logits' part at most, on which paths are compared
-CHUNK = 16  # paths that are evaluated at a time
-MOST_STEPS = 100  # of a path alone, where seconds end the search before its steps do
+SPARE = 16  # paths kept for each one wanted, as several may be the same flow
+MAX_EVALUATED = 256  # paths; of more, only the most likely ones are evaluated
+ROWS = 2048  # rows of the logits' part, at most, on which paths are compared
+CHUNK = 16  # paths evaluated at a time
+MAX_STEPS = 100  # of a path alone, where seconds end the search before its steps do
 RATE = 3e-3  # learning rate of a path alone, falling by a cosine
 
 
 def most_likely(options: Sequence[Option], weights: Tensor, count: int) -> list[Path]:
-    """List paths of the greatest weight that are different flows.
+    """The paths of the greatest weight that are different flows.
 
     Args:
         options: Of every layer.
@@ -45,52 +44,52 @@ def most_likely(options: Sequence[Option], weights: Tensor, count: int) -> list[
         count: Paths at most.
 
     Returns:
-        The most likely first; of paths to the same flow (idle layers at other places) one.
+        The most likely first; of paths to the same flow (idle layers at other places) only one.
     """
     best: list[tuple[float, Path]] = [(0.0, ())]
     for row in weights.double().clamp_min(1e-300).log().tolist():
-        # exact but for `ALIKE`: the best paths begin with the best beginnings
+        # beam search; exact but for `SPARE`, as the best paths have the best prefixes
         longer = [(value + w, (*path, k)) for value, path in best for k, w in enumerate(row)]
-        best = sorted(longer, key=lambda each: (-each[0], each[1]))[: count * ALIKE]
+        best = sorted(longer, key=lambda entry: (-entry[0], entry[1]))[: count * SPARE]
     return distinct(options, [[path for _, path in best]])[:count]
 
 
 def random_paths(
     options: Sequence[Option], places: int, count: int, generator: torch.Generator
 ) -> list[Path]:
-    """Draw paths that are different flows, all equally likely; fewer if there are not so many."""
-    found: dict[object, Path] = {}
-    for _ in range(20):  # draws of `count`: enough unless nearly all flows are asked for
+    """Draw paths that are different flows, all equally likely; fewer if there are not as many."""
+    by_flow: dict[object, Path] = {}
+    for _ in range(20):  # draws of `count`: enough unless nearly all flows are wanted
         drawn = torch.randint(len(options), (count, places), generator=generator).tolist()
         for path in map(tuple, drawn):
-            found.setdefault(layers_of(options, path), path)
-        if len(found) >= count:
+            by_flow.setdefault(layers_of(options, path), path)
+        if len(by_flow) >= count:
             break
-    return list(found.values())[:count]
+    return list(by_flow.values())[:count]
 
 
 def distinct(options: Sequence[Option], lists: Sequence[Sequence[Path]]) -> list[Path]:
-    """Take several lists' paths in turn, each flow once."""
-    found: dict[object, Path] = {}
-    for rank in range(max((len(each) for each in lists), default=0)):
-        for each in lists:
-            if rank < len(each):
-                found.setdefault(layers_of(options, each[rank]), each[rank])
-    return list(found.values())
+    """Interleave several lists of paths, with each flow once."""
+    by_flow: dict[object, Path] = {}
+    for rank in range(max((len(paths) for paths in lists), default=0)):
+        for paths in lists:
+            if rank < len(paths):
+                by_flow.setdefault(layers_of(options, paths[rank]), paths[rank])
+    return list(by_flow.values())
 
 
 @dataclass(frozen=True)
 class Proposer:
-    """A search at its end.
+    """Proposes flows at the end of a search.
 
     Attributes:
         options: Of every layer.
         net: Shared weights.
         rows: Of the weights, and of the logits.
         settings: Of the search.
-        penalty: Nats a row that a path's cost counts for.
+        penalty: Of a path's cost, in nats a row.
         clock: Seconds.
-        should_stop: Asked after each step; True ends the tuning, and what is left stays as it was.
+        should_stop: Polled after each step; True ends the tuning.
     """
 
     options: Sequence[Option]
@@ -102,11 +101,11 @@ class Proposer:
     should_stop: Callable[[], bool] | None
 
     def propose(self, weights: Tensor, seconds: float | None = None) -> list[Path]:
-        """List paths of different flows, the most promising first.
+        """Paths of different flows, the most promising first.
 
         Args:
             weights: Of the options, shape (n, m).
-            seconds: That tuning may take, or None; the paths that it does not reach come last.
+            seconds: Limit of the tuning, or None; paths that are not tuned in time come last.
         """
         count = self.settings.candidates
         if self.settings.proposals == "tuned":
@@ -116,44 +115,44 @@ class Proposer:
     # ---------------------------------------------------------------------------------- comparison
 
     def pool(self, weights: Tensor) -> list[Path]:
-        """List the paths that are worth tuning.
+        """The paths to tune.
 
-        Those of the least NLL and the most likely, in turn, and before them the flows of one type:
-        what one would take without a search is a rival in it.
+        First the flows of one type, which one would choose without a search; then those of the
+        least NLL and the most likely ones in turn.
         """
         count, places = len(self.options), self.settings.places
-        if count**places <= EVERY:
+        if count**places <= MAX_EVALUATED:
             paths = list(itertools.product(range(count), repeat=places))
             likely = most_likely(self.options, weights, self.settings.pool)
         else:
-            likely = paths = most_likely(self.options, weights, EVERY)
+            likely = paths = most_likely(self.options, weights, MAX_EVALUATED)
         losses = self.losses(paths)
         best = [paths[k] for k in sorted(range(len(paths)), key=losses.__getitem__)]
         plain = [(k,) * places for k in range(count)]
-        found = distinct(self.options, [best, likely])[: self.settings.pool]
-        return distinct(self.options, [[*plain, *found]])
+        promising = distinct(self.options, [best, likely])[: self.settings.pool]
+        return distinct(self.options, [[*plain, *promising]])
 
     @torch.no_grad()
     def losses(self, paths: Sequence[Path]) -> list[float]:
-        """NLL under the weights as they are, and cost; nats a row, inf where it is not finite."""
-        held, found = self.rows[1].first(ROWS), []
+        """NLL under the present weights plus penalty, nats a row; inf where it is not finite."""
+        held, losses = self.rows[1].first(ROWS), []
         for start in range(0, len(paths), CHUNK):
             some = paths[start : start + CHUNK]
             log_p = self.net.log_prob(some, held.x, held.context)
             nlls = (-row_mean(log_p, held.weights)).tolist()
-            found += [nll + self.penalty(path) for nll, path in zip(nlls, some, strict=True)]
-        return [loss if math.isfinite(loss) else math.inf for loss in found]
+            losses += [nll + self.penalty(path) for nll, path in zip(nlls, some, strict=True)]
+        return [loss if math.isfinite(loss) else math.inf for loss in losses]
 
     # -------------------------------------------------------------------------------------- tuning
 
     def tuned(self, paths: Sequence[Path], seconds: float | None = None) -> list[Path]:
-        """Order paths by their loss after each was trained on alone, all on the same batches.
+        """Sort paths by their loss after each was trained alone, all on the same batches.
 
-        Then the flows that differ from the best one in a single layer get the same: shared weights
-        misjudge most what they have seldom drawn.
+        Then the same for the flows that differ from the best one in a single layer, as shared
+        weights rank those worst that were seldom drawn.
         """
         ends = math.inf if seconds is None else self.clock() + seconds
-        steps = min(MOST_STEPS, max(1, round(self.settings.tune * self.settings.steps)))
+        steps = min(MAX_STEPS, max(1, round(self.settings.tune * self.settings.steps)))
         if seconds is not None:
             steps = self._affordable(paths, steps, seconds)
         batches = [self.rows[0].take() for _ in range(steps)]
@@ -163,15 +162,15 @@ class Proposer:
             for path in waiting:
                 loss = self._alone(path, batches, ends)
                 if loss is None:
-                    left = [each for each in waiting if each not in losses]
-                    return [*sorted(losses, key=losses.__getitem__), *left]
+                    untuned = [path for path in waiting if path not in losses]
+                    return [*sorted(losses, key=losses.__getitem__), *untuned]
                 losses[path] = loss
             if more is not None:
                 waiting = more(min(losses, key=losses.__getitem__), list(losses))
         return sorted(losses, key=losses.__getitem__)
 
     def _affordable(self, paths: Sequence[Path], steps: int, seconds: float) -> int:
-        """Say how many steps all of them can take, and half as many flows after them."""
+        """The steps that fit into the seconds, for these paths and half as many after them."""
         began = self.clock()
         for path in paths:
             if self._alone(path, [self.rows[0].take()], began + seconds) is None:
@@ -179,21 +178,21 @@ class Proposer:
         return max(1, min(steps, int((seconds / (self.clock() - began + 1e-9) - 1) / 1.5)))
 
     def near(self, path: Path, known: Sequence[Path]) -> list[Path]:
-        """List flows that differ from a path in one layer, without the known ones."""
+        """Flows that differ from a path in one layer, without the known ones, the best first."""
         swapped = [
             (*path[:place], k, *path[place + 1 :])
             for place in range(len(path))
             for k in range(len(self.options))
         ]
-        fresh = distinct(self.options, [[*known, *swapped]])[len(known) :]
-        losses = dict(zip(fresh, self.losses(fresh), strict=True))
-        return sorted(fresh, key=losses.__getitem__)[: self.settings.pool]
+        new = distinct(self.options, [[*known, *swapped]])[len(known) :]
+        losses = dict(zip(new, self.losses(new), strict=True))
+        return sorted(new, key=losses.__getitem__)[: self.settings.pool]
 
     def _alone(self, path: Path, batches: Sequence[Minibatch], ends: float) -> float | None:
-        """Loss of a path that has trained on; the shared weights stay as they were.
+        """Loss of a path after it was trained alone; the shared weights are restored.
 
         Returns:
-            None if there was no time for it.
+            None if the time was over before.
         """
         thetas = self._thetas(path)
         before = [theta.detach().clone() for theta in thetas]
@@ -211,8 +210,8 @@ class Proposer:
         return loss
 
     def _thetas(self, path: Path) -> list[Tensor]:
-        found = [self.net.stacks[place][k] for place, k in enumerate(path)]
-        thetas = [stack.theta for stack in found if stack is not None and stack.theta.numel()]
+        stacks = [self.net.stacks[place][k] for place, k in enumerate(path)]
+        thetas = [stack.theta for stack in stacks if stack is not None and stack.theta.numel()]
         for theta in thetas:
             theta.requires_grad_(True)  # Grow froze those of its earlier blocks
         return thetas

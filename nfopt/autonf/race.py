@@ -1,11 +1,11 @@
-"""The final choice: architectures trained alone, the worse ones dropped rung by rung.
+"""The final choice by successive halving: architectures trained alone, the worse ones dropped.
 
     raced = race(flows, train, data, rungs=(0.5, 1.0), keep=(6, 3), seed=0)
     raced[0]                    # the best: its validation NLL is of its longest training
 
-Successive halving (Jamieson and Talwalkar 2016), each rung a training from the start with a whole
-schedule of its own: a schedule that is cut short ranks worse. Flows of one shape train as a stack.
-Over random architectures it is the rival that a differentiable search has to beat.
+Successive halving (Jamieson and Talwalkar 2016), where each rung is a training from the start with
+a complete schedule of its own: truncated schedules rank worse. Flows of one shape train as a stack.
+Over random architectures it is the baseline that a differentiable search has to beat.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Raced:
     """An architecture in a race.
 
     Attributes:
-        position: In the list that was given.
+        position: In the list given to `race`.
         spec: Its flow.
         nll: Validation NLL of its longest training, nats a row; inf if it can't be used.
         nll_2se: Two standard errors of it.
-        penalty: What its cost counts for, nats a row.
-        share: Of the full steps, in that training; 0 before the first.
+        penalty: Of its cost, nats a row.
+        share: Of the full steps, in its longest training; 0 before the first.
         seconds: Wall-clock share of all its trainings.
         nlls: Validation NLL of each training, in the order of the rungs.
     """
@@ -54,11 +54,11 @@ class Raced:
 
     @property
     def loss(self) -> float:
-        """What is compared: NLL and penalty."""
+        """The criterion: NLL plus penalty."""
         return self.nll + self.penalty
 
     def runner(self) -> Runner:
-        """Write it down for a checkpoint."""
+        """Its state for a checkpoint."""
         return Runner(
             position=self.position,
             nll=_finite(self.nll),
@@ -69,7 +69,7 @@ class Raced:
         )
 
     def ran(self, runner: Runner) -> Raced:
-        """Put on it what a checkpoint says that it has run."""
+        """Restore its state from a checkpoint."""
         return replace(
             self,
             nll=math.inf if runner.nll is None else runner.nll,
@@ -97,25 +97,25 @@ def race(
     clock: Callable[[], float] = time.monotonic,
     keeper: Keeper | None = None,
 ) -> list[Raced]:
-    """Train architectures alone for longer and longer, fewer and fewer of them.
+    """Train architectures alone, rung by rung fewer of them for longer.
 
     Args:
         specs: Different flows, at least one.
-        trains: How; its steps are the full length.
+        trains: Training; its steps are the full length.
         data: Training and validation rows.
         rungs: Shares of the full steps, rising.
-        keep: How many are trained at each rung at most, the best so far.
-        penalties: Nats a row that each one's cost counts for, or None.
-        costs: What a training in full of each one costs, or None: 1.
-        work: What the race may cost, in the same unit: fewer flows are trained where they are
-            dear, but one at each rung.
+        keep: The greatest number of flows trained at each rung, the best so far.
+        penalties: Of each flow's cost, in nats a row, or None.
+        costs: Of a full training of each flow, or None: 1.
+        work: Limit of the race's cost, in the unit of `costs`: fewer flows are trained where they
+            are expensive, at least one at each rung.
         seed: Of weights and batches; each rung has its own.
-        seconds: By `clock` at most, or None: shared among the trainings by their steps; where they
-            are short, fewer flows race.
-        on_rung: Told of a rung and all flows after it, the best first; True ends the race.
-        should_stop: Asked while training; True ends the race with what it has.
+        seconds: Limit by `clock`, or None; shared among the trainings by their steps. Where it is
+            short, fewer flows race.
+        on_rung: Called with a rung and all flows after it, the best first; True ends the race.
+        should_stop: Polled while training; True ends the race with the results so far.
         clock: Seconds; `time.process_time` where other work must not count.
-        keeper: Of checkpoints; what it has is gone on with.
+        keeper: Of checkpoints; the race resumes from its state.
 
     Returns:
         All flows: the longest trained first, and among equals the best.
@@ -138,10 +138,10 @@ def race(
     given = [0.0] * len(specs) if penalties is None else list(penalties)
     price = [1.0] * len(specs) if costs is None else list(costs)
     field = [Raced(k, spec, penalty=given[k]) for k, spec in enumerate(specs)]
-    left = [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]
+    shares = [r * min(k, len(specs)) for r, k in zip(rungs, keep, strict=True)]  # of the seconds
     if lap is not None:
         began -= lap.elapsed
-        by_position = {each.position: each for each in field}
+        by_position = {flow.position: flow for flow in field}
         field = [by_position[runner.position].ran(runner) for runner in lap.field]
     for number, (rung, count) in enumerate(zip(rungs, keep, strict=True)):
         if lap is not None and number < lap.rung:
@@ -150,22 +150,22 @@ def race(
         if lap is not None:
             time_left = lap.left
         elif seconds is not None:
-            time_left = (seconds - (clock() - began)) * left[number] / sum(left[number:])
-        chosen = [each for each in field[:count] if not each.share or math.isfinite(each.loss)]
+            time_left = (seconds - (clock() - began)) * shares[number] / sum(shares[number:])
+        chosen = [flow for flow in field[:count] if not flow.share or math.isfinite(flow.loss)]
         if not chosen:
             continue
-        spent = sum(price[each.position] * sum(rungs[: len(each.nlls)]) for each in field)
-        prices = [price[each.position] for each in chosen]
+        spent = sum(price[flow.position] * sum(rungs[: len(flow.nlls)]) for flow in field)
+        prices = [price[flow.position] for flow in chosen]
         chosen = chosen[: max(1, within(prices, rung, rungs[number + 1 :], work - spent))]
-        now = lap or Lap(number, list(keep), 0.0, [each.runner() for each in field], [])
+        now = lap or Lap(number, list(keep), 0.0, [flow.runner() for flow in field], [])
         keeping = None if keeper is None else _Keeping(keeper, now, began, clock)
         lap = None
         trained = _train(
             chosen, rung, trains, data, (seed, number), time_left, should_stop, clock, keeping
         )
         field = sorted(
-            [*trained, *[each for each in field if each not in chosen]],
-            key=lambda each: (-each.share, each.loss, each.position),
+            [*trained, *[flow for flow in field if flow not in chosen]],
+            key=lambda flow: (-flow.share, flow.loss, flow.position),
         )
         if should_stop is not None and should_stop():
             break
@@ -176,7 +176,7 @@ def race(
 
 @dataclass
 class _Keeping:
-    """Writes down where a race is."""
+    """Writes the checkpoints of a race."""
 
     keeper: Keeper
     lap: Lap
@@ -204,16 +204,16 @@ def _train(
     clock: Callable[[], float],
     keeping: _Keeping | None = None,
 ) -> list[Raced]:
-    """Train some flows for a share of the full steps, those of one shape together."""
+    """Train flows for a share of the full steps, those of one shape as a stack."""
     steps = max(1, round(rung * trains.steps))
     spec = msgspec.structs.replace(trains, steps=steps)
     groups: dict[str, list[Raced]] = {}
-    for each in chosen:
-        groups.setdefault(each.spec.shape_key(), []).append(each)
+    for flow in chosen:
+        groups.setdefault(flow.spec.shape_key(), []).append(flow)
     ends = None if seconds is None else clock() + seconds
     waiting = len(chosen)
-    done = {each.position: each for each in chosen}  # as they were, until they are trained
-    before = {} if keeping is None else {each.position: each for each in keeping.lap.done}
+    done = {flow.position: flow for flow in chosen}  # replaced once they are trained
+    before = {} if keeping is None else {runner.position: runner for runner in keeping.lap.done}
     if keeping is not None:
         keeping.ends = ends
     for group in groups.values():
@@ -221,18 +221,18 @@ def _train(
         if ends is not None:
             share = max(1e-3, (ends - clock()) * len(group) / waiting)
         waiting -= len(group)
-        if all(each.position in before for each in group):
-            done |= {each.position: each.ran(before[each.position]) for each in group}
+        if all(flow.position in before for flow in group):
+            done |= {flow.position: flow.ran(before[flow.position]) for flow in group}
             continue
-        own = [_seed(*path, each.position) for each in group]
+        own = [_seed(*path, flow.position) for flow in group]
         generators = [torch.Generator().manual_seed(seed) for seed in own]
-        (stack,) = build([each.spec for each in group], generators, device=data.x.device)
-        if stack.theta.shape[1] == 0:  # layers that do nothing: there is nothing to train
-            (each,) = group
+        (stack,) = build([flow.spec for flow in group], generators, device=data.x.device)
+        if stack.theta.shape[1] == 0:  # a flow without weights is only scored
+            (flow,) = group
             began = clock()
             scored = mean_nll(stack, data.val, data.val_context, data.val_weights, data.val_logdet)
-            done[each.position] = _after(
-                each, float(scored[0]), float(scored[1]), rung, clock() - began
+            done[flow.position] = _after(
+                flow, float(scored[0]), float(scored[1]), rung, clock() - began
             )
             continue
         results = train(
@@ -248,12 +248,12 @@ def _train(
         )
         if results[0].status == "interrupted":
             break
-        for each, result in zip(group, results, strict=True):
+        for flow, result in zip(group, results, strict=True):
             good = result.status == "complete" and result.round_trip <= MAX_ROUND_TRIP
             nll = result.nll if good else math.inf
-            done[each.position] = _after(each, nll, result.nll_2se, rung, result.seconds)
+            done[flow.position] = _after(flow, nll, result.nll_2se, rung, result.seconds)
         if keeping is not None:
-            keeping.lap.done += [done[each.position].runner() for each in group]
+            keeping.lap.done += [done[flow.position].runner() for flow in group]
             keeping.save()
     return list(done.values())
 
@@ -262,15 +262,15 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _after(each: Raced, nll: float, nll_2se: float, rung: float, seconds: float) -> Raced:
+def _after(flow: Raced, nll: float, nll_2se: float, rung: float, seconds: float) -> Raced:
     nll = nll if math.isfinite(nll) else math.inf
     return replace(
-        each,
+        flow,
         nll=nll,
         nll_2se=nll_2se,
         share=rung,
-        seconds=each.seconds + seconds,
-        nlls=(*each.nlls, nll),
+        seconds=flow.seconds + seconds,
+        nlls=(*flow.nlls, nll),
     )
 
 

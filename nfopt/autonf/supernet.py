@@ -1,7 +1,7 @@
 """All flows of a search at once: every option of every layer has weights, which paths share.
 
-Many paths are evaluated together. Paths with the same beginning share its states, and all states
-that meet the same option at one place go through it as one batch, so that all m^n paths of n layers
+Many paths are evaluated together. Paths with a common prefix share its states, and all states that
+reach the same option at one place are evaluated as one batch, so that all m^n paths of n layers
 take m + m^2 + ... + m^n evaluations of a layer.
 """
 
@@ -21,7 +21,7 @@ from nfopt.flows import Stack, build
 from nfopt.flows.base import log_prob as base_log_prob
 from nfopt.spec import FlowSpec, Identity, Normal
 
-EXACT_STEPS = 8.0  # steps of one path that a step over all paths may cost, to be the default
+EXACT_STEPS = 8.0  # cost of a step over all paths, in steps of one path, up to which it is used
 REPEATS = 3  # of a measured step
 
 
@@ -71,7 +71,7 @@ class Supernet:
         return stack
 
     def parameters(self, places: Iterable[int] | None = None) -> list[Tensor]:
-        """Return the weights of some places, or of all: leaves of shape (1, N)."""
+        """The weights of some places, or of all: leaves of shape (1, N)."""
         chosen = range(self.places) if places is None else places
         return [s.theta for place in chosen for s in self.stacks[place] if s is not None]
 
@@ -92,7 +92,7 @@ class Supernet:
         state, log_det = x[None], x.new_zeros((1, len(x)), dtype=self.dtype)
         owner = torch.zeros(len(paths), dtype=torch.long)  # which state a path is in
         for place in range(self.places):
-            # equal keys: the same beginning and the same option; sorted by option
+            # equal keys: the same prefix and the same option; sorted by option
             keys = (paths[:, place] + 1) * len(state) + owner
             unique, owner = torch.unique(keys, return_inverse=True)
             parents, choices = unique % len(state), unique // len(state) - 1
@@ -103,13 +103,13 @@ class Supernet:
                 moved.append(after)
                 gained.append(log_det[rows] + more)
             state, log_det = torch.cat(moved), torch.cat(gained)
-        found = base_log_prob(Normal(), state.mT) + log_det
-        return found[owner.to(x.device)]
+        log_p = base_log_prob(Normal(), state.mT) + log_det
+        return log_p[owner.to(x.device)]
 
     def _forward(
         self, place: int, choice: int, state: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor | float]:
-        """Take states (R, B, D) through one option; return them and the log-determinant (R, B)."""
+        """Apply one option to states (R, B, D); also returns the log-determinant (R, B)."""
         stack = None if choice == NOTHING else self.stacks[place][choice]
         if stack is None:
             return state, 0.0
@@ -125,11 +125,11 @@ def is_exact(
     batch: Minibatch,
     clock: Callable[[], float] | None = None,
 ) -> bool:
-    """Say whether a search evaluates all paths of a block, or draws some.
+    """Whether a search evaluates all paths of a block, rather than drawing some.
 
     Args:
         net: Shared weights; unchanged.
-        settings: Checked; "auto" is settled by measuring a step of the first block.
+        settings: Checked; "auto" is decided by a measured step of the first block.
         batch: Rows to measure on.
         clock: Seconds; None: see `clock_of`.
     """
@@ -147,10 +147,10 @@ def exact_steps(
     batch: Minibatch,
     clock: Callable[[], float] | None = None,
 ) -> float:
-    """Measure what a step over all paths costs, in steps of one path: the mean over the options."""
+    """Measured cost of a step over all paths, in steps of one path (mean over the options)."""
     clock = clock or clock_of(net.device)
     count, places = len(net.options), range(net.places)
-    every = enumerate_paths([range(count) if p in block else [NOTHING] for p in places])
+    all_paths = enumerate_paths([range(count) if p in block else [NOTHING] for p in places])
     single = [[k if p in block else NOTHING for p in places] for k in range(count)]
 
     def seconds(paths: Tensor) -> float:
@@ -168,4 +168,4 @@ def exact_steps(
         return best
 
     alone = sum(seconds(torch.tensor([path])) for path in single) / count
-    return seconds(every) / max(alone, 1e-9)
+    return seconds(all_paths) / max(alone, 1e-9)

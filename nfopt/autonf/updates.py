@@ -1,4 +1,4 @@
-"""How weights and logits move, and which options each layer still has."""
+"""Updates of weights and logits, and the options that each layer still has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Adam(torch.optim.Adam):
     """PyTorch's Adam, fused, with a learning rate that changes between steps.
 
     Args:
-        leaves: What moves; there may be none.
+        leaves: Tensors to train; may be empty.
         rate: Learning rate.
         betas: Of the two moments.
     """
@@ -33,12 +33,12 @@ class Adam(torch.optim.Adam):
 
 
 class Logits:
-    """Logits of all layers, the options that are left, and the temperature.
+    """Logits of all layers, the options not ruled out, and the temperature.
 
     Attributes:
         values: Shape (n, m); a leaf that requires a gradient.
-        live: Which options are left, shape (n, m).
-        temperature: That the logits are divided by.
+        live: Options that are not ruled out, shape (n, m).
+        temperature: Divisor of the logits.
     """
 
     def __init__(self, values: Tensor) -> None:
@@ -47,19 +47,19 @@ class Logits:
         self.temperature = 1.0
 
     def now(self) -> Tensor:
-        """Return the logits as the objective sees them: -inf where an option is ruled out."""
+        """The logits over the temperature, -inf where an option is ruled out."""
         return torch.where(self.live, self.values / self.temperature, -torch.inf)
 
     def weights(self) -> Tensor:
-        """Return each layer's weights, shape (n, m), without a gradient."""
+        """Each layer's weights, the softmax of `now`, shape (n, m), without a gradient."""
         return self.now().detach().softmax(1)
 
     def choices(self, place: int) -> list[int]:
-        """Return the options that a layer still has."""
+        """The options of a layer that are not ruled out."""
         return self.live[place].nonzero().flatten().tolist()
 
     def drop(self, places: range, below: float) -> None:
-        """Rule out the options of some layers whose weight is too small, never the heaviest."""
+        """Rule out options of small weight in some layers, but never the one of most weight."""
         weights = self.weights()
         for place in places:
             self.live[place] &= (weights[place] >= below) | (weights[place] == weights[place].max())
@@ -69,7 +69,7 @@ class LogitUpdate:
     """Adam on the logits, with DARTS's momentum of 0.5.
 
     Args:
-        logits: What moves.
+        logits: To train.
         rate: Learning rate.
     """
 
@@ -78,7 +78,7 @@ class LogitUpdate:
         self._adam = Adam([logits.values], rate, betas=(0.5, 0.999))
 
     def step(self, loss: Tensor) -> None:
-        """Follow the gradient of a loss by the logits."""
+        """Take a step along the gradient of a loss."""
         (gradient,) = torch.autograd.grad(loss, [self.logits.values])
         if bool(gradient.isfinite().all()):
             self.logits.values.grad = gradient
