@@ -13,6 +13,7 @@ import optuna
 from nfopt.data import Prepared, SplitKind
 from nfopt.events import OnEvent, ignore
 from nfopt.model import Flow
+from nfopt.model.arguments import check_device, check_seed
 from nfopt.recipes import recipe
 from nfopt.report import publishing, reported, watching
 from nfopt.runner.deliver import run_fit, run_retrain
@@ -123,12 +124,12 @@ def search(
     """
     began = time.monotonic()
     budget = Budget(trials=trials, minutes=minutes)
-    device = arguments.check_device(device)
+    device = check_device(device)
     kind, limits, whole = arguments.space_of(space)
     flows = arguments.flows_of(initial)
     if seed is None:
         seed = arguments.seed_of(data, study, storage)
-    arguments.check_seed(seed)
+    check_seed(seed)
     with threads_of(threads), publishing(on_event or ignore, storage, pictures) as tell:
         source = _read(
             data,
@@ -243,8 +244,8 @@ def fit(
     """
     began = time.monotonic()
     arguments.check_minutes(minutes)
-    arguments.check_seed(seed)
-    device = arguments.check_device(device)
+    check_seed(seed)
+    device = check_device(device)
     given = arguments.flows_of(flow) if flow is not None else []
     with threads_of(threads):
         source = _read(
@@ -319,7 +320,7 @@ def retrain(
         ValueError: If there is no such trial.
     """
     arguments.check_minutes(minutes)
-    device = arguments.check_device(device)
+    device = check_device(device)
     found = load_study(study, storage) if isinstance(study, str) else study
     with threads_of(threads):
         return run_retrain(

@@ -178,11 +178,12 @@ def autonf(
         import time
 
         from nfopt.autonf import CostTable, default_place
+        from nfopt.model.arguments import check_device
         from nfopt.report import publishing, reported
         from nfopt.runner.autonf.run import run_autonf
         from nfopt.runner.autonf.setup import Setup
         from nfopt.runner.worker import threads_of
-        from nfopt.study.arguments import check_device, check_minutes
+        from nfopt.study.arguments import check_minutes
         from nfopt.study.dataset import read
 
         began = time.monotonic()

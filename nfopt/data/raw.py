@@ -202,7 +202,7 @@ def _unmasked(column: Any, name: str, remedy: str) -> NDArray[np.float64]:
     """Read a masked column; what stands under the mask is not looked at."""
     masked = np.ma.getmaskarray(column)
     values = np.array(column.data)
-    if values.dtype.kind in "biufcV":
+    if values.dtype.kind in "biufcVmM":
         values[masked] = np.zeros((), dtype=values.dtype)
     else:
         values = values.astype(object)

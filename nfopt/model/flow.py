@@ -24,6 +24,7 @@ from torch import Tensor
 from nfopt.data import Origin, Preprocessing
 from nfopt.flows import Stack, build
 from nfopt.model import disk
+from nfopt.model.arguments import check_device, check_seed
 from nfopt.model.chunks import chunk_rows, chunks, log_prob
 from nfopt.model.inputs import read_context, read_rows
 from nfopt.spec import FlowSpec
@@ -69,7 +70,7 @@ class Flow:
         self.specs = tuple(specs)
         self.preprocessing = preprocessing
         self.info: dict[str, Any] = dict(info or {})
-        self.device = torch.device(device)
+        self.device = torch.device(check_device(device))
         # the weights drawn here are overwritten, whatever the seed
         self.stacks = build(self.specs, torch.Generator().manual_seed(0), device=device)
         for stack in self.stacks:
@@ -225,9 +226,9 @@ class Flow:
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise ValueError(f"`n` must be a whole number of at least 0, got {n!r}.")
-        precision = {"float32": torch.float32, "float64": torch.float64}.get(np.dtype(dtype).name)
-        if precision is None:
-            raise ValueError(f"`dtype` must be float32 or float64, got {np.dtype(dtype).name}.")
+        if seed is not None:
+            check_seed(seed)
+        precision = _precision(dtype)
         seen = read_context(context, int(n), self.context_columns, self.origin)
         given = None
         if seen is not None:
@@ -273,6 +274,10 @@ class Flow:
         Raises:
             ValueError: If a file is missing, broken, or of a version that is not known.
         """
+        given: object = path
+        if not isinstance(given, str | os.PathLike):
+            raise TypeError(f"`path` must be a folder's path, got {given!r}.")
+        check_device(device)
         stored = disk.load(Path(path))
         try:
             return cls(
@@ -288,3 +293,21 @@ class Flow:
 
     def _rows(self, x: Any, context: Any) -> tuple[Array, Array | None]:
         return read_rows(x, context, self.columns, self.context_columns, self.origin)
+
+
+def _precision(dtype: DTypeLike) -> torch.dtype:
+    """Read a dtype of NumPy's, or torch's own.
+
+    Raises:
+        ValueError: If it is neither float32 nor float64.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if not isinstance(dtype, torch.dtype):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = repr(dtype)
+    found = {"float32": torch.float32, "float64": torch.float64}.get(name)
+    if found is None:
+        raise ValueError(f"`dtype` must be float32 or float64, got {name}.")
+    return found

@@ -26,6 +26,7 @@ from nfopt.distributed.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.distributed.lease import lease_seconds
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Notice, OnEvent, Started, ignore
+from nfopt.model.arguments import check_device
 from nfopt.model.disk import versions
 from nfopt.optuna_internals import storage_of
 from nfopt.runner.loop import Budget, Search
@@ -33,7 +34,7 @@ from nfopt.signals import Stop, listening
 from nfopt.storage.open import clear_errors, mask_url
 from nfopt.storage.retrying import PatientStorage
 from nfopt.stored import attributes_of, space_of, trials_of
-from nfopt.study.arguments import check_device, check_minutes
+from nfopt.study.arguments import check_minutes
 from nfopt.study.create import length_of, load_study
 from nfopt.study.dataset import read_again, search_rows
 from nfopt.study.length import Length

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from nfopt import attributes as names
 from nfopt.data import Prepared
@@ -95,27 +94,6 @@ def check_flows(flows: Sequence[FlowSpec], data: Prepared, argument: str) -> Non
             )
 
 
-def check_device(device: str | None) -> str:
-    """Choose or check a device: CUDA where there is one.
-
-    Raises:
-        ValueError: If torch does not know it, or it is not there.
-    """
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"`device` {device!r} can't be used: {str(error).splitlines()[0]}"
-        ) from None
-    return str(found)
-
-
-# ------------------------------------------------- what may be written in several ways
-
-
 def space_of(
     space: Space | None,
 ) -> tuple[str | None, Mapping[str, Any] | None, SearchSpace | None]:
@@ -174,12 +152,6 @@ def _flow_file(path: Path) -> FlowSpec:
         raise ValueError(f"`initial` {str(path)!r} can't be read: {error.strerror}.") from None
     except (ValueError, msgspec.MsgspecError, IndexError) as error:
         raise ValueError(f"`initial` {str(path)!r} is no flow: {error}") from None
-
-
-def check_seed(seed: int) -> None:
-    """Raise ValueError unless the seed is a whole number of at least 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"`seed` must be a whole number of at least 0, got {seed!r}.")
 
 
 def seed_of(data: Any, study: str | None, storage: Storage | None) -> int:
