@@ -1,4 +1,4 @@
-"""How fast a study gets on: trials a minute, and the time that its budget leaves."""
+"""The pace of a study: trials a minute, and the time left in its budget."""
 
 from __future__ import annotations
 
@@ -44,33 +44,33 @@ def seconds_left(
     running: int,
     now: float | None = None,
 ) -> float | None:
-    """Estimate how long the search goes on.
+    """Estimate the seconds that a search still takes.
 
     Args:
         budget: The study's attribute: `trials`, and `until` in seconds since 1970.
         counted: COMPLETE + PRUNED trials.
         pace: Trials a minute.
-        running: Trials in training; without any, nothing goes on.
+        running: Trials in training.
         now: Seconds since 1970; for tests.
 
     Returns:
-        Seconds, 0 if the budget is met; None if it can't be known, or nobody works on it.
+        Seconds, 0 if the budget is met; None if it can't be known, or nothing is in training.
     """
-    found = []
+    limits = []  # seconds until each part of the budget is met
     wanted = budget.get("trials")
     if wanted is not None:
         if counted >= wanted:
             return 0.0
         if pace:
-            found.append(60.0 * (wanted - counted) / pace)
+            limits.append(60.0 * (wanted - counted) / pace)
     until = budget.get("until")
     if until is not None:
-        found.append(max(0.0, float(until) - (time.time() if now is None else now)))
-    return min(found) if found and running else None
+        limits.append(max(0.0, float(until) - (time.time() if now is None else now)))
+    return min(limits) if limits and running else None
 
 
 def worker_rows(study: Any) -> list[dict[str, Any]]:
-    """List who trains what, as plain data.
+    """The workers of a study with their trials, as plain data.
 
     Args:
         study: An Optuna study.

@@ -1,10 +1,10 @@
-"""What standard error shows while a flow is searched: a live line on a terminal, else plain lines.
+"""Progress on standard error: a live line on a terminal, plain lines elsewhere.
 
     with showing() as on_event:
         nfopt.search(..., on_event=on_event)
 
-A terminal sees one bar that moves. A log file gets a line where something has ended, and otherwise
-one every half minute.
+A terminal shows one moving bar. A log file gets a line when something ends, and otherwise one every
+half minute.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from nfopt.events import Event, OnEvent, Started, Training
 
-PAUSE = 30.0  # seconds between lines about a training that goes on, without a terminal
-BATCH_PAUSE = 5.0  # seconds between lines about populations that are done
+PAUSE = 30.0  # seconds between lines about a running training, without a terminal
+BATCH_PAUSE = 5.0  # seconds between lines about finished populations
 PHASES = {"search": "searching", "retrain": "retraining", "fit": "training"}
 
 
 @contextmanager
 def showing() -> Iterator[OnEvent]:
-    """Give the callback that shows what happens, for as long as the block runs."""
+    """A callback that shows events, for as long as the block runs."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the events say it in our words
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the events say the same
     if not sys.stderr.isatty():
         yield Lines(lambda text: print(text, file=sys.stderr, flush=True)).tell
         return
@@ -58,7 +58,7 @@ def showing() -> Iterator[OnEvent]:
 
 
 class State:
-    """What earlier events say of the training that goes on: rung, incumbent, time left."""
+    """What earlier events tell of the running training: rung, incumbent, time left."""
 
     def __init__(self) -> None:
         self._seconds: float | None = None  # of the whole call
@@ -68,7 +68,7 @@ class State:
         self._rung = self._best = ""
 
     def tell(self, event: Event) -> None:
-        """Note what an event says."""
+        """Update the state by an event."""
         from nfopt import events
 
         match event:
@@ -87,15 +87,15 @@ class State:
                 self._rung = self._best = ""
 
     def share(self, event: Training) -> float:
-        """Say how much is over: of the call's time, of its trials, or of this training."""
+        """The share that is done: of the call's time, of its trials, or of this training."""
         if self._seconds is not None:
             return event.seconds / self._seconds
         if event.phase != "search" or not self._wanted:
             return event.share
         return (self._trials + event.share * event.members) / self._wanted
 
-    def left(self, event: Training) -> float | None:
-        """Estimate the seconds left, of the call or of its search; None if nothing tells."""
+    def remaining(self, event: Training) -> float | None:
+        """Estimate the seconds left, of the call or of its search; None if it can't be known."""
         if self._seconds is not None:
             return max(0.0, self._seconds - event.seconds)
         own = self._trials - self._before
@@ -105,10 +105,10 @@ class State:
         return max(0.0, due - event.seconds)
 
     def more(self, event: Training) -> str:
-        """Say it in words, to stand behind a line."""
-        left = self.left(event)
-        said = [self._rung, self._best, "" if left is None else f"{clock_text(left)} left"]
-        return "".join(f", {text}" for text in said if text)
+        """The state in words, to be appended to a line."""
+        seconds = self.remaining(event)
+        parts = [self._rung, self._best, "" if seconds is None else f"{clock_text(seconds)} left"]
+        return "".join(f", {text}" for text in parts if text)
 
 
 class Lines:
@@ -128,7 +128,7 @@ class Lines:
         self._batch_at = -BATCH_PAUSE
 
     def tell(self, event: Event) -> None:
-        """Write a line, or none if the last one is not long ago."""
+        """Write a line, unless the last one was shortly before."""
         from nfopt import events
 
         now = self._clock()
@@ -147,7 +147,7 @@ class Lines:
 
 
 class Bar:
-    """Events as one bar that moves, with lines above it where something is to be kept.
+    """Events as one moving bar, with permanent lines above it.
 
     Args:
         progress: Running.
@@ -178,7 +178,7 @@ class Bar:
 
 
 def line_of(event: Event) -> str:
-    """Say an event in one line; nothing for what no log needs."""
+    """An event in one line; "" for events that a log does not need."""
     from nfopt import events
 
     match event:
@@ -231,17 +231,25 @@ def _started(event: Started) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    """Write a number and its noun: 1 trial, 2 trials."""
+    """A number and its noun.
+
+    >>> count(1, "trial"), count(1200, "trial")
+    ('1 trial', '1,200 trials')
+    """
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def brief(text: str, length: int = 48) -> str:
-    """Cut a text that would fill the line."""
+    """Shorten a text that would fill the line."""
     return text if len(text) <= length else text[: length - 3].rstrip(" ,(") + "..."
 
 
 def clock_text(seconds: float) -> str:
-    """Write a time: 45 s, 3:07, 1:02:33."""
+    """A time in words.
+
+    >>> clock_text(45), clock_text(187), clock_text(3753)
+    ('45 s', '3:07', '1:02:33')
+    """
     seconds = max(seconds, 0.0)
     if seconds < 59.5:
         return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
@@ -251,5 +259,5 @@ def clock_text(seconds: float) -> str:
 
 
 def _nll(nll: float | None) -> str:
-    """Write an NLL as the log-likelihood that users read, with what it was measured on."""
+    """An NLL as the validation log-likelihood that users read."""
     return "" if nll is None else f"validation log-likelihood {-nll:.3f}"

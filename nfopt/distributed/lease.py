@@ -1,13 +1,14 @@
-"""Leases: how anyone sees, on any storage, that a trial's worker is gone.
+"""Leases: how a worker's death is detected on any storage.
 
-A worker advances a counter every quarter of the lease's time, on the first trial of the population
-that it trains; the others point at that trial, so a lease costs one write a population. Whoever
-looks on times by its own clock how long a counter stood still: clocks need not agree.
+A worker increments a counter four times in the time of a lease, on the first trial of the
+population that it trains; the other trials refer to that one, so a lease costs one write a
+population. Other workers measure by their own clocks how long a counter has not changed: clocks
+need not agree.
 
     nfopt:lease = {"beat": 7}      of the first trial
     nfopt:lease = {"lead": 12}     of the others: trial 12 has the counter
 
-A worker that was stopped for too long finds its trials finished by someone else, and gives up.
+A worker that was suspended for too long finds its trials finished by another one, and drops them.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from nfopt.optuna_internals import set_attribute, trial_id
 from nfopt.storage.errors import trouble
 from nfopt.stored import attributes_of, trials_of
 
-SECONDS = 60.0  # that a counter stands still until its lease has run out
-BEATS = 4  # in that time
+SECONDS = 60.0  # without a change of the counter, after which the lease has expired
+BEATS = 4  # increments in that time
 LEAST_SECONDS = 1.0
-OVERDUE = 2.0  # seconds that whoever failed a trial has to queue it
+OVERDUE = 2.0  # seconds in which the worker that failed a trial must queue its repetition
 
 
 def check_lease(seconds: float) -> float:
@@ -47,17 +48,17 @@ def check_lease(seconds: float) -> float:
 
 
 def lease_seconds(study: optuna.Study) -> float:
-    """Read the time of a study's leases."""
+    """Seconds of a study's leases."""
     return float(attributes_of(study).get(names.LEASE_SECONDS, SECONDS))
 
 
 def ours(trial: FrozenTrial) -> bool:
-    """Say whether a running trial can be judged: it has a lease, or was asked and nothing more."""
+    """Whether a running trial is nfopt's: it has a lease, or neither a worker nor parameters."""
     return lead_of(trial) is not None or not (names.WORKER in trial.user_attrs or trial.params)
 
 
 def lead_of(trial: FrozenTrial) -> int | None:
-    """Say which trial has the counter of a trial's lease; None if it has no lease."""
+    """Number of the trial that has the counter of a trial's lease; None without a lease."""
     lease = trial.user_attrs.get(names.LEASE)
     if not isinstance(lease, dict):
         return None
@@ -65,19 +66,19 @@ def lead_of(trial: FrozenTrial) -> int | None:
     return lead if isinstance(lead, int) else None
 
 
-# ------------------------------------------------------------------------------------- whose it is
+# ---------------------------------------------------------------------------- holding a lease
 
 
 class Lease:
-    """What this process trains, and the thread that keeps saying so.
+    """The lease of the population that this process trains, with the thread that renews it.
 
     Args:
         study: The study.
         seconds: Of the lease.
-        observer: Shown the running trials at each beat, or None.
+        observer: Updated with the running trials at each beat, or None.
 
     Attributes:
-        lost: Trials of the population were finished by someone else: stop, and tell nothing.
+        lost: Another worker finished trials of the population: its results must not be told.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="nfopt-lease", daemon=True)
 
     def attributes(self) -> dict[str, Any]:
-        """Give what the next trial of the population is made with."""
+        """The attributes that the next trial of the population is created with."""
         lead = self._lead
         return {
             names.LEASE: {"beat": 0} if lead is None else {"lead": lead[1]},
@@ -101,12 +102,12 @@ class Lease:
         }
 
     def led_by(self, trial: optuna.Trial | FrozenTrial) -> None:
-        """Take a trial as the one with the counter."""
+        """Make a trial the one with the counter."""
         with self._lock:
             self._lead, self._beat, self.lost = (trial_id(trial), trial.number), 0, False
 
     def hold(self, trial: optuna.Trial) -> None:
-        """Take a trial that was in the queue: the first one of a population leads it."""
+        """Put a trial from the queue under the lease; a population's first trial leads it."""
         attributes = self.attributes()
         if self._lead is None:
             self.led_by(trial)
@@ -117,13 +118,13 @@ class Lease:
             self.lost = True
 
     def move(self, trials: Sequence[optuna.Trial]) -> None:
-        """Let the first of these lead the others, as the present one is about to be told."""
+        """Make the first of these the lead of the others, before the present lead is told."""
         self.drop()
         for trial in trials:
             self.hold(trial)
 
     def drop(self) -> None:
-        """Hold nothing any more; to be called before the first trial is told."""
+        """Release the lease; to be called before the first trial is told."""
         with self._lock:
             self._lead, self.lost = None, False
 
@@ -134,7 +135,7 @@ class Lease:
 
     @property
     def lead_key(self) -> int | None:
-        """Its id in the storage."""
+        """Id in the storage of the trial with the counter."""
         return None if self._lead is None else self._lead[0]
 
     @contextmanager
@@ -145,7 +146,7 @@ class Lease:
             yield self
         finally:
             self._over.set()
-            self._thread.join(timeout=1.0)  # it may wait for the storage; nothing depends on it
+            self._thread.join(timeout=1.0)  # it may be waiting for the storage
 
     def _run(self) -> None:
         while not self._over.wait(self.seconds / BEATS):
@@ -153,12 +154,12 @@ class Lease:
                 self.beat()
                 if self._observer is not None:
                     self._observer.look(self._study)
-            except KeyError:  # the study was deleted: the main thread says so
+            except KeyError:  # the study was deleted, which the main thread reports
                 return
             except Exception as error:
                 if trouble(error) is None:
                     raise
-                # a storage that is away: the main thread says so
+                # the storage is away, which the main thread reports
 
     def beat(self) -> None:
         """Advance the counter once."""
@@ -173,17 +174,17 @@ class Lease:
                 self.lost = True
 
 
-# ------------------------------------------------------------------------------------- who is gone
+# ------------------------------------------------------------------------- observing leases
 
 
 class Observer:
-    """Times how long each running trial's lease stood still. Safe to be used by two threads.
+    """Measures how long the lease of each running trial has not changed. Thread-safe.
 
-    Between two looks at most half of a lease's time counts, so whoever was stopped, or waited for
-    the storage, does not judge the others by a single look afterwards.
+    At most half of a lease's time counts between two observations, so that an observer that was
+    suspended, or waited for the storage, does not take the others for dead right afterwards.
 
     Args:
-        seconds: After which it has run out.
+        seconds: After which a lease has expired.
         clock: Seconds, monotonic.
     """
 
@@ -191,22 +192,22 @@ class Observer:
         self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.seconds, self._clock = seconds, clock
-        self._seen: dict[int, tuple[object, float]] = {}  # counter, seconds that it stood still
+        self._seen: dict[int, tuple[object, float]] = {}  # counter, seconds without a change
         self._owed: dict[int, float] = {}  # interrupted trials, when they were first seen
-        self._looked = clock()
+        self._observed_at = clock()
         self._lock = threading.Lock()
 
     def look(self, study: optuna.Study) -> None:
-        """Note the counters of all running trials."""
+        """Read the running trials and record their counters."""
         self.note(trials_of(study, TrialState.RUNNING))
 
     def note(self, running: Iterable[FrozenTrial]) -> None:
-        """Note the counters of these trials, all that are running."""
+        """Record the counters of all running trials, as given."""
         trials = {trial.number: trial for trial in running}
         with self._lock:
             now, before = self._clock(), self._seen
-            gap = min(now - self._looked, self.seconds / 2)
-            self._looked, self._seen = now, {}
+            gap = min(now - self._observed_at, self.seconds / 2)
+            self._observed_at, self._seen = now, {}
             for number, trial in trials.items():
                 counter = _counter(trial, trials)
                 old = before.get(number)
@@ -214,19 +215,18 @@ class Observer:
                 self._seen[number] = (counter, old[1] + gap if old is not None and same else 0.0)
 
     def expired(self, trial: FrozenTrial) -> bool:
-        """Say whether a running trial's lease has run out."""
-        # of a stranger it can't be known whether its process lives
+        """Whether a running trial's lease has expired; never of a trial without a lease."""
         return ours(trial) and self.still(trial) >= self.seconds
 
     def overdue(self, owed: Iterable[FrozenTrial]) -> list[int]:
-        """Choose the interrupted trials that nobody has queued for some seconds."""
+        """Interrupted trials whose repetition no worker has queued for some seconds."""
         with self._lock:
             now = self._clock()
             self._owed = {trial.number: self._owed.get(trial.number, now) for trial in owed}
             return [number for number, since in self._owed.items() if now - since >= OVERDUE]
 
     def still(self, trial: FrozenTrial) -> float:
-        """Seconds that a trial's counter was seen standing still."""
+        """Seconds for which a trial's counter was observed not to change."""
         with self._lock:
             return self._seen.get(trial.number, (None, 0.0))[1]
 
@@ -235,21 +235,21 @@ def _counter(trial: FrozenTrial, running: dict[int, FrozenTrial]) -> object:
     lead = lead_of(trial)
     leading = None if lead is None else running.get(lead)
     beat = None if leading is None else (leading.user_attrs.get(names.LEASE) or {}).get("beat")
-    # whatever else is written is a sign of life too
+    # other writes are signs of life too
     return lead, beat, len(trial.user_attrs), len(trial.params), len(trial.intermediate_values)
 
 
 @dataclass(frozen=True)
 class Running:
-    """A worker with what it trains, for a table.
+    """A worker with its running trials, for a table.
 
     Attributes:
-        worker: Host, process; None if the trials do not say.
+        worker: Host and process; None if not stored.
         lead: Number of the trial with the counter.
         numbers: Its running trials.
         beat: The counter.
-        still: Seconds that the counter was seen standing still; 0 without an observer.
-        alive: False: its process is gone, or its lease has run out; None: can't be known.
+        still: Seconds for which the counter was observed not to change; 0 without an observer.
+        alive: False: its process is gone, or its lease has expired; None: can't be known.
     """
 
     worker: Worker | None
@@ -261,11 +261,11 @@ class Running:
 
 
 def workers(study: optuna.Study, observer: Observer | None = None) -> list[Running]:
-    """List who trains what.
+    """The workers of a study's running trials.
 
     Args:
         study: The study.
-        observer: That has looked at it before; None: only processes of this host can be judged.
+        observer: Of its leases; None: only for processes of this host is it known if they live.
     """
     running = trials_of(study, TrialState.RUNNING)
     if observer is not None:
@@ -276,7 +276,7 @@ def workers(study: optuna.Study, observer: Observer | None = None) -> list[Runni
         by_lead.setdefault((lead is not None, trial.number if lead is None else lead), []).append(
             trial
         )
-    found = []
+    rows = []
     for (leased, lead), trials in sorted(by_lead.items()):
         first = next((trial for trial in trials if trial.number == lead), trials[0])
         worker = Worker.of(first)
@@ -284,7 +284,7 @@ def workers(study: optuna.Study, observer: Observer | None = None) -> list[Runni
         if observer is not None and alive is not False:
             alive = not observer.expired(first) if leased else alive
         lease: Any = first.user_attrs.get(names.LEASE) or {}
-        found.append(
+        rows.append(
             Running(
                 worker=worker,
                 lead=lead if leased else None,
@@ -294,26 +294,26 @@ def workers(study: optuna.Study, observer: Observer | None = None) -> list[Runni
                 alive=alive,
             )
         )
-    return found
+    return rows
 
 
 def gone(running: Iterable[FrozenTrial], observer: Observer) -> dict[int, str]:
-    """Choose the trials whose worker is gone.
+    """The trials whose worker is gone.
 
     Args:
         running: All running trials.
-        observer: That has looked at them.
+        observer: Of their leases.
 
     Returns:
-        Why, by number; a population's first trial before the others, so that a worker that comes
-        back late can keep nothing more of it.
+        Reasons by trial number; a population's lead before its other trials, so that a worker that
+        returns late loses the whole population.
     """
-    found, lead = {}, {}
+    reasons, lead = {}, {}
     for trial in running:
         worker = Worker.of(trial)
         lead[trial.number] = lead_of(trial) == trial.number
         if worker is not None and worker.alive() is False:
-            found[trial.number] = "its process was killed"
+            reasons[trial.number] = "its process was killed"
         elif observer.expired(trial):
-            found[trial.number] = f"its lease ran out: unheard of for {observer.seconds:g} s"
-    return {number: found[number] for number in sorted(found, key=lambda n: (not lead[n], n))}
+            reasons[trial.number] = f"its lease ran out: unheard of for {observer.seconds:g} s"
+    return {number: reasons[number] for number in sorted(reasons, key=lambda n: (not lead[n], n))}

@@ -19,10 +19,10 @@ class Worker(msgspec.Struct, frozen=True):
     Attributes:
         host: Of the machine.
         pid: Of the process.
-        began: When the process began, in the system's own count, so that a process number that is
-            used again is not mistaken for it; "" where the system does not tell.
-        space: Which processes can see each other (two containers of one host name can't); "" where
-            the system does not tell.
+        began: Start time of the process, in the system's units, which tells it from a later one
+            with the same pid; "" where the system does not provide it.
+        space: The PID namespace: two containers may share a host name, but see different processes;
+            "" where the system does not provide it.
     """
 
     host: str
@@ -37,14 +37,14 @@ class Worker(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> Worker | None:
-        """Read a trial's worker, if it has one."""
+        """The worker of a trial, or None."""
         try:
             return msgspec.convert(trial.user_attrs.get(WORKER), cls)
         except msgspec.ValidationError:
             return None
 
     def alive(self) -> bool | None:
-        """Say whether the process lives; None if it is on another machine, which can't be known."""
+        """Whether the process lives; None if that can't be known, as on another machine."""
         if self.host != socket.gethostname() or (self.space and self.space != _space()):
             return None
         try:

@@ -1,4 +1,4 @@
-"""Samplers by name, and what every one of them needs here: a stream a trial, and held parameters.
+"""Samplers by name, each with a random stream a trial and with held parameters.
 
 A new sampler is one line in `SAMPLERS`.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from nfopt.space import SearchSpace
 
-FEW_BITS = 64  # of masks: more parameters than that slow storage and sampler down, and integers
-# that pack them mean nothing to tpe
+FEW_BITS = 64  # of masks, up to which each is a parameter: more slow storage and sampler down,
+# but packed integers mean nothing to tpe
 
 Maker = Callable[[int, "SearchSpace"], BaseSampler]
 
@@ -38,10 +38,10 @@ SAMPLERS: Mapping[str, Maker] = {
 class StudySampler(BaseSampler):
     """A sampler whose random stream follows from the study's seed and the trial's number.
 
-    Optuna's samplers go on with one stream, so a study that is resumed would repeat its first
-    draws, and two workers would sample the same trials. Here each trial gets a fresh sampler,
-    seeded for it; what a sampler knows of the past, it reads from the study. The evolution does so
-    by itself, and is kept, as it reads only what is new.
+    Optuna's samplers use one stream, so that a resumed study would repeat its first draws, and two
+    workers would sample the same trials. Here each trial gets a new sampler with a seed of its own;
+    samplers read past trials from the study. The evolution has such streams itself, and is kept
+    from trial to trial, as it reads only new trials.
 
     Args:
         name: A key of `SAMPLERS`.
@@ -68,11 +68,11 @@ class StudySampler(BaseSampler):
 
     @contextmanager
     def holding(self, parameters: Mapping[str, Any]) -> Iterator[None]:
-        """Give these parameters these values in the block; the sampler draws all others.
+        """Hold these parameters at these values in the block; the sampler draws all others.
 
-        The held ones are taken out of the space that the sampler models jointly, so its candidates
-        are ranked by what is left to choose (as Optuna's PartialFixedSampler does). Enqueued
-        parameters would be drawn, ranked by, and then overwritten. The evolution is told of them.
+        Held parameters are removed from the space that the sampler models jointly, so that its
+        candidates are ranked by the others alone (as in Optuna's PartialFixedSampler); enqueued
+        parameters would be drawn, ranked, and then overwritten. The evolution takes them itself.
         """
         before, self._held = self._held, dict(parameters)
         try:
@@ -84,15 +84,15 @@ class StudySampler(BaseSampler):
             self._held = before
 
     def together(self) -> AbstractContextManager[None]:
-        """Ask several trials in the block, of which none is told: the evolution then reads less."""
+        """Ask several trials in the block without telling any: the evolution then reads less."""
         return self.inner.together() if isinstance(self.inner, EvolutionSampler) else nullcontext()
 
     def left(self, study: Study) -> int | None:
-        """Say how many flows of the space no trial has; None if they are many, or not known."""
+        """The number of flows of the space that no trial has; None if many, or not known."""
         return self.inner.left(study) if isinstance(self.inner, EvolutionSampler) else None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Take up the trial's own stream."""
+        """Switch to the trial's own stream."""
         if not isinstance(self.inner, EvolutionSampler):
             self.inner = self._fresh(trial.number)
         self.inner.before_trial(study, trial)
@@ -100,7 +100,7 @@ class StudySampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Ask the sampler what it draws jointly, less what is held."""
+        """The space that the sampler draws jointly, without held parameters."""
         space = self.inner.infer_relative_search_space(study, trial)
         if isinstance(self.inner, EvolutionSampler):
             return space
@@ -119,7 +119,7 @@ class StudySampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Give a held value, or draw."""
+        """A held value, or a draw."""
         if param_name in self._held:
             value = self._held[param_name]
             if in_distribution(param_distribution, value):
@@ -133,7 +133,7 @@ class StudySampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """Let the sampler write what it keeps of a finished trial."""
+        """Pass a finished trial on to the sampler."""
         self.inner.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
