@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import optuna
 
-from nfopt.data import Prepared, SplitKind
+from nfopt.data import Prepared
 from nfopt.events import OnEvent, ignore
 from nfopt.model import Flow
 from nfopt.model.arguments import check_device, check_seed
 from nfopt.recipes import recipe
 from nfopt.report import publishing, reported, watching
 from nfopt.runner.deliver import run_fit, run_retrain
+from nfopt.runner.options import (
+    FirstOptions,
+    SearchOptions,
+    SpaceOptions,
+    StudyOptions,
+    WorkerOptions,
+)
 from nfopt.runner.run import run_search
 from nfopt.runner.worker import threads_of
 from nfopt.storage.open import Storage
@@ -24,7 +31,8 @@ from nfopt.storage.url import RUNS
 from nfopt.study import arguments
 from nfopt.study.arguments import Budget, Flows, Space
 from nfopt.study.create import load_study
-from nfopt.study.dataset import Source, read
+from nfopt.study.data_options import DEFAULTS, DataOptions, spelled_out
+from nfopt.study.dataset import read
 from nfopt.study.first_trials import Recipe
 from nfopt.study.length import MEMBERS
 from nfopt.study.results import FitResult, SearchResult
@@ -32,6 +40,7 @@ from nfopt.study.results import FitResult, SearchResult
 __all__ = ["fit", "load", "load_study", "retrain", "search"]
 
 
+@spelled_out
 def search(
     data: Any,
     *,
@@ -46,19 +55,6 @@ def search(
     initial: Sequence[Flows] | Flows = (),
     warm_start: str | None = None,
     members: int | None = None,
-    columns: Any = None,
-    context: Any = None,
-    header: bool | None = None,
-    separator: str | None = None,
-    decimal: str | None = None,
-    bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
-    log: Any = None,
-    weights: Any = None,
-    groups: Any = None,
-    dequantise: Any = None,
-    drop_rows: bool = False,
-    strict: bool = False,
-    split: SplitKind | None = None,
     device: str | None = None,
     threads: int | None = None,
     workers: int = 1,
@@ -71,6 +67,7 @@ def search(
     on_event: OnEvent | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    **data_options: Unpack[DataOptions],
 ) -> SearchResult:
     """Find, retrain and save the best flow for a table of continuous data.
 
@@ -91,6 +88,18 @@ def search(
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
         warm_start: "autonf": a short differentiable search proposes first trials of a new study.
         members: Flows to keep at most, as a mixture where that validates better; None: 5.
+        device: "cpu", "cuda", ...; None: CUDA where there is one.
+        threads: CPU threads of all workers together; None: as torch has it, of several all cores.
+        workers: Processes that search; with CUDA each needs a GPU of its own.
+        engine: "local", or "ray": the others are tasks of a cluster, `threads` is of each.
+        artifacts: Folder or s3://BUCKET for checkpoints and weights; None: as in docs/workers.md.
+        lease: Seconds of silence after which others take a worker's trials; None: the study's, 60.
+        seed: Of everything random; None: the study's, 0 for a new one.
+        out: Folder for the flow; None: nfopt-runs/STUDY.
+        pictures: Draw all for optuna-dashboard; None: unless the storage is in memory.
+        on_event: Called with each of `nfopt.events`.
+        on_warning: Called with each warning about the data, instead of `warnings.warn`.
+        should_stop: Asked about five times a second; True ends the call like Ctrl-C.
         columns: The features, by name or position; None: all that have no other part.
         context: Columns to condition on.
         header: The first line of a text file holds names; None: it does, unless it is numbers.
@@ -104,18 +113,6 @@ def search(
         drop_rows: Leave out rows that are not finite.
         strict: Refuse an atom instead of warning.
         split: "random", "group", "blocked" or "given".
-        device: "cpu", "cuda", ...; None: CUDA where there is one.
-        threads: CPU threads of all workers together; None: as torch has it, of several all cores.
-        workers: Processes that search; with CUDA each needs a GPU of its own.
-        engine: "local", or "ray": the others are tasks of a cluster, `threads` is of each.
-        artifacts: Folder or s3://BUCKET for checkpoints and weights; None: as in docs/workers.md.
-        lease: Seconds of silence after which others take a worker's trials; None: the study's, 60.
-        seed: Of everything random; None: the study's, 0 for a new one.
-        out: Folder for the flow; None: nfopt-runs/STUDY.
-        pictures: Draw all for optuna-dashboard; None: unless the storage is in memory.
-        on_event: Called with each of `nfopt.events`.
-        on_warning: Called with each warning about the data, instead of `warnings.warn`.
-        should_stop: Asked about five times a second; True ends the call like Ctrl-C.
 
     Raises:
         DataError: If the data can't be used.
@@ -125,56 +122,45 @@ def search(
     began = time.monotonic()
     budget = Budget(trials=trials, minutes=minutes)
     device = check_device(device)
-    kind, limits, whole = arguments.space_of(space)
+    chosen = SpaceOptions(*arguments.space_of(space))
     flows = arguments.flows_of(initial)
     if seed is None:
         seed = arguments.seed_of(data, study, storage)
     check_seed(seed)
     with threads_of(threads), publishing(on_event or ignore, storage, pictures) as tell:
-        source = _read(
-            data,
-            split_kind=split,
-            seed=seed,
-            on_warning=on_warning,
-            columns=columns,
-            context=context,
-            header=header,
-            separator=separator,
-            decimal=decimal,
-            bounds=bounds,
-            log=log,
-            weights=weights,
-            groups=groups,
-            dequantise=dequantise,
-            drop_rows=drop_rows,
-            strict=strict,
-        )
+        source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         arguments.check_flows([flow for flow, _ in flows], source.data, "initial")
         train = _recipe(source.data)[1]
         return reported(
             run_search(
                 source,
                 budget,
-                study=study,
-                storage=storage,
-                kind=kind,
-                limits=limits,
-                space=whole,
-                encoding=encoding,
-                sampler=sampler,
-                objectives=objectives,
-                initial=[(flow, own or train) for flow, own in flows],
-                warm_start=warm_start,
-                members=MEMBERS if members is None else members,
-                seed=seed,
-                device=device,
-                workers=workers,
-                engine=engine,
-                threads=threads,
-                artifacts=artifacts,
-                lease=lease,
-                out=None if out is None else Path(out),
-                watch=watching(storage, pictures),
+                SearchOptions(
+                    study=StudyOptions(
+                        name=study,
+                        storage=storage,
+                        sampler=sampler,
+                        encoding=encoding,
+                        objectives=objectives,
+                        seed=seed,
+                        artifacts=artifacts,
+                        lease=lease,
+                    ),
+                    space=chosen,
+                    first=FirstOptions(
+                        initial=[(flow, own or train) for flow, own in flows],
+                        warm_start=warm_start,
+                    ),
+                    workers=WorkerOptions(
+                        device=device,
+                        count=workers,
+                        engine=engine,
+                        threads=threads,
+                        watch=watching(storage, pictures),
+                    ),
+                    members=MEMBERS if members is None else members,
+                    out=None if out is None else Path(out),
+                ),
                 on_event=tell,
                 should_stop=should_stop,
                 began=began,
@@ -183,25 +169,13 @@ def search(
         )
 
 
+@spelled_out
 def fit(
     data: Any,
     *,
     minutes: float | None = None,
     members: int = 1,
     flow: Flows | None = None,
-    columns: Any = None,
-    context: Any = None,
-    header: bool | None = None,
-    separator: str | None = None,
-    decimal: str | None = None,
-    bounds: Mapping[str, tuple[float | None, float | None]] | None = None,
-    log: Any = None,
-    weights: Any = None,
-    groups: Any = None,
-    dequantise: Any = None,
-    drop_rows: bool = False,
-    strict: bool = False,
-    split: SplitKind | None = None,
     device: str | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -209,6 +183,7 @@ def fit(
     on_event: OnEvent | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    **data_options: Unpack[DataOptions],
 ) -> FitResult:
     """Train and save the best known flow for a table of this size, without a search.
 
@@ -217,19 +192,6 @@ def fit(
         minutes: Wall clock of the whole call; None: the recipe's own number of steps.
         members: Seeds trained as one program; their mixture is the flow.
         flow: Another flow than the recipe's: a FlowSpec, maybe with a TrainSpec, or a JSON file.
-        columns: As in `search`, and all that follow up to `threads`.
-        context: As in `search`.
-        header: As in `search`.
-        separator: As in `search`.
-        decimal: As in `search`.
-        bounds: As in `search`.
-        log: As in `search`.
-        weights: As in `search`.
-        groups: As in `search`.
-        dequantise: As in `search`.
-        drop_rows: As in `search`.
-        strict: As in `search`.
-        split: As in `search`.
         device: As in `search`.
         threads: As in `search`.
         seed: Of everything random.
@@ -237,6 +199,7 @@ def fit(
         on_event: As in `search`.
         on_warning: As in `search`.
         should_stop: As in `search`.
+        data_options: As the last thirteen in `search`, from `columns` on.
 
     Raises:
         DataError: If the data can't be used.
@@ -248,24 +211,7 @@ def fit(
     device = check_device(device)
     given = arguments.flows_of(flow) if flow is not None else []
     with threads_of(threads):
-        source = _read(
-            data,
-            split_kind=split,
-            seed=seed,
-            on_warning=on_warning,
-            columns=columns,
-            context=context,
-            header=header,
-            separator=separator,
-            decimal=decimal,
-            bounds=bounds,
-            log=log,
-            weights=weights,
-            groups=groups,
-            dequantise=dequantise,
-            drop_rows=drop_rows,
-            strict=strict,
-        )
+        source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         best = _recipe(source.data)
         arguments.check_flows([spec for spec, _ in given], source.data, "flow")
         if given:
@@ -339,10 +285,6 @@ def retrain(
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
     """Read a flow that was saved: the folder, or one of its files."""
     return Flow.load(path, device=device)
-
-
-def _read(data: Any, **options: Any) -> Source:
-    return data if isinstance(data, Source) else read(data, **options)
 
 
 def _recipe(data: Prepared) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,18 @@ import pytest
 import torch
 
 from nfopt.events import Event
+from nfopt.runner.options import (
+    FirstOptions,
+    SearchOptions,
+    SpaceOptions,
+    StudyOptions,
+    WorkerOptions,
+)
 from nfopt.runner.run import run_search
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.study.arguments import Budget
 from nfopt.study.dataset import Source, read
+from nfopt.study.length import MEMBERS
 from nfopt.study.results import SearchResult
 
 STEPS = 40
@@ -47,6 +56,29 @@ def flow(*masks: str, width: int = 8) -> FlowSpec:
 TRAIN = TrainSpec(steps=STEPS, batch_size=64, learning_rate=5e-3)
 BEST = (flow("CTC", "TCT"), TRAIN)
 RECIPES = [BEST, (flow("CCT", "TTC", "CTC"), TRAIN)]
+
+
+def run_with(source: Source, budget: Budget, **given: Any) -> SearchResult:
+    """Search, with each option by its name alone."""
+    kinds = {"study": StudyOptions, "first": FirstOptions, "workers": WorkerOptions}
+    renamed = {"study": ("study", "name"), "workers": ("workers", "count")}
+    groups: dict[str, dict[str, Any]] = {name: {} for name in kinds}
+    for group, kind in kinds.items():
+        for field in fields(kind):
+            renamed.setdefault(field.name, (group, field.name))
+    del renamed["name"], renamed["count"]
+    for name in renamed.keys() & given.keys():
+        group, own = renamed[name]
+        groups[group][own] = given.pop(name)
+    space = SpaceOptions(*(given.pop(name, None) for name in ("kind", "limits", "space")))
+    out = given.pop("out", None)
+    options = SearchOptions(
+        **{name: kind(**groups[name]) for name, kind in kinds.items()},
+        space=space,
+        members=given.pop("members", MEMBERS),
+        out=None if out is None else Path(out),
+    )
+    return run_search(source, budget, options, **given)
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +124,6 @@ def search(
             "on_event": events.append,
         }
         data = more.pop("source", source)
-        return run_search(data, Budget(trials, minutes), **(arguments | more))
+        return run_with(data, Budget(trials, minutes), **(arguments | more))
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from nfopt.events import Event, Notice
 from nfopt.runner import deliver
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.stored import specs_of
+from nfopt.study.data_options import DataOptions
 from nfopt.study.results import SearchResult
 from nfopt.study.stacks import train_stack
 
@@ -46,7 +48,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return FLOW, TRAIN
 
     monkeypatch.setattr(api, "recipe", small)
-    monkeypatch.setattr("nfopt.runner.run.first_trials", lambda *a, **k: [small(*a, **k)])
+    monkeypatch.setattr("nfopt.runner.options.first_trials", lambda *a, **k: [small(*a, **k)])
     assert recipes.recipe is not small
 
 
@@ -237,3 +239,14 @@ def test_spaces_in_all_forms(path: Path, tmp_path: Path, search: Search) -> None
 def test_a_wrong_path_in_space(path: Path) -> None:
     with pytest.raises(ValueError, match="`space` must be coupling"):
         nfopt.search(path, trials=1, space="couplings")
+
+
+@pytest.mark.parametrize("function", [nfopt.search, nfopt.fit])
+def test_the_options_of_the_data_stand_in_the_signature(function: Callable[..., object]) -> None:
+    shown = inspect.signature(function).parameters
+    assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in shown.values())
+    defaults = {name: shown[name].default for name in DataOptions.__annotations__}
+    assert [name for name, value in defaults.items() if value is False] == ["drop_rows", "strict"]
+    assert all(not value for value in defaults.values())
+    with pytest.raises(TypeError, match="`colums` is no option of the data; known: columns, "):
+        function(np.zeros((20, 2)), colums=["x0"])

@@ -64,7 +64,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "recipe", lambda *args, **more: TINY)
-        patch.setattr("nfopt.runner.run.first_trials", lambda *args, **more: [TINY])
+        patch.setattr("nfopt.runner.options.first_trials", lambda *args, **more: [TINY])
         return api.search(
             np.random.default_rng(0).normal(size=(200, 2)),
             trials=2,

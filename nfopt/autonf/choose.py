@@ -32,7 +32,7 @@ from nfopt.autonf.settings import Settings
 from nfopt.errors import NfoptError
 from nfopt.flows.cost import step_cost
 from nfopt.layers import Plain, check_choice
-from nfopt.spec import TrainSpec
+from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData
 from nfopt.training.checkpoint import identity
 
@@ -157,16 +157,10 @@ def choose(
     units, counted = prices.relative(options, costs), price()
     began, keeper = clock(), None
     if checkpoint is not None:
-        keeper = Keeper(
-            checkpoint,
-            identity(
-                repr((method, units, initial, seed, features, context, len(data.x), len(data.val))),
-                repr(vars(counted)),
-                *(msgspec.json.encode(each).decode() for each in (train, settings, plan)),
-                *(spec_of(options, (k,), features, context).to_json() for k in range(len(options))),
-            ),
-            on_checkpoint=on_checkpoint,
-        )
+        told = repr((method, units, initial, seed, features, context, len(data.x), len(data.val)))
+        flows = [spec_of(options, (k,), features, context) for k in range(len(options))]
+        run = _identity(told, counted, (train, settings, plan), flows)
+        keeper = Keeper(checkpoint, run, on_checkpoint=on_checkpoint)
         began -= keeper.kept.elapsed
         keeper.timed(lambda: clock() - began)
         if keeper.restored:
@@ -190,12 +184,8 @@ def choose(
         paths = list(found.candidates)
         nats = found.history.records[-1].price if found.history.records else 0.0
     else:
-        generator = torch.Generator().manual_seed(seed)
-        paths = random_paths(options, settings.places, plan.keep[0], generator)
+        paths = _drawn(options, settings.places, plan.keep[0], units, counted, seed)
         nats = counted.rate(0.0)
-        paths.sort(
-            key=lambda path: counted.penalty(cost_of(path, units), 0.0)
-        )  # over a target last
     paths = [path for path in paths if layers_of(options, path)]
     if not paths:
         raise NfoptError("The search proposes no layer at all: try a lower `price`.")
@@ -229,6 +219,28 @@ def choose(
         seconds=clock() - began,
         warnings=tuple(text for text in said if text is not None),
     )
+
+
+def _identity(
+    told: str, price: Price, structs: Sequence[msgspec.Struct], flows: Sequence[FlowSpec]
+) -> str:
+    """Name a choice, so that another one's checkpoint is not taken for its own."""
+    plain = [msgspec.json.encode(struct).decode() for struct in structs]
+    return identity(told, repr(vars(price)), *plain, *(flow.to_json() for flow in flows))
+
+
+def _drawn(
+    options: Sequence[Option],
+    places: int,
+    count: int,
+    costs: Sequence[float],
+    price: Price,
+    seed: int,
+) -> list[Layers]:
+    """Draw random paths; those over a target cost are the last."""
+    generator = torch.Generator().manual_seed(seed)
+    paths = random_paths(options, places, count, generator)
+    return sorted(paths, key=lambda path: price.penalty(cost_of(path, costs), 0.0))
 
 
 def _average(options: Sequence[Option], places: int, features: int, context: int) -> float:

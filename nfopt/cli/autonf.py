@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import resumable, say, warn
+from nfopt.cli.groups import AS_IT_IS, TableOptions, grouped
 from nfopt.cli.output import check_folder
 from nfopt.cli.progress import showing
-from nfopt.cli.reading import data_options, one_of, whole, words, wrong
+from nfopt.cli.reading import one_of, whole, words, wrong
+
+if TYPE_CHECKING:
+    from nfopt.runner.autonf.setup import Setup
 
 COSTS = (
     "train",
@@ -24,7 +29,118 @@ COSTS = (
 )
 PANEL = "Differentiable search"
 
+Estimator = Literal["exact", "sampled"] | None
+Method = Literal["gradient", "halving"]
 
+
+@dataclass(frozen=True)
+class Searched:
+    """What each layer may be, how it is searched, and what it costs."""
+
+    options: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="What each layer may be: planar, radial, affine-autoregressive, "
+            "spline-autoregressive, affine-coupling, spline-coupling, identity; or simple (the "
+            "first two) and types (the next four).",
+            rich_help_panel=PANEL,
+        ),
+    ] = "types,identity"
+    layers: Annotated[
+        int,
+        typer.Option(
+            parser=whole("layers", 1),
+            metavar="N",
+            help="Layers at most.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 6
+    block: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("block", 1),
+            metavar="N",
+            help="Layers that are searched at a time. Without it: each search's own choice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of("estimator", "exact", "sampled"),
+            metavar="exact|sampled",
+            help="All paths through a block, or a few drawn ones. Without it: each search's own"
+            " choice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    method: Annotated[
+        str,
+        typer.Option(
+            parser=one_of("method", "gradient", "halving"),
+            metavar="gradient|halving",
+            help="halving races random architectures instead.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "gradient"
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of("cost", *COSTS),
+            metavar="|".join(COSTS),
+            help="What counts as a layer's cost: seconds measured here, or counted. Without it: "
+            "nothing.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NATS,...",
+            help="Nats a row that a unit of cost is worth; the cheapest layer costs 1. Several "
+            "give a search each, and the front of NLL against cost.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    target_cost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Cost of the whole flow at most, instead of a price.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
+    def setup(self) -> Setup:
+        """Give what `run_autonf` takes, with costs as they are measured here.
+
+        Raises:
+            typer.BadParameter: If a price or a target is no number.
+        """
+        from nfopt.autonf import CostTable, default_place
+        from nfopt.runner.autonf.setup import Setup
+
+        given = words(self.price, "price") if self.price else []
+        prices = [_number("price", text) for text in given]
+        target = self.target_cost
+        return Setup(
+            options=self.options,
+            places=self.layers,
+            block=self.block,
+            estimator=cast(Estimator, self.estimator),
+            method=cast(Method, self.method),
+            cost=self.cost,
+            price=prices[0] if len(prices) == 1 else tuple(prices) or None,
+            target_cost=None if target is None else _number("target-cost", target),
+            table=CostTable(default_place()),
+        )
+
+
+TYPES = Searched()
+
+
+@grouped
 def autonf(
     data: o.DataArgument,
     minutes: o.Minutes = None,
@@ -37,80 +153,7 @@ def autonf(
             rich_help_panel=PANEL,
         ),
     ] = 1,
-    options: Annotated[
-        str,
-        typer.Option(
-            metavar="A,B,...",
-            help="What each layer may be: planar, radial, affine-autoregressive, "
-            "spline-autoregressive, affine-coupling, spline-coupling, identity; or simple (the "
-            "first two) and types (the next four).",
-            rich_help_panel=PANEL,
-        ),
-    ] = "types,identity",
-    layers: Annotated[
-        int,
-        typer.Option(
-            parser=whole("layers", 1),
-            metavar="N",
-            help="Layers at most.",
-            rich_help_panel=PANEL,
-        ),
-    ] = 6,
-    block: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole("block", 1),
-            metavar="N",
-            help="Layers that are searched at a time. Without it: each search's own choice.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    estimator: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of("estimator", "exact", "sampled"),
-            metavar="exact|sampled",
-            help="All paths through a block, or a few drawn ones. Without it: each search's own"
-            " choice.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            parser=one_of("method", "gradient", "halving"),
-            metavar="gradient|halving",
-            help="halving races random architectures instead.",
-            rich_help_panel=PANEL,
-        ),
-    ] = "gradient",
-    cost: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of("cost", *COSTS),
-            metavar="|".join(COSTS),
-            help="What counts as a layer's cost: seconds measured here, or counted. Without it: "
-            "nothing.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    price: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NATS,...",
-            help="Nats a row that a unit of cost is worth; the cheapest layer costs 1. Several "
-            "give a search each, and the front of NLL against cost.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    target_cost: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X",
-            help="Cost of the whole flow at most, instead of a price.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
+    what: Searched = TYPES,
     study: Annotated[
         str | None,
         typer.Option(
@@ -137,18 +180,7 @@ def autonf(
     artifacts: o.Artifacts = None,
     pictures: o.Pictures = True,
     as_json: o.Json = False,
-    columns: o.Columns = None,
-    context: o.Context = None,
-    bounds: o.Bounds = None,
-    log: o.Log = None,
-    weights: o.Weights = None,
-    split: o.Split = None,
-    dequantise: o.Dequantise = None,
-    header: o.Header = None,
-    separator: o.Separator = None,
-    decimal: o.Decimal = None,
-    drop_rows: o.DropRows = False,
-    strict: o.Strict = False,
+    table: TableOptions = AS_IT_IS,
 ) -> None:
     """Search the types of a flow's layers by gradient, and save the best flow.
 
@@ -156,57 +188,28 @@ def autonf(
     The most likely flows race, each trained alone; the winner is retrained with a fresh seed and
     scored once on test rows. Without --minutes it takes 10.
     """
-    from_data = data_options(
-        columns=columns,
-        context=context,
-        bounds=bounds,
-        log=log,
-        weights=weights,
-        split=split,
-        dequantise=dequantise,
-        header=header,
-        separator=separator,
-        decimal=decimal,
-        drop_rows=drop_rows,
-        strict=strict,
-    )
-    prices = [_number("price", text) for text in words(price, "price")] if price else []
-    target = None if target_cost is None else _number("target-cost", target_cost)
+    from_data = table.read()
     how = "Interrupted: the search is kept; the same command goes on with it."
     with resumable(lambda: how):
         check_folder(out)
         import time
 
-        from nfopt.autonf import CostTable, default_place
         from nfopt.model.arguments import check_device
         from nfopt.report import publishing, reported
         from nfopt.runner.autonf.run import run_autonf
-        from nfopt.runner.autonf.setup import Setup
         from nfopt.runner.worker import threads_of
         from nfopt.study.arguments import check_minutes
         from nfopt.study.dataset import read
 
         began = time.monotonic()
         check_minutes(minutes)
-        setup = Setup(
-            options=options,
-            places=layers,
-            block=block,
-            estimator=None if estimator is None else "exact" if estimator == "exact" else "sampled",
-            method="halving" if method == "halving" else "gradient",
-            cost=cost,
-            price=prices[0] if len(prices) == 1 else tuple(prices) or None,
-            target_cost=target,
-            table=CostTable(default_place()),
-        )
-        found_device = check_device(device)
+        setup, found_device = what.setup(), check_device(device)
         with (
             showing() as show,
             threads_of(threads),
             publishing(show, storage, pictures) as tell,
         ):
-            renamed = {"split_kind": from_data.pop("split")}
-            source = read(data, seed=seed, on_warning=warn, **renamed, **from_data)
+            source = read(data, seed=seed, on_warning=warn, **from_data)
             result = reported(
                 run_autonf(
                     source,

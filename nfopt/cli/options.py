@@ -244,6 +244,24 @@ Lease = Annotated[
     ),
 ]
 
+StudyName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the study; the same name goes on with it. Without it: the data's name.",
+        rich_help_panel=SEARCH,
+    ),
+]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(
+        parser=one_of("warm-start", "autonf"),
+        metavar="autonf",
+        help="Begin a new study with what a short differentiable search proposes.",
+        rich_help_panel=SEARCH,
+    ),
+]
+
 # --------------------------------------------------------------------------------------------- run
 
 Minutes = Annotated[

@@ -10,14 +10,16 @@ import typer
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import resumable, warn
+from nfopt.cli.groups import AS_IT_IS, NEW_STUDY, StudyOptions, TableOptions, grouped
 from nfopt.cli.output import check_folder
 from nfopt.cli.progress import showing
-from nfopt.cli.reading import data_options, one_of, whole, words
+from nfopt.cli.reading import whole
 
 if TYPE_CHECKING:
     from nfopt.events import Event, OnEvent
 
 
+@grouped
 def search(
     data: o.DataArgument,
     minutes: o.Minutes = None,
@@ -36,33 +38,7 @@ def search(
     threads: o.Threads = None,
     pictures: o.Pictures = True,
     as_json: o.Json = False,
-    study: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the study; the same name goes on with it. Without it: the data's name.",
-            rich_help_panel=o.SEARCH,
-        ),
-    ] = None,
-    storage: o.Storage = None,
-    workers: o.Workers = 1,
-    engine: o.Engine = "local",
-    artifacts: o.Artifacts = None,
-    lease: o.Lease = None,
-    space: o.Space = None,
-    sampler: o.Sampler = None,
-    encoding: o.Encoding = None,
-    objectives: o.Objectives = None,
-    initial: o.Initial = None,
-    warm_start: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of("warm-start", "autonf"),
-            metavar="autonf",
-            help="Begin a new study with what a short differentiable search proposes.",
-            rich_help_panel=o.SEARCH,
-        ),
-    ] = None,
+    options: StudyOptions = NEW_STUDY,
     members: Annotated[
         int | None,
         typer.Option(
@@ -73,18 +49,7 @@ def search(
             rich_help_panel=o.RUN,
         ),
     ] = None,
-    columns: o.Columns = None,
-    context: o.Context = None,
-    bounds: o.Bounds = None,
-    log: o.Log = None,
-    weights: o.Weights = None,
-    split: o.Split = None,
-    dequantise: o.Dequantise = None,
-    header: o.Header = None,
-    separator: o.Separator = None,
-    decimal: o.Decimal = None,
-    drop_rows: o.DropRows = False,
-    strict: o.Strict = False,
+    table: TableOptions = AS_IT_IS,
 ) -> None:
     """Find, retrain and save the best flow for a table.
 
@@ -94,20 +59,7 @@ def search(
     Without --out the flow is saved in nfopt-runs/STUDY. A search that was stopped goes on when the
     same command is given again.
     """
-    from_data = data_options(
-        columns=columns,
-        context=context,
-        bounds=bounds,
-        log=log,
-        weights=weights,
-        split=split,
-        dequantise=dequantise,
-        header=header,
-        separator=separator,
-        decimal=decimal,
-        drop_rows=drop_rows,
-        strict=strict,
-    )
+    from_data = table.read()
     watched = Watched()
     with resumable(watched.how_to_resume):
         check_folder(out)
@@ -118,34 +70,24 @@ def search(
                 data,
                 minutes=minutes,
                 trials=trials,
-                study=study,
-                storage=storage,
-                space=space,
-                sampler=sampler,
-                encoding=encoding,
-                objectives=None if objectives is None else words(objectives, "objectives"),
-                initial=[str(path) for path in initial or ()],
-                warm_start=warm_start,
                 members=members,
                 device=device,
                 threads=threads,
-                workers=workers,
-                engine=engine,
-                artifacts=artifacts,
-                lease=lease,
                 seed=seed,
                 out=out,
                 pictures=pictures,
                 on_event=watched.through(show),
                 on_warning=warn,
+                **options.read(),
                 **from_data,
             )
     if as_json:
         results.print_json(result.to_dict())
     else:
-        results.show_search(result, results.storage_flags(storage))
+        results.show_search(result, results.storage_flags(options.storage))
 
 
+@grouped
 def fit(
     data: o.DataArgument,
     minutes: o.Minutes = None,
@@ -163,38 +105,14 @@ def fit(
     device: o.Device = None,
     threads: o.Threads = None,
     as_json: o.Json = False,
-    columns: o.Columns = None,
-    context: o.Context = None,
-    bounds: o.Bounds = None,
-    log: o.Log = None,
-    weights: o.Weights = None,
-    split: o.Split = None,
-    dequantise: o.Dequantise = None,
-    header: o.Header = None,
-    separator: o.Separator = None,
-    decimal: o.Decimal = None,
-    drop_rows: o.DropRows = False,
-    strict: o.Strict = False,
+    table: TableOptions = AS_IT_IS,
 ) -> None:
     """Train and save the best known flow for a table of this size, without a search.
 
     Without --minutes it trains for the recipe's own number of steps. Without --out the flow is
     saved in nfopt-runs/NAME-fit, after the data.
     """
-    from_data = data_options(
-        columns=columns,
-        context=context,
-        bounds=bounds,
-        log=log,
-        weights=weights,
-        split=split,
-        dequantise=dequantise,
-        header=header,
-        separator=separator,
-        decimal=decimal,
-        drop_rows=drop_rows,
-        strict=strict,
-    )
+    from_data = table.read()
     with resumable(lambda: "Interrupted: nothing was saved."):
         check_folder(out)
         from nfopt import api

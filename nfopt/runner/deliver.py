@@ -16,9 +16,10 @@ from nfopt import seeds
 from nfopt.data import Prepared
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError
-from nfopt.events import Done, Finalists, Notice, OnEvent, ignore
+from nfopt.events import Done, Finalists, OnEvent, ignore
 from nfopt.model import Flow
 from nfopt.runner import budget as plan
+from nfopt.runner.context import Run
 from nfopt.runner.retrain import Finalist, Retraining, Trained
 from nfopt.signals import listening
 from nfopt.spec import FlowSpec, TrainSpec
@@ -63,12 +64,11 @@ def deliver(
         warnings: Those so far; a gap between test and validation is added.
         mean_group: Of the search, for the result.
     """
-    left = None if retraining.deadline is None else retraining.deadline - retraining.clock()
-    retraining.on_event(
+    retraining.call.on_event(
         Finalists(
             numbers=tuple(finalist.number for finalist in finalists),
             summaries=tuple(finalist.spec.summary() for finalist in finalists),
-            seconds=left,
+            seconds=retraining.call.left(retraining.deadline),
         )
     )
     kept = retraining.run(finalists)
@@ -83,7 +83,7 @@ def deliver(
         flow,
         _validation(flow, kept, data),
         data,
-        retraining,
+        retraining.call,
         out,
         warnings,
         study=study.study_name,
@@ -103,6 +103,31 @@ def deliver(
     )
 
 
+def deadline_of(
+    call: Run,
+    times: plan.Times | None,
+    specs: Sequence[FlowSpec],
+    data: Prepared,
+    rows: TrainData,
+    members: int = 1,
+) -> float | None:
+    """Clock time at which retraining must be over, so that scoring fits into the call's time.
+
+    Args:
+        call: The call.
+        times: Of the call, or None: it has all the time.
+        specs: Flows of which some will be scored.
+        data: All rows.
+        rows: The same, on their device.
+        members: Flows to score at most.
+    """
+    if times is None:
+        return None
+    scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
+    scoring = members * scoring_seconds(specs, rows, scored)
+    return call.at(plan.leave(times.retrain, call.elapsed(), scoring))
+
+
 def _validation(flow: Flow, members: Sequence[Trained], data: Prepared) -> Score:
     """Score a flow on validation data; one member's score is known from its training."""
     if len(members) == 1:
@@ -114,7 +139,7 @@ def _conclude(
     flow: Flow,
     validation: Score,
     data: Prepared,
-    run: Retraining,
+    call: Run,
     out: Path | None,
     warnings: list[str],
     **info: Any,
@@ -124,13 +149,13 @@ def _conclude(
     test = score_of(mixture(tested), data.parts[2])
     gap = gap_text(validation, test)
     if gap is not None:
-        run.on_event(Notice(gap))
+        call.notice(gap)
         warnings = [*warnings, gap]
     flow.info = info_of(data, validation, test, **info, warnings=warnings)
-    run.stop.check()
+    call.stop.check()
     saved = None if out is None else flow.save(out)
-    seconds = run.clock() - run.began
-    run.on_event(
+    seconds = call.elapsed()
+    call.on_event(
         Done(
             number=info.get("trial"),
             validation_nll=validation.nll,
@@ -194,22 +219,15 @@ def run_fit(
     check_members(members)
     data = source.data
     warnings = list(data.warnings)
-    times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
-    rows = TrainData.of(data, device)
-    deadline = None
-    if times is not None:
-        scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
-        scoring = members * scoring_seconds([recipe[0]], rows, scored)
-        deadline = began + plan.leave(times.retrain, clock() - began, scoring)
     with listening(should_stop) as stop:
+        call = Run(stop, on_event, began, clock)
+        times = None if minutes is None else plan.times(60.0 * minutes, call.elapsed())
+        rows = TrainData.of(data, device)
         training = Retraining(
             data=rows,
             seed=seed,
-            stop=stop,
-            deadline=deadline,
-            on_event=on_event,
-            began=began,
-            clock=clock,
+            call=call,
+            deadline=deadline_of(call, times, [recipe[0]], data, rows, members),
             phase="fit",
         )
         trained = training.all([Finalist(None, *recipe)] * members)
@@ -222,7 +240,7 @@ def run_fit(
         if len(good) < members:
             lost = [member.reason for member in trained if member.reason]
             warnings.append(f"{len(lost)} of {members} members are left out: {lost[0]}")
-            on_event(Notice(warnings[-1]))
+            call.notice(warnings[-1])
         flow = Flow(
             [member.finalist.spec for member in good],
             [member.weights for member in good],
@@ -233,7 +251,7 @@ def run_fit(
             flow,
             _validation(flow, good, data),
             data,
-            training,
+            call,
             None if out is None else Path(out),
             warnings,
             train=msgspec.to_builtins(recipe[1]),
@@ -284,22 +302,16 @@ def run_retrain(
         )
     spec, train = specs_of(trials[number])
     source = read_again(attributes_of(study), data)
-    times = None if minutes is None else plan.times(60.0 * minutes, clock() - began)
     own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
-    rows = TrainData.of(source.data, device)
-    deadline = None
-    if times is not None:
-        scoring = scoring_seconds([spec], rows, len(source.data.parts[2]))
-        deadline = began + plan.leave(times.retrain, clock() - began, scoring)
     with listening(should_stop) as stop:
+        call = Run(stop, on_event, began, clock)
+        times = None if minutes is None else plan.times(60.0 * minutes, call.elapsed())
+        rows = TrainData.of(source.data, device)
         retraining = Retraining(
             data=rows,
             seed=seeds.derive(own, seeds.RETRAIN, number),
-            stop=stop,
-            deadline=deadline,
-            on_event=on_event,
-            began=began,
-            clock=clock,
+            call=call,
+            deadline=deadline_of(call, times, [spec], source.data, rows),
         )
         target = RUNS / f"{study.study_name}-{number}" if out is None else Path(out)
         warnings = list(source.data.warnings)

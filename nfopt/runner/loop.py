@@ -19,22 +19,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt.data import Preprocessing
-from nfopt.distributed import queue
 from nfopt.distributed.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.distributed.lease import BEATS, SECONDS, Lease, Observer, ours
-from nfopt.distributed.queue import COUNTED
+from nfopt.distributed.queue import COUNTED, WorkQueue, counted
 from nfopt.errors import StudyError
-from nfopt.events import BatchTold, Notice, OnEvent, ignore
+from nfopt.events import BatchTold
 from nfopt.runner import budget as plan
-from nfopt.runner.ask import fill, take
+from nfopt.runner.ask import Asker
+from nfopt.runner.context import Run
 from nfopt.runner.poll import Looking
 from nfopt.runner.trainer import Trainer
-from nfopt.signals import Stop
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.stored import trials_of
-from nfopt.study.candidate import Candidate, groups, reap, release
+from nfopt.study.candidate import Candidate, groups, release
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import Length
 from nfopt.study.ranking import nll_place
@@ -60,7 +59,7 @@ class Search:
         data: Rows of the search, on the device to train on.
         length: The population's size and a trial's length.
         seed: Of the study.
-        stop: Asked while training; see `nfopt.signals`.
+        call: What this is a part of.
         trials: COMPLETE + PRUNED to reach, or None.
         deadline: Clock time at which the search must be over, or None.
         first: Recipes and initial specs that the space has, the best recipe first; each leads a
@@ -73,9 +72,6 @@ class Search:
         budget: Gives trials and deadline anew before each population, as another process may change
             them; None: they stay.
         waits: For others that run; else it ends when there is nothing left to ask.
-        on_event: Told of everything.
-        began: Clock time of the whole call's start.
-        clock: Seconds.
         trainer: What trains a population.
     """
 
@@ -84,7 +80,7 @@ class Search:
     data: TrainData
     length: Length
     seed: int
-    stop: Stop
+    call: Run
     trials: int | None = None
     deadline: float | None = None
     first: Sequence[tuple[FlowSpec, TrainSpec]] = ()
@@ -95,9 +91,6 @@ class Search:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     budget: Callable[[], Budget] | None = None
     waits: bool = True
-    on_event: OnEvent = ignore
-    began: float = 0.0
-    clock: Callable[[], float] = time.monotonic
     trainer: type[Trainer] = Trainer
     _trial_overhead: float = plan.TRIAL_OVERHEAD  # seconds to ask and tell a trial, measured
     _barren: int = 0
@@ -116,25 +109,24 @@ class Search:
         place = nll_place(self.objectives)
         self._looking = Looking(self.study, place, self.lease_seconds)
         self._observer = Observer(self.lease_seconds)
-        self._lease = Lease(self.study, self.lease_seconds, self._observer)
-        checkpoints = Checkpoints(self.study, self._lease, self.on_event, self.checkpoint_seconds)
+        lease = Lease(self.study, self.lease_seconds, self._observer)
+        self._queue = WorkQueue(self.study, lease, self.trials)
+        self._asker = Asker(self._queue, self.space, self.seed)
+        on_event = self.call.on_event
+        checkpoints = Checkpoints(self.study, lease, on_event, self.checkpoint_seconds)
         self._trainer = self.trainer(
-            study=self.study,
+            queue=self._queue,
             data=self.data,
             length=self.length,
             objectives=self.objectives,
-            stop=self.stop,
+            call=self.call,
             deadline=self.deadline,
             leader=first_key(*self.first[0]) if self.first else self.leader,
-            lease=self._lease,
             checkpoints=checkpoints,
             best=BestWeights(self.study, checkpoints, self.preprocessing, place),
-            on_event=self.on_event,
-            began=self.began,
-            clock=self.clock,
         )
         try:
-            with self._lease.beating():
+            with lease.beating():
                 while self._step():
                     pass
         finally:
@@ -143,10 +135,10 @@ class Search:
 
     def _step(self) -> bool:
         """Train a population, or wait for others; False if there is nothing more to do."""
-        self.stop.check()
+        self.call.stop.check()
         if self.budget is not None:
             self.trials, self.deadline = self.budget()
-            self._trainer.deadline = self.deadline
+            self._queue.budget, self._trainer.deadline = self.trials, self.deadline
         trials = self._look()
         count = self._next_size(trials)
         if count == 0:
@@ -162,47 +154,40 @@ class Search:
         if far and self._all_first and not self._waiting and not self._looking.due():
             return None
         trials = self._looking.look()
-        dead = reap(self.study, self._observer, trials)
+        dead = self._queue.reap(self._observer, trials)
         if not dead:
             return trials
-        self.on_event(Notice(f"{len(dead)} trials of a worker that is gone come back"))
+        self.call.notice(f"{len(dead)} trials of a worker that is gone come back")
         return self._looking.look()
 
     def _population(self, count: int, trials: Sequence[FrozenTrial] | None) -> int:
         """Ask, train and tell a population; return how many trials it had."""
-        started = self.clock()
+        started = self.call.clock()
         self._enqueue_first(count, trials)
-        waiting = queue.next_waiting(self.study, count, self.trials)
+        waiting = self._queue.next(count)
         origin = None if waiting is None else waiting.origin
         candidates: list[Candidate] = []
         self._trainer.saving = None
-        self._lease.drop()
+        self._queue.lease.drop()
         try:
             if waiting is not None:
-                candidates = take(self.study, self.space, self.seed, waiting, self._lease)
+                candidates = self._asker.take(waiting)
             if origin is None or (candidates and names.CHECKPOINT not in origin.user_attrs):
-                candidates = fill(
-                    self.study,
-                    self.space,
-                    count,
-                    self.seed,
-                    candidates,
-                    lease=self._lease,
-                    budget=self.trials,
-                )
-            self.stop.check()
+                candidates = self._asker.fill(count, candidates)
+            self.call.stop.check()
             trained = self._trainer.train(candidates, origin) if candidates else 0.0
         except KeyboardInterrupt:
-            release(self.study, candidates, f"interrupted ({self.stop.reason or 'stopped'})")
+            reason = self.call.stop.reason or "stopped"
+            release(self._queue, candidates, f"interrupted ({reason})")
             raise
         except BaseException as error:
-            release(self.study, candidates, f"{type(error).__name__}: {error}", again=False)
+            release(self._queue, candidates, f"{type(error).__name__}: {error}", again=False)
             self._trainer.abandon()
             raise
         finally:
-            self._lease.drop()
+            self._queue.lease.drop()
         if candidates:
-            self._trial_overhead = (self.clock() - started - trained) / len(candidates)
+            self._trial_overhead = (self.call.clock() - started - trained) / len(candidates)
             self._tell_batch(candidates)
         return len(candidates)
 
@@ -221,7 +206,7 @@ class Search:
         if self.trials is not None and trials is not None:
             # those that other processes train will count
             running = [t for t in trials if t.state is TrialState.RUNNING and ours(t)]
-            open_trials = max(0, self.trials - queue.counted(trials) - len(running))
+            open_trials = max(0, self.trials - counted(trials) - len(running))
             # few trials are shared among the first ones that are still to lead a population
             fair = max(1, open_trials // max(1, len(self._pending(trials))))
             workers = {repr(t.user_attrs.get(names.WORKER)) for t in running}
@@ -231,7 +216,7 @@ class Search:
             expected = self.length.seconds_of(size)
             if expected is None and self._trainer.member_seconds is not None:
                 expected = self._trainer.member_seconds * size
-            left = self.deadline - self.clock() - size * self._trial_overhead
+            left = self.deadline - self.call.clock() - size * self._trial_overhead
             if not plan.may_start(left, expected):
                 return 0
         return size
@@ -245,7 +230,7 @@ class Search:
         waiting = trials_of(self.study, TrialState.WAITING)
         if not left and not waiting and not self._exhausted:
             self._exhausted = True
-            self.on_event(Notice("every flow that `space` allows has been tried: the search ends"))
+            self.call.notice("every flow that `space` allows has been tried: the search ends")
         return left + len(waiting)
 
     def _wait(self) -> bool:
@@ -253,13 +238,13 @@ class Search:
         running = trials_of(self.study, TrialState.RUNNING)
         others = [trial for trial in running if ours(trial)]
         met = self.trials is not None and (len(trials_of(self.study, *COUNTED)) >= self.trials)
-        late = self.deadline is not None and self.clock() > self.deadline + LAST_WORDS
+        late = self.call.over(self.deadline, LAST_WORDS)
         if not others or met or late or not self.waits:
             return False
         if not self._waiting:
             self._waiting = True
-            self.on_event(
-                Notice(f"waiting for {len(others)} trials that other workers train (or Ctrl-C)")
+            self.call.notice(
+                f"waiting for {len(others)} trials that other workers train (or Ctrl-C)"
             )
         self._pause(min(POLL, self.lease_seconds / BEATS))
         return True
@@ -267,7 +252,7 @@ class Search:
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self.stop.check()
+            self.call.stop.check()
             time.sleep(min(left, 0.1))
 
     # --------------------------------------------------------------------------------- first trials
@@ -301,7 +286,7 @@ class Search:
         states = Counter(candidate.state for candidate in candidates)
         self._looking.add(candidates)
         best = self._looking.best
-        self.on_event(
+        self.call.on_event(
             BatchTold(
                 numbers=tuple(candidate.number for candidate in candidates),
                 complete=states[TrialState.COMPLETE],
@@ -311,12 +296,12 @@ class Search:
                 trials=self._looking.counted,
                 best_number=None if best is None else best[0],
                 best_nll=None if best is None else best[1],
-                seconds=self.clock() - self.began,
+                seconds=self.call.elapsed(),
             )
         )
-        counted = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+        done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
         lost = any(candidate.lost for candidate in candidates)
-        self._barren = 0 if counted or lost or self._trainer.late() else self._barren + 1
+        self._barren = 0 if done or lost or self._trainer.late() else self._barren + 1
         if self._barren >= MOST_FAILURES:
             last = candidates[-1].trial
             reason = last.user_attrs.get(names.REASON, "no reason is known")
@@ -333,9 +318,7 @@ class Search:
 
     def _look_at_groups(self) -> None:
         if len(self._trainer.group_sizes) > 2 and self.mean_group < self.length.size / 2:
-            self.on_event(
-                Notice(
-                    f"stacks had {self.mean_group:.1f} trials on average, less than half of the"
-                    f" population of {self.length.size}: the search was slower than it could be"
-                )
+            self.call.notice(
+                f"stacks had {self.mean_group:.1f} trials on average, less than half of the"
+                f" population of {self.length.size}: the search was slower than it could be"
             )

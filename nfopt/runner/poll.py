@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nfopt.distributed import queue
+from nfopt.distributed.queue import COUNTED, counted
 from nfopt.samplers.trials import began_ahead
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
@@ -58,7 +58,7 @@ class Looking:
         trials = trials_of(self._study)
         ended = self._clock()
         self._next = ended + min((ended - began) / SHARE, self._longest)
-        self.counted, self.made, self.best = queue.counted(trials), len(trials), None
+        self.counted, self.made, self.best = counted(trials), len(trials), None
         for trial in trials:
             if not began_ahead(trial):
                 self._note(trial.number, trial.state, trial.values)
@@ -69,7 +69,7 @@ class Looking:
         for candidate in candidates:
             self.made = max(self.made, candidate.number + 1)
             if not candidate.lost:
-                self.counted += candidate.state in queue.COUNTED
+                self.counted += candidate.state in COUNTED
                 self._note(candidate.number, candidate.state, candidate.values)
 
     def _note(self, number: int, state: TrialState, values: list[float] | None) -> None:

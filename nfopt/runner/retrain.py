@@ -7,8 +7,7 @@ mixture of several, see `nfopt.runner.ensemble`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -18,11 +17,11 @@ from optuna.trial import TrialState
 from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.errors import StudyError
-from nfopt.events import OnEvent, Training, ignore
+from nfopt.events import Training
 from nfopt.model import log_prob
 from nfopt.runner import budget as plan
+from nfopt.runner.context import Run
 from nfopt.runner.ensemble import choose_members
-from nfopt.signals import Stop
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.stored import specs_of, trials_of, usable
 from nfopt.study.candidate import fault, stack_key
@@ -153,26 +152,20 @@ class Retraining:
     Attributes:
         data: All rows, on the device to train on.
         seed: Of the study.
-        stop: Asked while training.
+        call: What this is a part of.
         deadline: Clock time at which it must be over, or None. A flow is never trained for longer
             than its full steps: past them a small table is learnt by heart.
         more: Trainings of the best one from other seeds at most, if time is left.
         members: Flows to keep at most, as a mixture where that is better on validation data.
-        on_event: Told of the progress.
-        began: Clock time of the whole call's start.
-        clock: Seconds.
         phase: For the events.
     """
 
     data: TrainData
     seed: int
-    stop: Stop
+    call: Run
     deadline: float | None = None
     more: int = 0
     members: int = 1
-    on_event: OnEvent = ignore
-    began: float = 0.0
-    clock: Callable[[], float] = time.monotonic
     phase: str = "retrain"
 
     def run(self, finalists: Sequence[Finalist], again: int = 0) -> list[Trained]:
@@ -183,15 +176,15 @@ class Retraining:
             again: Counts the calls for one study, so that seeds are fresh each time.
 
         Raises:
-            KeyboardInterrupt: If `stop` says so.
+            KeyboardInterrupt: If the call's `stop` says so.
             StudyError: If none can be used.
         """
-        began = self.clock()
-        trained = self._round(finalists, self._left(), (again, 0))
-        each = (self.clock() - began) / len(finalists)
+        began = self.call.clock()
+        trained = self._round(finalists, self.call.left(self.deadline), (again, 0))
+        each = (self.call.clock() - began) / len(finalists)
         best, more = _best(trained), self.more
         while more > 0:
-            seconds = self._left()
+            seconds = self.call.left(self.deadline)
             fitting = 0 if seconds is None else int(seconds / (plan.FITS * max(each, 1e-9)))
             if fitting < 1:
                 break
@@ -204,17 +197,13 @@ class Retraining:
         chosen = choose_members(torch.stack([t.scores for t in good]), self.members, weights)
         return [good[k] for k in chosen]
 
-    def _left(self) -> float | None:
-        """Seconds until the deadline."""
-        return None if self.deadline is None else self.deadline - self.clock()
-
     def all(self, finalists: Sequence[Finalist]) -> list[Trained]:
         """Train all finalists once, in the order given if they share their shape.
 
         Raises:
-            KeyboardInterrupt: If `stop` says so.
+            KeyboardInterrupt: If the call's `stop` says so.
         """
-        return self._round(finalists, self._left(), (0, 0))
+        return self._round(finalists, self.call.left(self.deadline), (0, 0))
 
     def _round(
         self, finalists: Sequence[Finalist], seconds: float | None, path: tuple[int, int]
@@ -223,15 +212,15 @@ class Retraining:
         for finalist in finalists:
             key = stack_key(finalist.spec, finalist.train)
             stacks.setdefault(key, []).append(finalist)
-        ends = self.clock() + (seconds or 0.0)
+        ends = self.call.clock() + (seconds or 0.0)
         trained: list[Trained] = []
         waiting = len(finalists)
         for position, group in enumerate(stacks.values()):
-            self.stop.check()
+            self.call.stop.check()
             share = None
             if seconds is not None:
                 # of what is really left, so that a stack that ended early leaves its time
-                share = (ends - self.clock()) * len(group) / waiting
+                share = (ends - self.call.clock()) * len(group) / waiting
             trained += self._stack(group, share, (*path, position))
             waiting -= len(group)
         return trained
@@ -249,9 +238,9 @@ class Retraining:
             steps=group[0].train.steps,
             seconds=seconds,
             on_progress=lambda progress: self._progress(group, progress),
-            should_stop=self.stop,
+            should_stop=self.call.stop,
         )
-        self.stop.check()
+        self.call.stop.check()
         scores = log_prob(stack, self.data.val, self.data.val_context).cpu()
         return [
             Trained(
@@ -269,7 +258,7 @@ class Retraining:
 
     def _progress(self, group: Sequence[Finalist], progress: Progress) -> None:
         seen = [nll for nll in progress.nlls if nll is not None]
-        self.on_event(
+        self.call.on_event(
             Training(
                 phase=self.phase,
                 what=group[0].spec.summary(),
@@ -277,7 +266,7 @@ class Retraining:
                 step=progress.step,
                 share=progress.share,
                 nll=min(seen, default=None),
-                seconds=self.clock() - self.began,
+                seconds=self.call.elapsed(),
             )
         )
 

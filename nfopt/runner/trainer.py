@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from nfopt import attributes as names
 from nfopt import seeds
-from nfopt.distributed import queue
 from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
-from nfopt.distributed.lease import Lease
-from nfopt.events import GroupTrained, Member, Notice, OnEvent, RungReached, Training
+from nfopt.distributed.queue import WorkQueue
+from nfopt.events import GroupTrained, Member, RungReached, Training
 from nfopt.flows import Stack
 from nfopt.runner import budget as plan
+from nfopt.runner.context import Run
 from nfopt.runner.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
-from nfopt.signals import Stop
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate, fault, groups, report, tell
 from nfopt.study.length import Length
@@ -37,19 +34,15 @@ Members = Sequence[Candidate | None]  # None: was in the population, and is not 
 class Trainer:
     """What one worker trains with; the attributes are those of `nfopt.runner.loop.Search`."""
 
-    study: optuna.Study
+    queue: WorkQueue
     data: TrainData
     length: Length
     objectives: Sequence[str]
-    stop: Stop
+    call: Run
     deadline: float | None
     leader: str | None
-    lease: Lease
     checkpoints: Checkpoints
     best: BestWeights
-    on_event: OnEvent
-    began: float = 0.0
-    clock: Callable[[], float] = time.monotonic
     group_sizes: list[int] = field(default_factory=list)
     member_seconds: float | None = None  # measured, where a trial's length is in steps
     saving: Saving | None = None
@@ -80,11 +73,11 @@ class Trainer:
             else:
                 left = [c for c in left if not any(c is member for member in members)]
                 trained += self._group(members, restored.asked, restored, left)
-                self.stop.check()
+                self.call.stop.check()
         for group in groups(left):
             left = [c for c in left if not any(c is member for member in group)]
             trained += self._group(group, self._asked(group), None, left)
-            self.stop.check()
+            self.call.stop.check()
         return trained
 
     def abandon(self) -> None:
@@ -107,7 +100,7 @@ class Trainer:
 
     def _members(self, asked: Asked, candidates: Sequence[Candidate]) -> list[Candidate | None]:
         """Find which of the candidates a checkpoint's members have come back as."""
-        trials = trials_of(self.study)
+        trials = trials_of(self.queue.study)
         found: list[Candidate | None] = [None] * len(asked.numbers)
         for candidate in candidates:
             old: object = candidate.number
@@ -129,7 +122,7 @@ class Trainer:
         rest: Sequence[Candidate],
     ) -> float:
         """Train a stack and tell it; `rest` is what this worker still has to train afterwards."""
-        began = self.clock()
+        began = self.call.clock()
         numbers = [
             old if member is None else member.number
             for old, member in zip(asked.numbers, members, strict=True)
@@ -148,9 +141,9 @@ class Trainer:
             stack, results = self._run(members, saving)
         live = sum(member is not None for member in members)
         self.group_sizes.append(live)
-        taken = self.clock() - began
+        taken = self.call.clock() - began
         self.member_seconds = taken / len(members)
-        if self.lease.lost:
+        if self.queue.lease.lost:
             self._give_up(members)
         kept = self._tell(members, results, stack, rest)
         saving.end(kept=kept)
@@ -180,11 +173,9 @@ class Trainer:
         lost = [member for member in members if member is not None and not member.told]
         for member in lost:
             member.lose()
-        self.on_event(
-            Notice(
-                f"{len(lost)} trials were taken over by another worker, as nothing was heard of"
-                " this one: what it found of them does not count"
-            )
+        self.call.notice(
+            f"{len(lost)} trials were taken over by another worker, as nothing was heard of"
+            " this one: what it found of them does not count"
         )
 
     def _tell(
@@ -200,53 +191,52 @@ class Trainer:
             for member, result in zip(members, results, strict=True)
             if member is not None and not member.told
         ]
-        again = self.lease.lost or any(m is not None and m.lost for m in members)
+        again = self.queue.lease.lost or any(m is not None and m.lost for m in members)
         if rest:
-            self.lease.move([candidate.trial for candidate in rest])
-        pairs.sort(key=lambda pair: pair[0].number == self.lease.lead)
-        stopped = self.stop()
+            self.queue.lease.move([candidate.trial for candidate in rest])
+        pairs.sort(key=lambda pair: pair[0].number == self.queue.lease.lead)
+        stopped = self.call.stop()
         told = [
             Member(c.trial, c.spec, c.train, c.seed, dict(c.rungs), result) for c, result in pairs
         ]
         if told and not stopped:
-            self.on_event(GroupTrained(tuple(told), stack, self.clock() - self.began))
+            self.call.on_event(GroupTrained(tuple(told), stack, self.call.elapsed()))
         for candidate, result in pairs:
             if stopped and result.status in ("interrupted", "complete"):
                 again = True  # an interrupted run has not scored its members
                 continue  # the caller releases it
             if result.status == "complete" and not fault(result):
                 self.best.offer(candidate, result, stack)
-            if candidate.number == self.lease.lead:
-                self.lease.drop()
+            if candidate.number == self.queue.lease.lead:
+                self.queue.lease.drop()
             if not candidate.told:
-                tell(self.study, candidate, result, self.objectives, stopped="out of time")
+                tell(self.queue.study, candidate, result, self.objectives, stopped="out of time")
             again |= candidate.lost or (result.status == "interrupted" and not candidate.rungs)
         if not stopped and again:
-            queue.pay(self.study)
+            self.queue.requeue()
         return again
 
     # -------------------------------------------------------------------------------- while it runs
 
     def _seconds(self, members: int) -> float | None:
         seconds = self.length.seconds_of(members)
-        if seconds is not None and self.deadline is not None:
-            left = self.deadline - self.clock()
-            if plan.may_start(left, seconds):
-                return min(seconds, left)  # the schedule ends a little earlier
+        left = self.call.left(self.deadline)
+        if seconds is not None and left is not None and plan.may_start(left, seconds):
+            return min(seconds, left)  # the schedule ends a little earlier
         return seconds  # if it is far too late for that, the deadline stops it at its last rung
 
     def late(self) -> bool:
         """Say whether the search should be over."""
-        return self.deadline is not None and self.clock() > self.deadline + plan.GRACE
+        return self.call.over(self.deadline, plan.GRACE)
 
     def _over(self) -> bool:
-        return self.stop() or self.late() or self.lease.lost
+        return self.call.stop() or self.late() or self.queue.lease.lost
 
     def _report(self, member: Candidate | None, fraction: float, value: float) -> None:
         if member is None or member.told:
             return
         try:
-            report(self.study, member, fraction, value)
+            report(self.queue.study, member, fraction, value)
         except UpdateFinishedTrialError:
             member.lose()
 
@@ -265,7 +255,7 @@ class Trainer:
         numbers = {candidate.number for candidate in own.values()}
         history = [
             trial.intermediate_values[step]
-            for trial in comparable(trials_of(self.study))
+            for trial in comparable(trials_of(self.queue.study))
             # what was interrupted has its value in the trial that it came back as
             if step in trial.intermediate_values
             and trial.number not in numbers
@@ -276,7 +266,7 @@ class Trainer:
         pruned = to_prune({m: values[m] for m in own}, history, spare=spare)
         told = {own[m].number: values[m] for m in own}
         gone = tuple(sorted(own[m].number for m in pruned))
-        self.on_event(RungReached(rung.fraction, told, gone))
+        self.call.on_event(RungReached(rung.fraction, told, gone))
         return pruned | strangers
 
     def _leads(self, candidate: Candidate) -> bool:
@@ -286,7 +276,7 @@ class Trainer:
     def _progress(self, asked: Asked, progress: Progress) -> None:
         asked.step = progress.step
         seen = [nll for nll in progress.nlls if nll is not None]
-        self.on_event(
+        self.call.on_event(
             Training(
                 phase="search",
                 what=asked.specs[0].summary(),
@@ -294,6 +284,6 @@ class Trainer:
                 step=progress.step,
                 share=progress.share,
                 nll=min(seen, default=None),
-                seconds=self.clock() - self.began,
+                seconds=self.call.elapsed(),
             )
         )

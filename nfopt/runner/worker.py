@@ -20,15 +20,16 @@ import optuna
 import torch
 
 from nfopt import attributes as names
-from nfopt.distributed import queue
 from nfopt.distributed.artifacts import settle
 from nfopt.distributed.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.distributed.lease import lease_seconds
+from nfopt.distributed.queue import counted
 from nfopt.errors import StudyError
-from nfopt.events import BatchTold, Notice, OnEvent, Started, ignore
+from nfopt.events import BatchTold, OnEvent, Started, ignore
 from nfopt.model.arguments import check_device
 from nfopt.model.disk import versions
 from nfopt.optuna_internals import storage_of
+from nfopt.runner.context import Run
 from nfopt.runner.loop import Budget, Search
 from nfopt.signals import Stop, listening
 from nfopt.storage.open import clear_errors, mask_url
@@ -122,12 +123,14 @@ def run_worker(
                 f"`study` {study!r} is of nfopt autonf, whose searches are not shared out: run the"
                 " same nfopt autonf again."
             )
-        _listen(opened, on_event, stop)
+        own = _Counter(on_event)
+        call = Run(stop, own.tell, began, clock)
+        _listen(opened, call)
         settle(opened, artifacts)
         known = attributes_of(opened)
         said = check_versions(known)
         if said:
-            on_event(Notice(said))
+            call.notice(said)
         length = _length(opened, stop)
         seed = int(known.get(names.STUDY_SEED, 0))
         source = read_again(known, data)
@@ -143,10 +146,9 @@ def run_worker(
         def budget() -> Budget:
             return budget_of(attributes_of(opened), clock, ends)
 
-        own = _Counter(on_event)
         trials, _ = budget()
-        finished = queue.counted(trials_of(opened))
-        on_event(
+        finished = counted(trials_of(opened))
+        call.on_event(
             Started(
                 study=study,
                 storage=mask_url(storage),
@@ -165,18 +167,15 @@ def run_worker(
             data=rows,
             length=length,
             seed=seed,
-            stop=stop,
+            call=call,
             leader=known.get(names.LEADER),
             objectives=tuple(known.get(names.OBJECTIVES, ("nll",))),
             preprocessing=source.data.preprocessing,
             lease_seconds=lease_seconds(opened),
             checkpoint_seconds=checkpoint_seconds,
             budget=budget,
-            on_event=own.tell,
-            began=began,
-            clock=clock,
         ).run()
-        return Worked(study, queue.counted(trials_of(opened)), own.trials, clock() - began)
+        return Worked(study, counted(trials_of(opened)), own.trials, call.elapsed())
 
 
 class _Counter:
@@ -234,10 +233,10 @@ def check_versions(known: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _listen(study: optuna.Study, on_event: OnEvent, stop: Stop) -> None:
+def _listen(study: optuna.Study, call: Run) -> None:
     storage = storage_of(study)
     if isinstance(storage, PatientStorage):
-        storage.listen(on_wait=lambda text: on_event(Notice(text)), should_stop=stop)
+        storage.listen(on_wait=call.notice, should_stop=call.stop)
 
 
 def _length(study: optuna.Study, stop: Stop) -> Length:

@@ -1,8 +1,8 @@
 """A population of trials: trained as one stack, told truthfully, let go so that it comes back.
 
-for group in groups(ask_population(...)):     as a rule one: see `asking`
-results = train(...)
-for each: tell(study, candidate, result, ...)
+for group in groups(Asker(...).population(8)):     as a rule one: see `nfopt.runner.ask`
+    results = train(...)
+    for each: tell(study, candidate, result, ...)
 
 A trial that someone else has finished meanwhile, because its lease ran out, is `told` without a
 word: what this worker has found of it does not count.
@@ -16,18 +16,17 @@ from dataclasses import dataclass, field
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nfopt import attributes as names
 from nfopt import seeds, stored
-from nfopt.distributed import queue
-from nfopt.distributed.lease import Observer, gone
+from nfopt.distributed.queue import WorkQueue
 from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.model.disk import versions
 from nfopt.optuna_internals import finish_trial
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.stored import read_trial, trials_of
+from nfopt.stored import read_trial
 from nfopt.training import MemberResult
 
 MAX_ROUND_TRIP = 1e-2
@@ -210,47 +209,19 @@ def report(study: optuna.Study, candidate: Candidate, fraction: float, value: fl
 
 
 def release(
-    study: optuna.Study, candidates: Sequence[Candidate], reason: str, *, again: bool = True
+    queue: WorkQueue, candidates: Sequence[Candidate], reason: str, *, again: bool = True
 ) -> None:
-    """Fail the trials that are still running, and put their parameters back into the queue.
+    """Interrupt the trials that are not told, and put the parameters of all that are missing back.
 
     Args:
-        study: The study.
+        queue: Of the study.
         candidates: Those that are told are left alone.
         reason: Kept with the trial.
         again: Whether their parameters come back.
     """
     for candidate in candidates:
         if not candidate.told:
-            queue.interrupt(study, candidate.trial, reason, again=again)
+            queue.interrupt(candidate.trial, reason, again=again)
             candidate.told = True
     if again:
-        queue.pay(study, [candidate.number for candidate in candidates])
-
-
-def reap(
-    study: optuna.Study, observer: Observer, trials: Sequence[FrozenTrial] | None = None
-) -> list[int]:
-    """Fail the running trials whose worker is gone, and queue their parameters again.
-
-    Args:
-        study: The study.
-        observer: That has looked at it before; processes of this host are judged without.
-        trials: All of the study, if they were just read.
-
-    Returns:
-        Numbers of the trials that were failed by this call.
-    """
-    trials = trials_of(study) if trials is None else trials
-    running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
-    observer.note(running.values())
-    dead = [
-        number
-        for number, reason in gone(running.values(), observer).items()
-        if queue.interrupt(study, running[number], reason)
-    ]
-    # whoever failed a trial queues it too; what they left undone is seen at the second look
-    late = observer.overdue(queue.owed(trials))
-    if dead or late:
-        queue.pay(study, {*dead, *late})
-    return dead
+        queue.requeue([candidate.number for candidate in candidates])

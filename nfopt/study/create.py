@@ -21,7 +21,7 @@ from nfopt.storage.open import Storage, clear_errors, exists, mask_url, open_sto
 from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.candidate import OBJECTIVES
 from nfopt.study.claim import claim
-from nfopt.study.dataset import OPTIONS
+from nfopt.study.data_options import OPTIONS
 from nfopt.study.length import Length
 from nfopt.study.sampler import SAMPLERS, StudySampler, choose
 

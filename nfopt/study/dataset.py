@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 import numpy as np
@@ -21,7 +21,6 @@ from nfopt.data import (
     Part,
     Prepared,
     Preprocessing,
-    SplitKind,
     Table,
     load,
     prepare,
@@ -30,23 +29,9 @@ from nfopt.data import (
 from nfopt.errors import StudyError
 from nfopt.events import Notice, OnEvent
 from nfopt.files import replacing
+from nfopt.study.data_options import OPTIONS, DataOptions
 from nfopt.study.length import SEARCH_ROWS, SEARCH_VAL_ROWS
 from nfopt.training import TrainData
-
-OPTIONS = (
-    "columns",
-    "context",
-    "header",
-    "separator",
-    "decimal",
-    "drop_rows",
-    "strict",
-    "bounds",
-    "log",
-    "weights",
-    "groups",
-    "dequantise",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,28 +59,31 @@ class Source:
 def read(
     source: Any,
     *,
-    split_kind: SplitKind | None = None,
     seed: int = 0,
     on_warning: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[DataOptions],
 ) -> Source:
     """Load, split and prepare data.
 
     Args:
-        source: Whatever `nfopt.data.load` takes, or a `Prepared`, which is taken as it is.
-        split_kind: As in `nfopt.data.split`.
+        source: Whatever `nfopt.data.load` takes; a `Prepared` or `Source` is taken as it is.
         seed: Of the split and of dequantising.
         on_warning: As in `nfopt.data.load`.
-        options: Others of `nfopt.data.load`; None stands for its default.
+        options: Others of `nfopt.data.load`, and `split` as the `kind` of `nfopt.data.split`; None
+            stands for the default.
 
     Raises:
         DataError: If the data can't be used.
         TypeError: If an option is not known.
     """
-    unknown = sorted(set(options) - set(OPTIONS))
+    unknown = sorted(options.keys() - DataOptions.__annotations__.keys())
     if unknown:
-        raise TypeError(f"`{unknown[0]}` is no option of the data; known: {', '.join(OPTIONS)}.")
-    given = {key: value for key, value in options.items() if value is not None}
+        known = ", ".join(DataOptions.__annotations__)
+        raise TypeError(f"`{unknown[0]}` is no option of the data; known: {known}.")
+    if isinstance(source, Source):
+        return source
+    split_kind = options.get("split")
+    given = {key: options[key] for key in OPTIONS if options.get(key) is not None}  # type: ignore[literal-required]
     place: str | None = None
     if isinstance(source, Prepared):
         data = source
@@ -154,10 +142,9 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
         else:
             found = read(
                 place,
-                split_kind=before.get("split"),
                 seed=int(before.get("seed", 0)),
                 on_warning=lambda text: None,  # said when the study was made
-                **_options(before),
+                **_options(before) | {"split": before.get("split")},
             )
     if found.data.fingerprint != before.get("fingerprint"):
         raise StudyError(

@@ -33,9 +33,10 @@ import torch
 
 from nfopt import attributes as names
 from nfopt.distributed.checkpoints import Saving
-from nfopt.distributed.lease import Lease
+from nfopt.distributed.queue import WorkQueue
 from nfopt.events import BatchTold, Event
-from nfopt.runner.ask import ask_population
+from nfopt.runner.ask import Asker
+from nfopt.runner.context import Run
 from nfopt.runner.loop import Search
 from nfopt.runner.poll import Looking
 from nfopt.runner.trainer import Members, Trainer
@@ -130,10 +131,9 @@ def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
             data=TrainData(x=rows, val=rows),
             length=Length(POPULATION, share=1.0),
             seed=0,
-            stop=Stop(),
+            call=Run(Stop(), note),
             budget=budget,
             waits=False,
-            on_event=note,
             trainer=Untrained,
         ).run()
     return len(told)
@@ -218,7 +218,7 @@ def attach(trials: int, rounds: int, folder: str) -> dict[str, Any]:
         study_name="long", storage=storage, sampler=StudySampler("random", 0, space)
     )
     memory = optuna.create_study(sampler=StudySampler("random", 0, space))
-    (candidate,) = ask_population(memory, space, 1, 0)
+    (candidate,) = Asker(WorkQueue(memory), space, 0).population(1)
     tell(memory, candidate, result(0))
     one = memory.trials[0]
     storage.create_new_trial(study._study_id, one)
@@ -237,9 +237,8 @@ def attach(trials: int, rounds: int, folder: str) -> dict[str, Any]:
         from nfopt.study.create import load_study
 
         own = load_study("long", url)
-        lease = Lease(own)
         Looking(own).look()  # a worker does, before it asks
-        ask_population(own, space, 1, 0, lease=lease, budget=10**9)
+        Asker(WorkQueue(own, budget=10**9), space, 0).population(1)
 
     def cost(do: Callable[[], None]) -> float:
         seconds = FORK.Value("d", 0.0)

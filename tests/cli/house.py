@@ -40,7 +40,9 @@ def tiny_recipes(patch: pytest.MonkeyPatch) -> None:
         return flow, TrainSpec(steps=40, batch_size=64)
 
     patch.setattr("nfopt.api.recipe", recipe)
-    patch.setattr("nfopt.runner.run.first_trials", lambda *args, **more: [recipe(*args, **more)])
+    patch.setattr(
+        "nfopt.runner.options.first_trials", lambda *args, **more: [recipe(*args, **more)]
+    )
 
 
 def furnish(folder: Path, *, study: bool) -> None:

@@ -8,11 +8,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.distributed import queue
 from nfopt.distributed.lease import Lease, Observer, check_lease, gone, lead_of, ours, workers
 from nfopt.distributed.process import Worker
-from nfopt.optuna_internals import start_created
-from nfopt.study.candidate import reap
+from nfopt.distributed.queue import WorkQueue
 
 
 class Clock:
@@ -41,8 +39,9 @@ def running(study: optuna.Study) -> list[FrozenTrial]:
 
 def population(study: optuna.Study, count: int = 3) -> Lease:
     lease = Lease(study, 60.0)
-    for made in queue.reserve(study, count, None, lease):
-        start_created(study, made).suggest_float("x", 0, 1)
+    queue = WorkQueue(study, lease)
+    for made in queue.reserve(count):
+        queue.start(made).suggest_float("x", 0, 1)
     return lease
 
 
@@ -69,7 +68,7 @@ def test_a_counter_that_stands_still_has_run_out(study: optuna.Study, clock: Clo
         observer.note(running(study))
     assert gone(running(study), observer) == {}
     clock.now += 1.0
-    assert list(reap(study, observer)) == [0, 1, 2]
+    assert list(WorkQueue(study).reap(observer)) == [0, 1, 2]
     assert "unheard of for 60 s" in study.trials[1].user_attrs[names.REASON]
     waiting = study.get_trials(states=(TrialState.WAITING,))
     assert [trial.user_attrs[names.RETRY_OF] for trial in waiting] == [0, 1, 2]
@@ -96,18 +95,18 @@ def test_two_observers_fail_a_trial_once(study: optuna.Study, clock: Clock) -> N
         for observer in observers:
             observer.note(running(study))
         clock.now += 30.0
-    assert [len(reap(study, observer)) for observer in observers] == [3, 0]
+    assert [len(WorkQueue(study).reap(observer)) for observer in observers] == [3, 0]
     assert len(study.get_trials(states=(TrialState.WAITING,))) == 3
 
 
 def test_a_debt_that_nobody_pays_is_paid(study: optuna.Study, clock: Clock) -> None:
     population(study, 1)
-    queue.interrupt(study, study.trials[0], "by a process that died")
+    WorkQueue(study).interrupt(study.trials[0], "by a process that died")
     observer = Observer(60.0, clock)
-    assert reap(study, observer) == []
+    assert WorkQueue(study).reap(observer) == []
     assert not study.get_trials(states=(TrialState.WAITING,))
     clock.now += 3.0
-    reap(study, observer)
+    WorkQueue(study).reap(observer)
     assert len(study.get_trials(states=(TrialState.WAITING,))) == 1
 
 
@@ -119,14 +118,14 @@ def test_strangers_are_left_alone(study: optuna.Study, clock: Clock) -> None:
         observer.note(running(study))
         clock.now += 30.0
     assert [ours(trial) for trial in running(study)] == [False, True]
-    assert reap(study, observer) == [1]
+    assert WorkQueue(study).reap(observer) == [1]
     assert not study.get_trials(states=(TrialState.WAITING,))
 
 
 def test_workers_as_a_table(study: optuna.Study, clock: Clock) -> None:
     mine = population(study)
     dead = Lease(study)
-    queue.reserve(study, 2, None, dead)
+    WorkQueue(study, dead).reserve(2)
     elsewhere = msgspec.structs.replace(Worker.here(), host="elsewhere", pid=1)
     for trial in running(study)[3:]:
         study._storage.set_trial_user_attr(

@@ -15,9 +15,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from nfopt import attributes as names
-from nfopt.distributed import queue
-from nfopt.distributed.lease import Lease
-from nfopt.optuna_internals import start_created, take_waiting, trials_of
+from nfopt.distributed.queue import WorkQueue, missing
+from nfopt.optuna_internals import trials_of
 from nfopt.storage.open import open_storage
 
 STORAGES: dict[str, Callable[[Path], BaseStorage]] = {
@@ -62,24 +61,24 @@ def test_of_two_who_interrupt_one_is_first_and_it_comes_back_once(study: optuna.
         trial = running(study, x=round_)
 
         def take_over(trial: optuna.trial.FrozenTrial = trial) -> bool:
-            won = queue.interrupt(study, trial, "gone")
-            queue.pay(study)
+            won = WorkQueue(study).interrupt(trial, "gone")
+            WorkQueue(study).requeue()
             return won
 
         assert Counter(side_by_side(take_over, take_over)) == BOTH
         trials = trials_of(study)
-        taken = queue.next_waiting(study, 10, None)
+        taken = WorkQueue(study).next(10)
         assert taken is not None
         assert [t.user_attrs[names.RETRY_OF] for t in taken.trials] == [trial.number]
         assert taken.trials[0].user_attrs[names.SEED] == 7
         assert taken.origin == trials[trial.number]
-        retry = take_waiting(study, taken.trials[0])
+        retry = WorkQueue(study).take(taken.trials[0])
         assert retry is not None
         assert retry.suggest_float("x", 0, 10) == round_
         study.tell(retry, 1.0)
         # what was put into the queue twice is struck out
         left = [t for t in study.trials if t.state is TrialState.WAITING]
-        assert queue.next_waiting(study, 10, None) is None
+        assert WorkQueue(study).next(10) is None
         assert all(study.trials[t.number].state is TrialState.FAIL for t in left)
 
 
@@ -87,13 +86,13 @@ def test_of_two_who_take_one_gets_it(study: optuna.Study) -> None:
     for _ in range(5):
         study.enqueue_trial({"x": 1.0})
         (waiting,) = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        found = side_by_side(*[lambda trial=waiting: take_waiting(study, trial) is not None] * 2)
+        found = side_by_side(*[lambda trial=waiting: WorkQueue(study).take(trial) is not None] * 2)
         assert Counter(found) == BOTH
 
 
 def test_a_late_result_does_not_count(study: optuna.Study) -> None:
     trial = running(study, x=1)
-    assert queue.interrupt(study, trial, "gone")
+    assert WorkQueue(study).interrupt(trial, "gone")
     with pytest.raises((optuna.exceptions.UpdateFinishedTrialError, ValueError)):
         study.tell(trial.number, 1.0)
     assert study.trials[trial.number].value is None
@@ -101,83 +100,81 @@ def test_a_late_result_does_not_count(study: optuna.Study) -> None:
 
 def test_a_crash_between_failing_and_queueing_is_made_good(study: optuna.Study) -> None:
     trial = running(study, x=1)
-    queue.interrupt(study, trial, "gone")  # and whoever did it died
-    assert [t.number for t in queue.owed(trials_of(study))] == [0]
-    assert queue.pay(study) == 1
-    assert queue.pay(study) == 0
+    WorkQueue(study).interrupt(trial, "gone")  # and whoever did it died
+    assert [t.number for t in missing(trials_of(study))] == [0]
+    assert WorkQueue(study).requeue() == 1
+    assert WorkQueue(study).requeue() == 0
 
 
 def test_what_never_had_parameters_leaves_nothing_behind(study: optuna.Study) -> None:
-    queue.interrupt(study, running(study), "gone")
-    assert queue.pay(study) == 0
+    WorkQueue(study).interrupt(running(study), "gone")
+    assert WorkQueue(study).requeue() == 0
 
 
 def test_reserving_never_goes_over_the_budget(study: optuna.Study) -> None:
     def ask() -> int:
-        return len(queue.reserve(study, 4, 10, Lease(study)))
+        return len(WorkQueue(study, budget=10).reserve(4))
 
     found = side_by_side(*[ask] * 4)
     assert sum(found) == 10  # type: ignore[arg-type]
     states = Counter(trial.state for trial in study.trials)
     assert states == {TrialState.RUNNING: 10, TrialState.FAIL: 6}
-    assert queue.reserve(study, 1, 10, Lease(study)) == []
-    assert len(queue.reserve(study, 1, None, Lease(study))) == 1
+    assert WorkQueue(study, budget=10).reserve(1) == []
+    assert len(WorkQueue(study).reserve(1)) == 1
 
 
-def test_what_is_owed_keeps_its_place_in_the_budget(study: optuna.Study) -> None:
+def test_what_is_missing_keeps_its_place_in_the_budget(study: optuna.Study) -> None:
     trials = [running(study, x=k) for k in range(3)]
     for trial in trials[1:]:
         study.tell(trial.number, 1.0)
-    queue.interrupt(study, trials[0], "gone")
-    assert queue.reserve(study, 1, 3, Lease(study)) == []
-    queue.pay(study)
-    assert queue.reserve(study, 1, 3, Lease(study)) == []
-    waiting = queue.next_waiting(study, 5, 3)
+    WorkQueue(study).interrupt(trials[0], "gone")
+    assert WorkQueue(study, budget=3).reserve(1) == []
+    WorkQueue(study).requeue()
+    assert WorkQueue(study, budget=3).reserve(1) == []
+    waiting = WorkQueue(study, budget=3).next(5)
     assert waiting is not None
     assert len(waiting.trials) == 1
 
 
 def test_a_population_comes_back_to_one_worker(study: optuna.Study) -> None:
-    lease = Lease(study)
-    for made in queue.reserve(study, 3, None, lease):
-        start_created(study, made).suggest_float("x", made.number, made.number)
+    queue = WorkQueue(study)
+    for made in queue.reserve(3):
+        queue.start(made).suggest_float("x", made.number, made.number)
     trials = trials_of(study)
-    queue.interrupt(study, trials[0], "gone")
-    queue.pay(study)
+    WorkQueue(study).interrupt(trials[0], "gone")
+    WorkQueue(study).requeue()
     # the others still run, so it is not whole yet
-    assert queue.next_waiting(study, 1, None) is None
+    assert WorkQueue(study).next(1) is None
     for trial in trials[1:]:
-        queue.interrupt(study, trial, "gone")
-    queue.pay(study)
-    waiting = queue.next_waiting(study, 1, None)
+        WorkQueue(study).interrupt(trial, "gone")
+    WorkQueue(study).requeue()
+    waiting = WorkQueue(study).next(1)
     assert waiting is not None
     assert waiting.origin is not None
     assert waiting.origin.number == 0
     assert [t.user_attrs[names.RETRY_OF] for t in waiting.trials] == [0, 1, 2]
-    assert take_waiting(study, waiting.trials[0]) is not None
-    assert queue.next_waiting(study, 1, None) is None  # who has the first takes the others
-    assert take_waiting(study, waiting.trials[1]) is not None
+    assert WorkQueue(study).take(waiting.trials[0]) is not None
+    assert WorkQueue(study).next(1) is None  # who has the first takes the others
+    assert WorkQueue(study).take(waiting.trials[1]) is not None
 
 
 SCRIPT = """
 import sys
 import optuna
 from nfopt.storage.open import open_storage
-from nfopt.distributed import queue
-from nfopt.optuna_internals import (start_created, take_waiting, trials_of)
-from nfopt.distributed.lease import Lease
-from nfopt.optuna_internals import start_created, take_waiting, trials_of
+from nfopt.distributed.queue import WorkQueue, in_play
+from nfopt.optuna_internals import trials_of
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.load_study(study_name="s", storage=open_storage(sys.argv[1]))
 while True:
     trials = trials_of(study)
-    if len(queue.in_play(trials)) >= 30:
+    if len(in_play(trials)) >= 30:
         break
-    waiting = queue.next_waiting(study, 1, 30)
-    trial = take_waiting(study, waiting.trials[0]) if waiting else None
+    queue = WorkQueue(study, budget=30)
+    waiting = queue.next(1)
+    trial = queue.take(waiting.trials[0]) if waiting else None
     if trial is None:
-        made = queue.reserve(study, 2, 30, Lease(study))
-        trials = [start_created(study, one) for one in made]
+        trials = [queue.start(one) for one in queue.reserve(2)]
     else:
         trials = [trial]
     for trial in trials:

@@ -23,6 +23,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nfopt import attributes as names
+from nfopt.runner.options import FirstOptions, SearchOptions, SpaceOptions, StudyOptions
 from nfopt.runner.run import run_search
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.storage.open import open_storage
@@ -189,18 +190,14 @@ def chaos(
     x = np.random.default_rng(0).normal(size=(300, 3))
     x[:, 1] += x[:, 0] ** 2
     source = read(x, seed=0)
-    arguments: dict[str, Any] = {
-        "study": "chaos",
-        "storage": url,
-        "kind": "coupling",
-        "limits": LIMITS,
-        "recipes": [RECIPE],
-        "artifacts": folder / "artifacts",
-        "out": folder / "out",
-        "lease": LEASE,
-        "members": 1,
-    }
-    run_search(source, Budget(1), **arguments)
+    options = SearchOptions(
+        study=StudyOptions(name="chaos", storage=url, artifacts=folder / "artifacts", lease=LEASE),
+        space=SpaceOptions("coupling", LIMITS),
+        first=FirstOptions(recipes=[RECIPE]),
+        members=1,
+        out=folder / "out",
+    )
+    run_search(source, Budget(1), options)
     storage = open_storage(url)
     study = optuna.load_study(study_name="chaos", storage=storage)
     study.set_user_attr(names.POPULATION, {"size": 4, "share": 0.25})
@@ -254,7 +251,7 @@ def chaos(
                 nursery.look()
     finally:
         nursery.close()
-    run_search(source, Budget(trials), **arguments)  # nothing is left to search: it delivers
+    run_search(source, Budget(trials), options)  # nothing is left to search: it delivers
     counted = {
         "killed": killed,
         "restarts": restarted,

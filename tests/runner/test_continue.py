@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from small_study import RECIPES
 
 from nfopt import attributes as names
-from nfopt.distributed import queue
+from nfopt.distributed.queue import WorkQueue
 from nfopt.events import BatchTold, Event, Finalists, Notice, Training
 from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.study.create import load_study
@@ -209,9 +209,9 @@ def test_a_late_worker_gives_up_and_its_results_do_not_count(
         if isinstance(event, Training) and event.phase == "search" and not taken:
             study = load_study("small", url)  # as another process would
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                queue.interrupt(study, trial, "its lease ran out")
+                WorkQueue(study).interrupt(trial, "its lease ran out")
                 taken.append(trial.number)
-            queue.pay(study)
+            WorkQueue(study).requeue()
 
     result = search(trials=4, storage=url, recipes=ONE, on_event=take_over)
     assert taken == [0, 1, 2, 3]

@@ -29,8 +29,7 @@ TRIALS = 8
 
 SCRIPT = f"""
 import os, sys, time
-from tests.small_study import LIMITS, RECIPES, table
-from nfopt.runner.run import run_search
+from tests.small_study import LIMITS, RECIPES, run_with, table
 from nfopt.runner import budget
 from nfopt.study.arguments import Budget
 from nfopt.study.dataset import read
@@ -45,7 +44,7 @@ def tell(event):
         time.sleep(1)  # the signal comes now
 
 try:
-    run_search(
+    run_with(
         read(table(), seed=0), Budget({TRIALS}), study="small",
         storage="sqlite:///" + folder + "/s.db",
         kind="coupling", limits=LIMITS, recipes=RECIPES,

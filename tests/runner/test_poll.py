@@ -12,10 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from small_study import LIMITS
 from study.test_candidate import result
 
-from nfopt.distributed import queue
-from nfopt.distributed.lease import Lease
-from nfopt.optuna_internals import start_created
-from nfopt.runner.ask import ask_population
+from nfopt.distributed.queue import WorkQueue
+from nfopt.runner.ask import Asker
 from nfopt.runner.poll import Looking
 from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.space import SearchSpace
@@ -38,7 +36,7 @@ class Clock:
 
 
 def told(study: optuna.Study, *nlls: float) -> list[Candidate]:
-    candidates = ask_population(study, SPACE, len(nlls), 0)
+    candidates = Asker(WorkQueue(study), SPACE, 0).population(len(nlls))
     for candidate, nll in zip(candidates, nlls, strict=True):
         tell(study, candidate, result(nll=nll))
     return candidates
@@ -72,7 +70,7 @@ def test_what_others_told_is_seen_at_a_look(study: optuna.Study) -> None:
 
 def test_the_best_of_an_older_study_is_not_one_that_began_ahead(study: optuna.Study) -> None:
     looking = Looking(study)
-    own, ahead = ask_population(study, SPACE, 2, 0)
+    own, ahead = Asker(WorkQueue(study), SPACE, 0).population(2)
     ahead.trial.set_user_attr(BEGAN_FROM, "warm")
     for candidate, nll in ((own, 2.0), (ahead, 1.0)):
         tell(study, candidate, result(nll=nll))
@@ -81,8 +79,8 @@ def test_the_best_of_an_older_study_is_not_one_that_began_ahead(study: optuna.St
 
 
 def test_what_was_taken_over_is_not_counted(study: optuna.Study) -> None:
-    (candidate,) = ask_population(study, SPACE, 1, 0)
-    queue.interrupt(study, candidate.trial, "gone")
+    (candidate,) = Asker(WorkQueue(study), SPACE, 0).population(1)
+    WorkQueue(study).interrupt(candidate.trial, "gone")
     tell(study, candidate, result())
     looking = Looking(study)
     looking.add([candidate])
@@ -103,8 +101,9 @@ def test_looks_take_a_tenth_of_the_time(study: optuna.Study, longest: float, pau
 
 
 def test_a_begun_trial_is_what_optuna_makes_of_it(study: optuna.Study) -> None:
-    (made,) = queue.reserve(study, 1, None, Lease(study))
-    ours, theirs = start_created(study, made), optuna.Trial(study, made._trial_id)
+    queue = WorkQueue(study)
+    (made,) = queue.reserve(1)
+    ours, theirs = queue.start(made), optuna.Trial(study, made._trial_id)
     assert ours.__dict__.keys() == theirs.__dict__.keys()
     assert ours._cached_frozen_trial == theirs._cached_frozen_trial
     assert ours.number == theirs.number == made.number
@@ -115,15 +114,15 @@ def test_a_trial_costs_few_statements(tmp_path: Path) -> None:
     """10 parameters and 14 attributes are 48; 8 make and end a trial; and a little is read."""
     storage = open_storage(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, sampler=StudySampler("random", 0, SPACE))
-    lease, statements = Lease(study), 0
+    queue, statements = WorkQueue(study, budget=1000), 0
 
     def note(*_: object) -> None:
         nonlocal statements
         statements += 1
 
     def population() -> int:
-        candidates = ask_population(study, SPACE, 8, 0, lease=lease, budget=1000)
-        lease.drop()
+        candidates = Asker(queue, SPACE, 0).population(8)
+        queue.lease.drop()
         for candidate in candidates:
             tell(study, candidate, result())
         return len(candidates[0].trial.params)
@@ -146,5 +145,5 @@ def test_the_evolution_reads_the_study_once_a_trial(monkeypatch: pytest.MonkeyPa
         return read(*given, **more)
 
     monkeypatch.setattr(study._storage, "get_all_trials", note)
-    assert len(ask_population(study, SPACE, 8, 0)) == 8
+    assert len(Asker(WorkQueue(study), SPACE, 0).population(8)) == 8
     assert reads <= 8 + 2  # what waits, and the first one's own

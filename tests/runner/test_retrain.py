@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from nfopt.errors import StudyError
 from nfopt.model import Flow
 from nfopt.runner import budget as plan
 from nfopt.runner import retrain as finish
+from nfopt.runner.context import Run
 from nfopt.runner.ensemble import LEAST_GAIN
 from nfopt.runner.retrain import Finalist, Retraining, choose_finalists, first_round
 from nfopt.signals import Stop
@@ -105,8 +108,11 @@ def test_the_recipe_has_half_of_the_places_where_there_is_one_finalist() -> None
     assert first_round([recipe], BEST, 4, 4) == [recipe]
 
 
-def retraining(source: Source, **more: Any) -> Retraining:
-    return Retraining(data=TrainData.of(source.data), seed=0, stop=Stop(), **more)
+def retraining(
+    source: Source, clock: Callable[[], float] = time.monotonic, **more: Any
+) -> Retraining:
+    call = Run(Stop(), clock=clock)
+    return Retraining(data=TrainData.of(source.data), seed=0, call=call, **more)
 
 
 def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
@@ -189,7 +195,7 @@ def test_a_mixture_is_kept_where_it_is_better(source: Source) -> None:
 
 def test_stop_ends_the_retraining(source: Source) -> None:
     run = retraining(source)
-    run.stop = Stop(lambda: True)
+    run.call = Run(Stop(lambda: True))
     with pytest.raises(KeyboardInterrupt):
         run.run(finalists(A))
 

@@ -23,11 +23,10 @@ import resource, signal, sys
 from pathlib import Path
 import optuna
 from nfopt.cli import failures
-from nfopt.runner.run import run_search
 from nfopt.study.arguments import Budget
 from nfopt.study.dataset import read
 from nfopt.events import BatchTold
-from tests.small_study import LIMITS, RECIPES, table
+from tests.small_study import LIMITS, RECIPES, run_with, table
 
 folder, url = Path(sys.argv[1]), sys.argv[2]
 told = 0
@@ -40,7 +39,7 @@ def fill(event):
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 def search():
-    run_search(
+    run_with(
         read(table(), seed=0), Budget(trials=%d), study="small", storage=url, kind="coupling",
         limits=LIMITS, recipes=RECIPES, out=folder / "out", on_event=fill,
     )

@@ -18,12 +18,14 @@ from small_study import BEST, LIMITS, RECIPES, flow
 from nfopt import attributes as names
 from nfopt.distributed.lease import Observer
 from nfopt.distributed.process import Worker
+from nfopt.distributed.queue import WorkQueue
 from nfopt.flows.cost import inverse_cost, train_cost
-from nfopt.runner.ask import ask_population
+from nfopt.runner import ask
+from nfopt.runner.ask import Asker
 from nfopt.space import SearchSpace
 from nfopt.stored import specs_of
 from nfopt.study import candidate as batch
-from nfopt.study.candidate import groups, reap, release, stack_key, tell
+from nfopt.study.candidate import groups, release, stack_key, tell
 from nfopt.study.sampler import StudySampler
 from nfopt.training import MemberResult
 
@@ -56,18 +58,18 @@ def result(status: Any = "complete", **more: Any) -> MemberResult:
 
 def test_a_population_shares_its_shape(study: optuna.Study, space: SearchSpace) -> None:
     for _ in range(5):
-        population = ask_population(study, space, 6, seed=0)
+        population = Asker(WorkQueue(study), space, 0).population(6)
         assert len(groups(population)) == 1
         assert len({c.trial.params["learning_rate"] for c in population}) == 6
         assert len({c.seed for c in population}) == 6
-        release(study, population, "test", again=False)
+        release(WorkQueue(study), population, "test", again=False)
     shapes = {tuple(trial.params[key] for key in space.shape_parameters) for trial in study.trials}
     assert len(shapes) > 1
 
 
 def test_the_queue_comes_first_and_leads(study: optuna.Study, space: SearchSpace) -> None:
     study.enqueue_trial(space.params_of(*BEST))
-    population = ask_population(study, space, 4, seed=0)
+    population = Asker(WorkQueue(study), space, 0).population(4)
     assert population[0].spec == BEST[0]
     assert len(population) == 4
     assert len(groups(population)) == 1
@@ -83,13 +85,13 @@ def test_what_muon_trains_is_no_stack_with_what_adamw_trains() -> None:
 def test_two_in_the_queue_of_different_shapes(study: optuna.Study, space: SearchSpace) -> None:
     for recipe in RECIPES:
         study.enqueue_trial(space.params_of(*recipe))
-    population = ask_population(study, space, 5, seed=0)
+    population = Asker(WorkQueue(study), space, 0).population(5)
     assert [c.spec for c in population[:2]] == [spec for spec, _ in RECIPES]
     assert sorted(len(group) for group in groups(population)) == [1, 4]
 
 
 def test_what_a_trial_tells_of_itself(study: optuna.Study, space: SearchSpace) -> None:
-    (candidate,) = ask_population(study, space, 1, seed=7)
+    (candidate,) = Asker(WorkQueue(study), space, 7).population(1)
     tell(study, candidate, result())
     trial = study.trials[0]
     known = trial.user_attrs
@@ -127,7 +129,7 @@ def test_states(
     state: TrialState,
     value: float | None,
 ) -> None:
-    (candidate,) = ask_population(study, space, 1, seed=0)
+    (candidate,) = Asker(WorkQueue(study), space, 0).population(1)
     batch.report(study, candidate, 0.25, 1.7)
     assert tell(study, candidate, member, stopped="out of time") is state
     trial = study.trials[0]
@@ -138,7 +140,7 @@ def test_states(
 
 
 def test_stopped_before_any_rung_is_no_result(study: optuna.Study, space: SearchSpace) -> None:
-    (candidate,) = ask_population(study, space, 1, seed=0)
+    (candidate,) = Asker(WorkQueue(study), space, 0).population(1)
     assert tell(study, candidate, result("interrupted")) is TrialState.FAIL
 
 
@@ -146,7 +148,7 @@ def test_several_objectives(space: SearchSpace) -> None:
     study = optuna.create_study(
         directions=["minimize"] * 3, sampler=StudySampler("random", 0, space)
     )
-    (candidate,) = ask_population(study, space, 1, seed=0)
+    (candidate,) = Asker(WorkQueue(study), space, 0).population(1)
     tell(study, candidate, result(), ("parameters", "nll", "inverse_cost"))
     spec = candidate.spec
     wanted = [spec.parameter_count(), 1.5, inverse_cost(spec)]
@@ -156,14 +158,14 @@ def test_several_objectives(space: SearchSpace) -> None:
 def test_what_is_released_comes_back_with_its_shape(
     study: optuna.Study, space: SearchSpace
 ) -> None:
-    population = ask_population(study, space, 3, seed=0)
+    population = Asker(WorkQueue(study), space, 0).population(3)
     tell(study, population[0], result())
-    release(study, population, "interrupted")
+    release(WorkQueue(study), population, "interrupted")
     states = [trial.state for trial in study.trials]
     waiting = [TrialState.WAITING] * 2
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, *waiting]
     assert study.trials[1].user_attrs[names.REASON] == "interrupted"
-    again = ask_population(study, space, 3, seed=0)
+    again = Asker(WorkQueue(study), space, 0).population(3)
     assert [c.spec for c in again[:2]] == [c.spec for c in population[1:]]
     assert [c.trial.params for c in again[:2]] == [c.trial.params for c in population[1:]]
     assert study.trials[3].user_attrs[names.RETRY_OF] == 1
@@ -173,7 +175,7 @@ def test_what_is_released_comes_back_with_its_shape(
 def test_an_error_while_asking_leaves_nothing_running(
     study: optuna.Study, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = batch.describe, []
+    real, calls = ask.describe, []
 
     def broken(*arguments: Any) -> Any:
         calls.append(1)
@@ -181,16 +183,16 @@ def test_an_error_while_asking_leaves_nothing_running(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(batch, "describe", broken)
+    monkeypatch.setattr(ask, "describe", broken)
     with pytest.raises(KeyboardInterrupt):
-        ask_population(study, space, 4, seed=0)
+        Asker(WorkQueue(study), space, 0).population(4)
     assert not [t for t in study.trials if t.state is TrialState.RUNNING]
 
 
 def test_dead_processes_are_found_and_live_ones_left_alone(
     study: optuna.Study, space: SearchSpace
 ) -> None:
-    mine, dead, reused, far, stranger = ask_population(study, space, 5, seed=0)
+    mine, dead, reused, far, stranger = Asker(WorkQueue(study), space, 0).population(5)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     here = Worker.here()
@@ -201,7 +203,7 @@ def test_dead_processes_are_found_and_live_ones_left_alone(
     ):
         candidate.trial.set_user_attr(names.WORKER, msgspec.to_builtins(worker))
     stranger.trial.set_user_attr(names.WORKER, "me")
-    assert reap(study, Observer()) == [dead.number, reused.number]
+    assert WorkQueue(study).reap(Observer()) == [dead.number, reused.number]
     states = [trial.state for trial in study.trials]
     assert states[mine.number] is states[far.number] is TrialState.RUNNING
     assert states[dead.number] is states[reused.number] is TrialState.FAIL

@@ -30,7 +30,7 @@ def again(described: dict[str, object], source: object = None) -> str:
 
 def test_a_file_is_found_again(path: Path) -> None:
     options = {"context": ["a"], "bounds": {"b": (-100, None)}, "dequantise": False}
-    source = read(path, split_kind="blocked", seed=4, **options)
+    source = read(path, split="blocked", seed=4, **options)
     assert source.name == "events"
     assert source.described["source"] == str(path)
     assert source.described["options"]["context"] == ["a"]

@@ -19,10 +19,10 @@ from optuna.trial import BaseTrial, FrozenTrial
 
 from nfopt import attributes as names
 from nfopt.autonf import Choice
-from nfopt.distributed import queue
 from nfopt.distributed.artifacts import artifact_store
 from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.lease import Lease, lease_seconds
+from nfopt.distributed.queue import origin_of
 from nfopt.events import OnEvent
 from nfopt.spec import TrainSpec
 from nfopt.stored import trials_of
@@ -152,4 +152,4 @@ def _origin(trial: optuna.Trial) -> FrozenTrial | None:
     if names.RETRY_OF not in trial.user_attrs:
         return None
     trials = trials_of(trial.study)
-    return queue.origin_of(trials[trial.number], trials)
+    return origin_of(trials[trial.number], trials)

@@ -35,9 +35,9 @@ from nfopt.autonf import (
 from nfopt.autonf.objective import MOST_PATHS
 from nfopt.autonf.options import check_searched
 from nfopt.data import Prepared
-from nfopt.distributed import queue
 from nfopt.distributed.lease import Observer, lease_seconds
 from nfopt.distributed.process import Worker
+from nfopt.distributed.queue import WorkQueue
 from nfopt.errors import StudyError
 from nfopt.events import OnEvent, SearchEnded, ignore
 from nfopt.model.disk import versions
@@ -48,7 +48,6 @@ from nfopt.runner.autonf.setup import Setup, facts_of, values_of
 from nfopt.spec import TrainSpec
 from nfopt.storage.open import Storage
 from nfopt.stored import trials_of
-from nfopt.study.candidate import reap
 from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read, search_rows
 
@@ -197,8 +196,9 @@ class AutoNFObjective:
             How many trials wait now because of it.
         """
         before = len(trials_of(study))
-        reap(study, Observer(lease_seconds(study)))
-        queue.pay(study)
+        queue = WorkQueue(study)
+        queue.reap(Observer(lease_seconds(study)))
+        queue.requeue()
         return len(trials_of(study)) - before
 
     def _search(self, trial: optuna.Trial, seed: int, keeping: Keeping) -> float | list[float]:

@@ -21,10 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.autonf import Raced, Record, Settings, front, spec_of
-from nfopt.distributed import queue
 from nfopt.distributed.artifacts import artifact_store, settle
 from nfopt.distributed.checkpoints import sweep
-from nfopt.distributed.queue import COUNTED
+from nfopt.distributed.queue import COUNTED, WorkQueue
 from nfopt.errors import StudyError
 from nfopt.events import Notice, OnEvent, Started, Training, ignore
 from nfopt.flows.cost import train_cost
@@ -33,7 +32,8 @@ from nfopt.runner import budget as plan
 from nfopt.runner.autonf.initial import Initial
 from nfopt.runner.autonf.objective import CANDIDATES, WARNINGS, AutoNFObjective
 from nfopt.runner.autonf.setup import Setup
-from nfopt.runner.deliver import deliver
+from nfopt.runner.context import Run
+from nfopt.runner.deliver import deadline_of, deliver
 from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
@@ -45,7 +45,6 @@ from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
 from nfopt.study.ranking import best_of
 from nfopt.study.results import SearchResult
-from nfopt.study.stacks import scoring_seconds
 from nfopt.training import TrainData
 from nfopt.training.measure import WHOLE_STEP, measure_step
 
@@ -134,8 +133,9 @@ def run_autonf(
             said.append(event.text)
         on_event(event)
 
-    watch = _Watch(tell, began, clock, setup.places)
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
+        call = Run(stop, tell, began, clock)
+        watch = _Watch(call, setup.places)
         goal = AutoNFObjective(
             source,
             setup,
@@ -153,14 +153,14 @@ def run_autonf(
         settle(opened, artifacts, make=True)
         again = goal.requeue(opened)
         if again:
-            tell(Notice(f"{again} interrupted searches are gone on with"))
+            call.notice(f"{again} interrupted searches are gone on with")
         total = budget.seconds or 0.0
-        times = plan.times(total, clock() - began)
+        times = plan.times(total, call.elapsed())
         tell(_started(opened, storage, budget, resumed))
         goal.costs()  # measured once, before the time is shared
         left = (budget.trials or 1) - _counted(opened)
         if left > 0:
-            seconds = _search_seconds(goal, lambda: times.retrain - (clock() - began))
+            seconds = _search_seconds(goal, lambda: times.retrain - call.elapsed())
             goal.minutes = max(1e-3, seconds / left / 60)
             if not trials_of(opened):
                 swept = [{"price": nats} for nats in prices]
@@ -169,15 +169,14 @@ def run_autonf(
             try:
                 opened.optimize(goal, n_trials=left)
             except KeyboardInterrupt:
-                queue.pay(opened)
+                WorkQueue(opened).requeue()
                 raise
         sweep(opened)
         best = _best(opened)
         for text in _texts(best):
-            tell(Notice(text))
+            call.notice(text)
         spec, train = specs_of(best)
         everything = TrainData.of(data, device)
-        scoring = scoring_seconds([spec], everything, len(data.parts[2]))
         result = deliver(
             opened,
             [Finalist(best.number, spec, train)],
@@ -185,12 +184,9 @@ def run_autonf(
             Retraining(
                 data=everything,
                 seed=seeds.derive(seed, seeds.RETRAIN, best.number),
-                stop=stop,
-                deadline=began + plan.leave(times.retrain, clock() - began, scoring),
+                call=call,
+                deadline=deadline_of(call, times, [spec], data, everything),
                 more=plan.MORE_SEEDS,
-                on_event=tell,
-                began=began,
-                clock=clock,
             ),
             RUNS / name if out is None else Path(out),
             said,
@@ -202,9 +198,7 @@ def run_autonf(
 class _Watch:
     """Turns what a search tells into events."""
 
-    on_event: OnEvent
-    began: float
-    clock: Callable[[], float]
+    call: Run
     places: int
 
     def record(self, record: Record) -> None:
@@ -218,7 +212,7 @@ class _Watch:
         self._tell(what, 0, self.places, best.nll)
 
     def _tell(self, what: str, step: int, place: int, nll: float | None) -> None:
-        self.on_event(
+        self.call.on_event(
             Training(
                 phase="search",
                 what=what,
@@ -226,7 +220,7 @@ class _Watch:
                 step=step,
                 share=min(1.0, place / self.places),
                 nll=nll,
-                seconds=self.clock() - self.began,
+                seconds=self.call.elapsed(),
             )
         )
 

@@ -1,0 +1,47 @@
+"""What all parts of one call share: who is told, what stops it, and its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nfopt.events import Notice, OnEvent, ignore
+from nfopt.signals import Stop
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of `search`, `fit`, `retrain`, `autonf` or a worker.
+
+    Attributes:
+        stop: Asked while it works.
+        on_event: Told of everything.
+        began: Clock time at which the call began.
+        clock: Seconds.
+    """
+
+    stop: Stop
+    on_event: OnEvent = ignore
+    began: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+
+    def notice(self, text: str) -> None:
+        """Tell one line."""
+        self.on_event(Notice(text))
+
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return self.clock() - self.began
+
+    def at(self, seconds: float) -> float:
+        """Clock time so many seconds after the call began."""
+        return self.began + seconds
+
+    def left(self, deadline: float | None) -> float | None:
+        """Seconds until a clock time; negative once it is over, None if there is none."""
+        return None if deadline is None else deadline - self.clock()
+
+    def over(self, deadline: float | None, grace: float = 0.0) -> bool:
+        """Say whether a clock time was more than `grace` seconds ago; never, if there is none."""
+        return deadline is not None and self.clock() > deadline + grace
