@@ -30,6 +30,7 @@ from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS
 from nfopt.study import arguments
 from nfopt.study.arguments import Budget, Flows, Space
+from nfopt.study.calls import checked
 from nfopt.study.create import load_study
 from nfopt.study.data_options import DEFAULTS, DataOptions, spelled_out
 from nfopt.study.dataset import read
@@ -40,6 +41,7 @@ from nfopt.study.results import FitResult, SearchResult
 __all__ = ["fit", "load", "load_study", "retrain", "search"]
 
 
+@checked
 @spelled_out
 def search(
     data: Any,
@@ -117,15 +119,14 @@ def search(
     Raises:
         DataError: If the data can't be used.
         StudyError: If study or storage do not fit.
-        ValueError: If an argument does not.
+        ValueError, TypeError: If an argument does not.
     """
     began = time.monotonic()
     budget = Budget(trials=trials, minutes=minutes)
     device = check_device(device)
     chosen = SpaceOptions(*arguments.space_of(space))
     flows = arguments.flows_of(initial)
-    if seed is None:
-        seed = arguments.seed_of(data, study, storage)
+    seed = arguments.seed_of(data, study, storage) if seed is None else seed
     check_seed(seed)
     with threads_of(threads), publishing(on_event or ignore, storage, pictures) as tell:
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
@@ -169,6 +170,7 @@ def search(
         )
 
 
+@checked
 @spelled_out
 def fit(
     data: Any,
@@ -214,8 +216,8 @@ def fit(
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         best = _recipe(source.data)
         arguments.check_flows([spec for spec, _ in given], source.data, "flow")
-        if given:
-            best = (given[0][0], given[0][1] or best[1])
+        best = (given[0][0], given[0][1] or best[1]) if given else best
+        name = source.name if out is not None else arguments.check_name(source.name, None)
         return run_fit(
             source,
             best,
@@ -223,15 +225,14 @@ def fit(
             minutes=minutes,
             seed=seed,
             device=device,
-            out=RUNS / f"{arguments.check_name(source.name, None)}-fit"
-            if out is None
-            else Path(out),
+            out=RUNS / f"{name}-fit" if out is None else Path(out),
             on_event=on_event or ignore,
             should_stop=should_stop,
             began=began,
         )
 
 
+@checked
 def retrain(
     study: str | optuna.Study,
     trial: int,
