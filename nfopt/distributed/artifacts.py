@@ -1,6 +1,6 @@
-"""Where checkpoints, weights and pictures are kept: a folder, or a bucket of S3.
+"""The store of checkpoints, weights and pictures: a folder, or a bucket of S3.
 
-artifact_store("nfopt-runs/artifacts")      a folder, made when it is first written to
+artifact_store("nfopt-runs/artifacts")      a folder, created by the first write
 artifact_store("s3://bucket/runs")          Optuna's Boto3ArtifactStore, below a prefix
 """
 
@@ -41,21 +41,21 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 class FolderStore(FileSystemArtifactStore):
-    """A folder, made with the first artifact; an artifact is there whole or not at all."""
+    """A folder, created with the first artifact; artifacts are written atomically."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         super().__init__(self.path)
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Write beside, and put it in its place in one step."""
+        """Write a temporary file, then rename it."""
         path = path_in_store(self, artifact_id)
         with replacing(path) as beside, beside.open("wb") as file:
             shutil.copyfileobj(content_body, file)
 
 
 class _Below:
-    """A store of which only what begins with a prefix is used."""
+    """The part of a store whose ids begin with a prefix."""
 
     def __init__(self, store: ArtifactStore, prefix: str) -> None:
         self._store, self._prefix = store, prefix
@@ -70,24 +70,24 @@ class _Below:
         self._store.remove(self._below(artifact_id))
 
     def _below(self, artifact_id: str) -> str:
-        """Take an id as a name, not as a path, which could lead out of here."""
+        """The id with the prefix; refuses paths, which could lead outside of the part."""
         if not NAME.fullmatch(artifact_id):
             raise ArtifactNotFound(f"{artifact_id[:80]!r} is no name of an artifact")
         return self._prefix + artifact_id
 
 
 class _Kept:
-    """A store that is read alone."""
+    """A store from which nothing is removed."""
 
     def __init__(self, store: ArtifactStore) -> None:
         self.open_reader, self.write = store.open_reader, store.write
 
     def remove(self, artifact_id: str) -> None:
-        """Leave it: it can't be known whose it is."""
+        """Do nothing: the artifact may be another study's."""
 
 
 def artifact_store(where: str | os.PathLike[str]) -> ArtifactStore:
-    """Open a store of artifacts; nothing is made yet.
+    """Open a store of artifacts, without creating anything.
 
     Args:
         where: A folder, or s3://BUCKET or s3://BUCKET/PREFIX with the keys where boto3 finds them
@@ -116,12 +116,12 @@ def artifact_store(where: str | os.PathLike[str]) -> ArtifactStore:
 
 
 def place_of(artifacts: str | os.PathLike[str] | None, storage: Storage | None) -> str | None:
-    """Say where a study's artifacts are kept where the study does not know yet.
+    """The location of a new study's artifacts.
 
     Args:
-        artifacts: What the user gave; a folder becomes absolute, as workers begin elsewhere.
-        storage: Beside a database that is a file; else in nfopt-runs. None for one in memory,
-            which nobody else can go on with.
+        artifacts: As given by the user; a folder becomes absolute, as workers start elsewhere.
+        storage: Artifacts are beside a storage that is a file, else in nfopt-runs; nowhere for a
+            storage in memory, which no other process can resume.
     """
     if artifacts is not None:
         place = os.fspath(artifacts)
@@ -134,11 +134,11 @@ def place_of(artifacts: str | os.PathLike[str] | None, storage: Storage | None) 
 
 
 def root_of(study: optuna.Study) -> str | None:
-    """Say where this process keeps a study's artifacts; None: nowhere.
+    """The location of a study's artifacts for this process; None: it has none.
 
-    Where it was told to, or at the storage's own place, and never where the study says: whoever
-    can write to a shared storage would choose what is written and removed on this machine. A study
-    in memory is nobody else's.
+    It is the given one, or that of the storage, and never the one stored in the study: whoever can
+    write to a shared storage could then choose what is written and removed on this machine. Only a
+    study in memory, which is private, has it stored.
     """
     storage = storage_of(study)
     given = storage.artifacts if isinstance(storage, PatientStorage) else None
@@ -152,21 +152,18 @@ def root_of(study: optuna.Study) -> str | None:
 
 
 def store_of(study: optuna.Study) -> ArtifactStore | None:
-    """Open the store of a study's pictures, which the dashboard reads; None if it has none."""
+    """The store of a study's pictures, which the dashboard reads; None if it has none."""
     root = root_of(study)
     return None if root is None else artifact_store(root)
 
 
 def own_store(study: optuna.Study) -> ArtifactStore | None:
-    """Open what only this study writes to and removes from: checkpoints and weights.
-
-    None if it has none.
-    """
+    """The study's own part of the store, for checkpoints and weights; None if it has none."""
     token = attributes_of(study).get(names.ARTIFACTS_TOKEN)
     root = root_of(study)
     if root is None:
         return None
-    if token is None:  # as old studies have it: all in one folder, from which nothing is removed
+    if token is None:  # an old study: it shares one folder, from which nothing is removed
         return _Kept(artifact_store(root))
     return _own(study, root, token)
 
@@ -174,13 +171,13 @@ def own_store(study: optuna.Study) -> ArtifactStore | None:
 def settle(
     study: optuna.Study, given: str | os.PathLike[str] | None = None, *, make: bool = False
 ) -> None:
-    """Fix where this process keeps a study's artifacts, and see that it is where the others do.
+    """Set this process's location of a study's artifacts, and check that its workers share it.
 
     Args:
         study: The study.
-        given: Where the user says; None: at the storage's place.
-        make: A study that has none gets a folder with a token, by which others know it again; so
-            does one whose place the user says, if it has no folder there.
+        given: The location given by the user; None: that of the storage.
+        make: Create a folder with a token, by which other workers recognise it, if the study has
+            none, or none at the given location.
 
     Raises:
         StudyError: If it is not the folder that the study's other workers share.
@@ -211,13 +208,13 @@ def settle(
     try:
         put(_own(study, root, token), TOKEN, token.encode())
     except failures():
-        return  # said where the first checkpoint can't be written
+        return  # reported when the first checkpoint can't be written
     study.set_user_attr(names.ARTIFACTS, root)
     study.set_user_attr(names.ARTIFACTS_TOKEN, token)
 
 
 def _own(study: optuna.Study, root: str, token: str) -> ArtifactStore:
-    """Open a study's folder: of its name and its token, so that it can't name another one's."""
+    """A study's folder, named by a digest of its name and token: no study can name another's."""
     mark = hashlib.sha256(f"{study.study_name}\0{token}".encode()).hexdigest()[:32]
     return _Below(artifact_store(root), f"study-{mark}/")
 
@@ -230,10 +227,10 @@ def _has(store: ArtifactStore, token: str) -> bool:
 
 
 def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
-    """List what a store raises where it is full or away, or has not what is asked for.
+    """The exceptions of a store that is full or away, or lacks an artifact.
 
     Args:
-        more: What to catch beside.
+        more: Further exceptions.
     """
     own: tuple[type[Exception], ...] = (OSError, ArtifactNotFound, *more)
     if "boto3" not in sys.modules:

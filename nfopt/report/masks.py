@@ -1,7 +1,7 @@
 """The picture of a flow's structure: one row a layer, one column a feature, letters in colour.
 
-A coupling layer shows its mask. An autoregressive layer shows each feature's place in its order,
-and its adjacency as a small matrix below. What mixes all features is a grey bar with its name.
+A coupling layer shows its mask. An autoregressive layer shows each feature's position in its order,
+and its adjacency as a small matrix below. A layer that mixes all features is a labelled grey bar.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Colours = NDArray[np.float64]
 
 SHADES = {"C": (0.34, 0.71, 0.91), "T": (0.95, 0.69, 0.16), "I": (0.91, 0.91, 0.91)}
 MEANING = {"C": "conditions", "T": "is transformed", "I": "is idle"}
-EARLY, LATE = np.array((0.93, 0.96, 0.93)), np.array((0.0, 0.45, 0.33))  # places in an order
+FIRST, LAST = np.array((0.93, 0.96, 0.93)), np.array((0.0, 0.45, 0.33))  # positions in an order
 EDGE, NO_EDGE = (0.0, 0.45, 0.70), (0.94, 0.94, 0.94)
 
 WIDEST = 9.6  # inches that the columns take at most
 CELL = (0.02, 0.34)  # inches of a column, least and most
 ROW, BAR, GAP = 0.26, 0.17, 0.025  # inches: a layer with a mask, a layer without, between layers
-LETTERS = 0.105  # inches of a column from which on it has a letter
+LETTERS = 0.105  # inches of a column from which on letters are drawn
 MATRIX = 1.7  # inches of a matrix
-MATRICES = 4  # of which so many are drawn
+MATRICES = 4  # drawn at most
 MARGIN = 0.15
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the columns are, in inches."""
+    """Positions of the columns, in inches."""
 
     left: float
     cell: float
@@ -56,10 +56,10 @@ def masks_png(spec: FlowSpec, columns: Sequence[str], *, title: str = "") -> byt
     Args:
         spec: The flow.
         columns: D names.
-        title: What is said before the first line.
+        title: Put before the first line.
 
     Returns:
-        A PNG. Beyond about 90 features letters and names give way to colour alone.
+        A PNG. Beyond about 90 features there are colours without letters and names.
     """
     features = spec.features
     cell = float(np.clip(WIDEST / features, *CELL))
@@ -80,25 +80,25 @@ def masks_png(spec: FlowSpec, columns: Sequence[str], *, title: str = "") -> byt
         least = 0.3 + len(matrices) * (MATRIX + 0.3)
     body = sum(heights) + GAP * len(heights)
     total = 0.42 + names_height + body + below + MARGIN
-    said = f"{title}: {_said(spec)}" if title else _said(spec)
-    width = max(left + grid.width + MARGIN + 0.1, least, width_of(said, 10, bold=True) + 0.4, 5.0)
+    head = f"{title}: {_summary(spec)}" if title else _summary(spec)
+    width = max(left + grid.width + MARGIN + 0.1, least, width_of(head, 10, bold=True) + 0.4, 5.0)
     canvas = Canvas(width, total)
     top = total - 0.2
-    canvas.words([said], MARGIN, top, size=10, across=0.0, bold=True)
+    canvas.words([head], MARGIN, top, size=10, across=0.0, bold=True)
     top -= 0.22
     _names(canvas, grid, shown, top - names_height, size, named=named, upright=upright)
-    at = top - names_height
+    bottom = top - names_height
     for layer, label, height in zip(spec.layers, labels, heights, strict=True):
-        at -= height
-        _layer(canvas, grid, layer, label, at, height)
-        at -= GAP
-    _legend(canvas, spec.layers, at - 0.15)
-    for place, (number, matrix) in enumerate(matrices):
-        _matrix(canvas, number, matrix, 0.3 + place * (MATRIX + 0.3), MARGIN)
+        bottom -= height
+        _layer(canvas, grid, layer, label, bottom, height)
+        bottom -= GAP
+    _legend(canvas, spec.layers, bottom - 0.15)
+    for index, (label, matrix) in enumerate(matrices):
+        _matrix(canvas, label, matrix, 0.3 + index * (MATRIX + 0.3), MARGIN)
     return canvas.png()
 
 
-def _said(spec: FlowSpec) -> str:
+def _summary(spec: FlowSpec) -> str:
     given = f", given {spec.context_features} more" if spec.context_features else ""
     count = spec.parameter_count()
     return f"{len(spec.layers)} layers on {spec.features} features{given}, {count:,} parameters"
@@ -120,9 +120,9 @@ def _names(
         canvas.words(names, grid.centres, bottom, size=size, across=across, rotation=rotation)
         return
     ends = [0, grid.features - 1]  # no room for all
-    for place, across in zip(ends, (0.0, 1.0), strict=True):
+    for column, across in zip(ends, (0.0, 1.0), strict=True):
         x = grid.left + (0 if across == 0 else grid.width)
-        canvas.words([f"{place + 1}: {names[place]}"], x, bottom + 0.12, size=8, across=across)
+        canvas.words([f"{column + 1}: {names[column]}"], x, bottom + 0.12, size=8, across=across)
 
 
 def _row(layer: Layer, features: int) -> tuple[Colours, list[str]] | None:
@@ -134,9 +134,9 @@ def _row(layer: Layer, features: int) -> tuple[Colours, list[str]] | None:
             order = graph.topological_order(layer.adjacency())
             if layer.order is not None:
                 order = layer.order
-            place = np.argsort(order)
-            share = place[:, None] / max(1, features - 1)
-            return ((1 - share) * EARLY + share * LATE)[None], [str(p + 1) for p in place]
+            position = np.argsort(order)
+            share = position[:, None] / max(1, features - 1)
+            return ((1 - share) * FIRST + share * LAST)[None], [str(p + 1) for p in position]
         case Elementwise():
             return np.array([[SHADES["T"]] * features]), ["T"] * features
         case Permutation():
@@ -175,35 +175,37 @@ def _legend(canvas: Canvas, layers: Sequence[Layer], middle: float) -> None:
     used = [x for x in "CTI" if any(isinstance(y, Coupling) and x in y.mask for y in layers)]
     if "T" not in used and any(isinstance(layer, Elementwise) for layer in layers):
         used.append("T")
-    at = MARGIN + 0.05
+    x = MARGIN + 0.05
     for letter in used:
-        canvas.cells(at, middle - 0.07, 0.14, 0.14, np.array([[SHADES[letter]]]))
-        canvas.words([letter], at + 0.07, middle, size=8)
-        said = MEANING[letter]
-        canvas.words([said], at + 0.2, middle, size=8.5, across=0.0, colour=GREY)
-        at += 0.4 + width_of(said, 8.5)
+        canvas.cells(x, middle - 0.07, 0.14, 0.14, np.array([[SHADES[letter]]]))
+        canvas.words([letter], x + 0.07, middle, size=8)
+        label = MEANING[letter]
+        canvas.words([label], x + 0.2, middle, size=8.5, across=0.0, colour=GREY)
+        x += 0.4 + width_of(label, 8.5)
     if any(isinstance(layer, Autoregressive) for layer in layers):
         shades = np.linspace(0, 1, 12)[None, :, None]
-        canvas.cells(at, middle - 0.07, 0.36, 0.14, (1 - shades) * EARLY + shades * LATE)
-        said = "place in the order, first to last"
-        canvas.words([said], at + 0.44, middle, size=8.5, across=0.0, colour=GREY)
+        canvas.cells(x, middle - 0.07, 0.36, 0.14, (1 - shades) * FIRST + shades * LAST)
+        label = "position in the order, first to last"
+        canvas.words([label], x + 0.44, middle, size=8.5, across=0.0, colour=GREY)
 
 
 def _matrices(layers: Sequence[Layer]) -> list[tuple[str, graph.Adjacency]]:
-    """Distinct adjacencies with the numbers of the layers that have them."""
-    found: dict[bytes, tuple[list[str], graph.Adjacency]] = {}
+    """The distinct adjacencies, labelled with the numbers of their layers."""
+    by_bytes: dict[bytes, tuple[list[str], graph.Adjacency]] = {}
     for number, layer in enumerate(layers, 1):
         if isinstance(layer, Autoregressive):
             matrix = layer.adjacency()
-            found.setdefault(matrix.tobytes(), ([], matrix))[0].append(str(number))
+            by_bytes.setdefault(matrix.tobytes(), ([], matrix))[0].append(str(number))
     return [
         (f"layer{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}", matrix)
-        for numbers, matrix in found.values()
+        for numbers, matrix in by_bytes.values()
     ]
 
 
-def _matrix(canvas: Canvas, who: str, matrix: graph.Adjacency, left: float, bottom: float) -> None:
-    """Draw who depends on whom: row i is dark where it depends on column j."""
+def _matrix(
+    canvas: Canvas, label: str, matrix: graph.Adjacency, left: float, bottom: float
+) -> None:
+    """Draw an adjacency: cell (i, j) is dark where feature i depends on feature j."""
     features = len(matrix)
     size = min(MATRIX, 0.3 * features)
     bottom += MATRIX - size
@@ -211,7 +213,7 @@ def _matrix(canvas: Canvas, who: str, matrix: graph.Adjacency, left: float, bott
     canvas.cells(left, bottom, size, size, colours, apart=features <= 40)
     edges = int(matrix.sum())
     canvas.words(
-        [f"{short(who, 24)}: {edges:,} edges"], left, bottom + size + 0.27, size=8, across=0.0
+        [f"{short(label, 24)}: {edges:,} edges"], left, bottom + size + 0.27, size=8, across=0.0
     )
     canvas.words(
         ["row depends on column"], left, bottom + size + 0.11, size=7.5, across=0.0, colour=BLUE

@@ -1,6 +1,6 @@
-"""The notes beside a trial and a study, in the markdown that optuna-dashboard shows.
+"""Notes of trials and studies, in the markdown that optuna-dashboard shows.
 
-Whatever comes from data (names of columns, of a study) is escaped: it is text, and no markdown.
+Everything that comes from data (names of columns, of a study) is escaped: plain text, not markdown.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from nfopt.samplers.trials import ORIGIN
 from nfopt.spec import FlowSpec
 from nfopt.stored import specs_of
 
-LONGEST = 1_900  # characters of a trial's note: one piece of what a dashboard keeps
+LONGEST = 1_900  # characters of a trial's note, so that it is a single attribute
 FEW = 16  # columns whose names are written out, layer by layer
 
 
 def escape(text: str) -> str:
-    """Write text so that markdown and HTML show it as it is."""
+    """Escape text for markdown and HTML."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$&:@/])", r"\\\1", flat)
 
 
 def trial_note(trial: FrozenTrial, columns: Sequence[str]) -> str | None:
-    """Say what a trial is and how it ended; None if nfopt did not make it.
+    """The note of a trial: what it was and how it ended; None if nfopt did not create it.
 
     Args:
-        trial: That has ended.
+        trial: One that has ended.
         columns: D names.
     """
     known = trial.user_attrs
@@ -76,20 +76,20 @@ def _error(known: Mapping[str, Any], trial: FrozenTrial) -> str:
 
 def _others(attributes: Mapping[str, Any]) -> list[str]:
     """Lines that only some trials have."""
-    found = []
+    lines = []
     error = attributes.get(names.ROUND_TRIP)
     if error is not None:
-        found.append(f"- error of data taken to the base and back: {error:.1e}")
+        lines.append(f"- error of data taken to the base and back: {error:.1e}")
     if names.FIRST in attributes:
-        found.append("- one of the first trials: a recipe, or a flow that was given")
+        lines.append("- one of the first trials: a recipe, or a flow that was given")
     if names.RETRY_OF in attributes:
-        found.append(f"- goes on with interrupted trial {attributes[names.RETRY_OF]}")
+        lines.append(f"- goes on with interrupted trial {attributes[names.RETRY_OF]}")
     origin = attributes.get(ORIGIN)
     if isinstance(origin, dict) and origin.get("operator"):
         parents = ", ".join(str(number) for number in origin.get("parents") or ())
         of = f", of trial{'s' if ',' in parents else ''} {parents}" if parents else ""
-        found.append(f"- made by: {escape(str(origin['operator']))}{of}")
-    return found
+        lines.append(f"- made by: {escape(str(origin['operator']))}{of}")
+    return lines
 
 
 def _layer(number: int, layer: Any, columns: Sequence[str]) -> str:
@@ -111,11 +111,11 @@ def _layer(number: int, layer: Any, columns: Sequence[str]) -> str:
 
 
 def _within(head: str, lines: Sequence[str]) -> str:
-    """Join a head and lines as far as there is room."""
+    """A head and as many lines as `LONGEST` allows."""
     text = head
-    for place, line in enumerate(lines):
+    for number, line in enumerate(lines):
         if len(text) + len(line) > LONGEST - 40:
-            return f"{text}\n\n... and {len(lines) - place} more layers (see the picture)"
+            return f"{text}\n\n... and {len(lines) - number} more layers (see the picture)"
         text += f"\n{line}"
     return text
 
@@ -127,7 +127,7 @@ def study_note(
     rows: Sequence[Row],
     best: FlowSpec | None,
 ) -> str:
-    """Say what a study is, how far it is and how to go on.
+    """The note of a study: what it is, how far it is and how to go on.
 
     Args:
         name: Of the study.

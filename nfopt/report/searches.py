@@ -1,7 +1,7 @@
 """Pictures of differentiable searches: weights, entropy, objectives and cost over the steps.
 
 A PNG for each trial, from its whole history, and plotly figures of the best one and of the front of
-NLL against cost, from what the study's storage has.
+NLL against cost, from the study's storage.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Array = NDArray[np.float64]
 
 WIDTH = 7.2  # inches
 LEFT, RIGHT, TOP, BOTTOM = 1.75, 0.3, 0.72, 0.5  # margins
-ROW, LEAST_ROW = 0.16, 0.035  # of an option of a layer: as it should be, and at least
-TALLEST = 7.0  # of all options together
-PANEL, APART = 0.95, 0.34  # of a course
-LABELS = 60  # options of layers whose names are written
+ROW, LEAST_ROW = 0.16, 0.035  # height of an option of a layer: preferred, and least
+TALLEST = 7.0  # height of all options together, at most
+PANEL, APART = 0.95, 0.34  # height of a panel, and the space between two
+LABELS = 60  # options of all layers up to which their names are written
 SHADE = np.array([0.0, 0.447, 0.698])  # blue
 
 
 def history_of(trial: FrozenTrial) -> History | None:
-    """Read the history of a trial's search; None if it has none."""
+    """The history of a trial's search, or None."""
     plain = trial.user_attrs.get(names.AUTONF)
     if plain is None:
         return None
@@ -64,38 +64,38 @@ def search_png(history: History, *, title: str) -> bytes:
     height = TOP + high + BOTTOM + len(courses) * (PANEL + APART)
     canvas = Canvas(WIDTH, height)
     canvas.words([title], 0.15, height - 0.2, size=10, across=0.0, bold=True)
-    said = "weight of each option of each layer over the steps, from white (0) to blue (1)"
-    canvas.words([said], 0.15, height - 0.42, size=8.5, across=0.0, colour=GREY)
+    label = "weight of each option of each layer over the steps, from white (0) to blue (1)"
+    canvas.words([label], 0.15, height - 0.42, size=8.5, across=0.0, colour=GREY)
     if not records:
         canvas.words(["no record"], WIDTH / 2, height / 2, colour=GREY)
         return canvas.png()
     steps = np.array([record.step for record in records], dtype=float)
     bottom, wide = height - TOP - high, WIDTH - LEFT - RIGHT
     canvas.cells(LEFT, bottom, wide, high, _shades(records, steps))
-    each = high / rows
+    row = high / rows
     for layer in range(layers):
-        level = bottom + high - layer * options * each
+        level = bottom + high - layer * options * row
         canvas.line([LEFT, LEFT + wide], [level, level], GREY, 0.8)
         for k, name in enumerate(history.options) if rows <= LABELS else ():
-            at = level - (k + 0.5) * each
-            canvas.words([f"{layer + 1}  {short(name)}"], LEFT - 0.08, at, size=7.5, across=1.0)
+            y = level - (k + 0.5) * row
+            canvas.words([f"{layer + 1}  {short(name)}"], LEFT - 0.08, y, size=7.5, across=1.0)
         if rows > LABELS:
-            at = level - options * each / 2
-            canvas.words([f"layer {layer + 1}"], LEFT - 0.08, at, size=7.5, across=1.0)
+            y = level - options * row / 2
+            canvas.words([f"layer {layer + 1}"], LEFT - 0.08, y, size=7.5, across=1.0)
     x = Axis(0.0, float(steps[-1]))
     across = LEFT + wide * x.share(steps)
     for name, lines in courses:
         bottom -= PANEL + APART
         _panel(canvas, name, lines, across, bottom, wide)
     for value, text in x.ticks():
-        place = LEFT + wide * float(x.share(value))
-        canvas.words([text], place, bottom - 0.14, size=8, colour=GREY)
+        column = LEFT + wide * float(x.share(value))
+        canvas.words([text], column, bottom - 0.14, size=8, colour=GREY)
     canvas.words(["step"], LEFT + wide / 2, bottom - 0.34, size=8.5, colour=GREY)
     return canvas.png()
 
 
 def _shades(records: Sequence[Record], steps: Array) -> Array:
-    """Colours of all weights, an evenly spaced column a step: (layers * options, columns, 3)."""
+    """Colours of all weights at evenly spaced steps: (layers * options, columns, 3)."""
     table = np.array([np.ravel(record.weights) for record in records]).T
     at = np.linspace(0.0, steps[-1], 160)
     nearest = np.searchsorted(steps, at).clip(0, len(steps) - 1)
@@ -111,18 +111,18 @@ def _panel(
     wide: float,
 ) -> None:
     canvas.words([name], 0.15, bottom + PANEL + 0.12, size=8.5, across=0.0, colour=GREY)
-    every = np.concatenate([values[np.isfinite(values)] for _, _, values in lines])
-    y = Axis(float(every.min()), float(every.max()), pad=0.06)
+    finite = np.concatenate([values[np.isfinite(values)] for _, _, values in lines])
+    y = Axis(float(finite.min()), float(finite.max()), pad=0.06)
     for value, text in y.ticks(3):
         level = bottom + PANEL * float(y.share(value))
         canvas.line([LEFT, LEFT + wide], [level, level], PALE, 0.7)
         canvas.words([text], LEFT - 0.1, level, size=8, across=1.0, colour=GREY)
-    place = LEFT + wide
+    right = LEFT + wide
     for label, colour, values in reversed(lines):
-        there = np.isfinite(values)
-        canvas.line(across[there], bottom + PANEL * y.share(values[there]), colour, 1.6)
-        canvas.words([label], place, bottom + PANEL + 0.12, size=8, across=1.0, colour=colour)
-        place -= width_of(label, 8) + 0.2
+        known = np.isfinite(values)
+        canvas.line(across[known], bottom + PANEL * y.share(values[known]), colour, 1.6)
+        canvas.words([label], right, bottom + PANEL + 0.12, size=8, across=1.0, colour=colour)
+        right -= width_of(label, 8) + 0.2
 
 
 # ------------------------------------------------------------------------------ what is drawn
@@ -133,7 +133,7 @@ def _shape(records: Sequence[Record]) -> int:
 
 
 def courses_of(records: Sequence[Record]) -> list[tuple[str, list[tuple[str, str, Array]]]]:
-    """Name the panels of a search over its steps, with their lines: label, colour, values."""
+    """The panels of a search by name, with their lines: label, colour, values."""
 
     def values(of: Sequence[float | None]) -> Array:
         return np.array([math.nan if value is None else value for value in of], dtype=float)
@@ -144,47 +144,49 @@ def courses_of(records: Sequence[Record]) -> list[tuple[str, list[tuple[str, str
     ]
     entropy = values([sum(record.entropy) / len(record.entropy) for record in records])
     cost = values([record.expected_cost for record in records])
-    found = [
+    panels = [
         ("NLL of shared weights, nats a row: no result", bounds),
         ("entropy of the weights, nats a layer", [("entropy", GREEN, entropy)]),
         ("expected cost, in cheapest layers", [("cost", VERMILION, cost)]),
     ]
-    seen = [(name, [line for line in lines if np.isfinite(line[2]).any()]) for name, lines in found]
-    return [(name, lines) for name, lines in seen if lines]
+    finite = [
+        (name, [line for line in lines if np.isfinite(line[2]).any()]) for name, lines in panels
+    ]
+    return [(name, lines) for name, lines in finite if lines]
 
 
 # ------------------------------------------------------------------------------ plotly figures
 
 
 def search_figures(trials: Sequence[FrozenTrial], best: int | None) -> dict[str, Figure]:
-    """Make the figures of a study of differentiable searches, by the name that each is kept under.
+    """The figures of a study of differentiable searches, by their names in the study.
 
     Args:
         trials: Of the study.
         best: Number of the one whose search is drawn, or None.
     """
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     points = points_of(trials)
     if points:
-        found["nfopt-5-nll-and-cost"] = nll_and_cost(points)
+        figures["nfopt-5-nll-and-cost"] = nll_and_cost(points)
     history = None if best is None else history_of(trials[best])
     if history is not None and (records := history.records):
-        found["nfopt-6-weights"] = weights(history, title=f"Weights of trial {best}'s search")
-        found["nfopt-7-course"] = course(records, title=f"Course of trial {best}'s search")
-    return found
+        figures["nfopt-6-weights"] = weights(history, title=f"Weights of trial {best}'s search")
+        figures["nfopt-7-course"] = course(records, title=f"Course of trial {best}'s search")
+    return figures
 
 
 def points_of(trials: Sequence[FrozenTrial]) -> list[tuple[int, float, float, Any]]:
-    """Read number, cost, validation NLL and price of the winners of all searches."""
-    found = []
+    """Number, cost, validation NLL and price of the winners of all searches."""
+    points = []
     for trial in trials:
         raced = trial.user_attrs.get(names.CANDIDATES)
         if trial.state is TrialState.COMPLETE and raced and raced[0].get("nll") is not None:
             best: Mapping[str, Any] = raced[0]
-            found.append(
+            points.append(
                 (trial.number, float(best["cost"]), float(best["nll"]), trial.params.get("price"))
             )
-    return found
+    return points
 
 
 def nll_and_cost(points: Sequence[tuple[int, float, float, Any]]) -> Figure:
