@@ -33,7 +33,7 @@ FLOORS = (
     ("distributed", "events"),
     ("study",),
     ("runner", "report"),
-    ("api", "cli", "__main__", ""),  # "" is nfopt/__init__.py
+    ("api", "compare", "cli", "__main__", ""),  # "" is nfopt/__init__.py
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 
@@ -50,7 +50,8 @@ SAME_FLOOR = {
     "stored": {"optuna_internals", "space"},
     "distributed": {"events"},
     "api": {""},
-    "cli": {"", "api"},
+    "compare": {"api"},
+    "cli": {"", "api", "compare"},
     "__main__": {"cli"},
     "": {"api"},
 }
@@ -62,7 +63,7 @@ ONLY_IN = {
     "optuna": {"space", "optuna_internals", "stored", "samplers", "storage"}
     | {place for floor in FLOORS[4:] for place in floor},
     "sqlalchemy": {"storage"} | {place for floor in FLOORS[4:] for place in floor},
-    "matplotlib": {"report"},
+    "matplotlib": {"report", "compare"},
     "plotly": {"report"},
     "typer": {"cli"},
 }

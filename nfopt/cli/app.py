@@ -13,10 +13,10 @@ import typer
 import nfopt
 from nfopt.cli import (
     autonf,
+    compare,
     dashboard,
     failures,
     models,
-    report,
     status,
     train,
     worker,
@@ -44,11 +44,12 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (train.fit, "nfopt fit data.csv --minutes 3 --members 5"),
     (train.retrain, "nfopt retrain data --trial 7 --out better"),
     (autonf.autonf, "nfopt autonf data.csv --minutes 10 --cost inverse --price 0.02"),
+    (compare.compare, "nfopt compare data.csv --minutes 3 --plot data.png"),
     (models.score, "nfopt score nfopt-runs/data new.csv --out scores.csv"),
     (models.sample, "nfopt sample nfopt-runs/data --rows 1000 --out new.parquet"),
     (status.status, "nfopt status data"),
     (dashboard.dashboard, "nfopt dashboard data"),
-    (report.report, "nfopt report data --out data.html"),
+    (dashboard.report, "nfopt report data --out data.html"),
     (worker.serve, "nfopt serve --storage postgresql://HOST/NAME --port 13000"),
     (models.export, "nfopt export nfopt-runs/data --to zuko"),
 )

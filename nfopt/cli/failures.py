@@ -53,6 +53,7 @@ OPTIONS = frozenset(
         "member",
         "members",
         "method",
+        "methods",
         "minutes",
         "objectives",
         "options",

@@ -18,8 +18,13 @@ ENDINGS = (".csv", ".parquet", ".npy")
 _LINES = 10_000  # at a time, so that a reader who has enough is soon noticed
 
 
-def check_target(path: Path | None) -> None:
+def check_target(path: Path | None, option: str = "out", endings: Sequence[str] = ENDINGS) -> None:
     """Refuse a file that can't be written, before any work.
+
+    Args:
+        path: The file, or None.
+        option: That names it.
+        endings: It may have; the first is the one that is proposed.
 
     Raises:
         typer.BadParameter: On another ending, a folder, a folder that is missing, or no permission.
@@ -28,24 +33,25 @@ def check_target(path: Path | None) -> None:
         return
     if path.is_dir():
         raise wrong(
-            "out", f"must be a file, but {str(path)!r} is a folder: add a name such as rows.csv"
+            option,
+            f"must be a file, but {str(path)!r} is a folder: add a name such as rows{endings[0]}",
         )
-    if path.suffix.lower() not in ENDINGS:
-        raise wrong("out", f"must end in {', '.join(ENDINGS)}, got {str(path)!r}")
+    if path.suffix.lower() not in endings:
+        raise wrong(option, f"must end in {', '.join(endings)}, got {str(path)!r}")
     folder = path.parent
     if not folder.is_dir():
-        raise wrong("out", f"needs a folder that exists: there is no {str(folder)!r}")
-    _try(folder)
+        raise wrong(option, f"needs a folder that exists: there is no {str(folder)!r}")
+    _try(folder, option)
 
 
-def _try(folder: Path) -> None:
+def _try(folder: Path, option: str = "out") -> None:
     """Make something there; permissions alone don't tell (a read-only disk, an administrator)."""
     try:
         with tempfile.TemporaryDirectory(prefix=".nfopt-", dir=folder):
             pass
     except OSError as error:
         reason = f"folder {str(folder)!r}: {error.strerror}"
-        raise wrong("out", f"can't be written: {reason}") from None
+        raise wrong(option, f"can't be written: {reason}") from None
 
 
 def check_folder(path: Path | None) -> None:

@@ -180,6 +180,15 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
         "sample conditional --context context.csv --rows 7",
         ["`--rows`", "300", "7"],
     ),
+    # comparisons
+    "method unknown": ("compare data.csv --methods fit,flowjax", ["`--methods`", "'flowjax'"]),
+    "method empty": ("compare data.csv --methods fit,,zuko", ["`--methods`", "'fit,,zuko'"]),
+    "minutes of a method": ("compare data.csv --minutes 0", ["`--minutes`", "'0'"]),
+    "weights of a comparison": ("compare data.csv --weights a", ["`--weights`", "'a'"]),
+    "no table to compare on": ("compare nowhere.csv", ["no file 'nowhere.csv'"]),
+    "plot to .pdf": ("compare data.csv --plot x.pdf", ["`--plot`", ".png", "'x.pdf'"]),
+    "plot to a folder": ("compare data.csv --plot hollow", ["`--plot`", "'hollow'", "folder"]),
+    "plot to nowhere": ("compare data.csv --plot nix/x.png", ["`--plot`", "'nix'"]),
     "export unknown": ("export model --to nflow", ["`--to`", "zuko", "'nflow'"]),
 }
 
