@@ -114,8 +114,15 @@ def dialect_of(lines: Sequence[str], options: TextOptions) -> Dialect:
     quote = _quote(sample[0])
     separator = options.separator or _separator(sample, quote, options.decimal)
     found = Dialect(separator, quote)
+    if quote == "'" and len(sample) > 1:
+        names, first = found.fields(sample[:1]), found.fields(sample[1:2])
+        if len(names[0]) != len(first[0]):  # names that begin with a ', for spreadsheets
+            separator = options.separator or _separator(sample, '"', options.decimal)
+            found = Dialect(separator)
     return Dialect(
-        separator, quote, options.decimal or _decimal(found.fields(sample[1:] or sample), separator)
+        separator,
+        found.quote,
+        options.decimal or _decimal(found.fields(sample[1:] or sample), separator),
     )
 
 
