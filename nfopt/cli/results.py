@@ -1,4 +1,4 @@
-"""What a command prints at its end: a short table for people, one JSON object for programs."""
+"""Results of commands: a short table for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ WIDE = 120  # columns where standard output is no terminal
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Print one object; a number that JSON has no word for becomes null."""
+    """Print one JSON object; NaN and infinity become null."""
     typer.echo(json.dumps(plain(result), ensure_ascii=False))
 
 
 def plain(value: Any) -> Any:
-    """Replace what JSON has no word for: NaN and infinity become None."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -44,7 +44,7 @@ def plain(value: Any) -> Any:
 
 
 def console() -> Console:
-    """Return a console on standard output that leaves texts as they are."""
+    """A console on standard output, without markup and highlighting."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else WIDE
@@ -67,11 +67,11 @@ def show_pairs(title: str, pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def show_search(result: SearchResult, flags: str) -> None:
-    """Print what a search or a retraining found.
+    """Print the result of a search.
 
     Args:
-        result: What it gave back.
-        flags: For the next commands: the storage's option, or nothing.
+        result: Of the search.
+        flags: The storage's option in the commands to go on with, or nothing.
     """
     study = quoted(result.study.study_name)
     whose = "the recipe" if result.number is None else f"trial {result.number}"
@@ -83,12 +83,12 @@ def show_search(result: SearchResult, flags: str) -> None:
 
 
 def show_retrain(result: SearchResult) -> None:
-    """Print what a retraining gave."""
+    """Print the result of a retraining."""
     _show(f"Trial {result.number} of study {result.study.study_name}, retrained", result, [])
 
 
 def show_fit(result: FitResult) -> None:
-    """Print what a fit without a search gave."""
+    """Print the result of a fit without a search."""
     members = len(result.flow)
     name = result.flow.info.get("name", "data")
     said = f"an ensemble of {members} flows" if members > 1 else "one flow"
@@ -118,11 +118,11 @@ def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
     pairs.append(("parameters", f"{result.parameters:,}"))
     pairs.append(("time", clock_text(result.seconds)))
     if result.out is not None:
-        place = quoted(str(result.out))
+        folder = quoted(str(result.out))
         pairs.append(("saved in", str(result.out)))
         following = [
-            f"nfopt sample {place} --rows 1000 --out samples.csv",
-            f"nfopt score {place} DATA --out scores.csv",
+            f"nfopt sample {folder} --rows 1000 --out samples.csv",
+            f"nfopt score {folder} DATA --out scores.csv",
             *further,
         ]
         pairs += [("next" if not n else "", command) for n, command in enumerate(following)]
@@ -131,7 +131,11 @@ def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
 
 
 def with_error(mean: float, error: float) -> str:
-    """Write a mean with two standard errors, to the digits that these allow."""
+    """A mean with two standard errors, rounded accordingly.
+
+    >>> with_error(-24.3512, 0.0437)
+    '-24.3512 ± 0.0437 (2 s.e.)'
+    """
     if not math.isfinite(error):
         return f"{mean:.4f}"
     digits = min(6, max(1, 2 - math.floor(math.log10(error)))) if error > 0 else 4
@@ -139,12 +143,12 @@ def with_error(mean: float, error: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """Write a word as a shell needs it."""
+    """A word quoted for the shell."""
     return shlex.quote(text)
 
 
 def storage_flags(storage: str | None) -> str:
-    """Write the option that finds a storage again, its password masked, if one is needed."""
+    """The option that names a storage, its password masked; "" where none is needed."""
     if storage is None or storage == os.environ.get("NFOPT_STORAGE"):
         return ""
     from nfopt.storage.open import mask_url

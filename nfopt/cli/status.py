@@ -1,4 +1,4 @@
-"""``nfopt status``: the studies of a storage, or one of them; it only reads."""
+"""``nfopt status``: the studies of a storage, or one of them; read-only."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def status(
     if study is not None:
         _one(study, storage, as_json)
         return
-    found: list[dict[str, Any]] = []
+    studies: list[dict[str, Any]] = []
     if exists(storage):
         with clear_errors(storage, "failed"):
-            found = _list(storage)
+            studies = _list(storage)
     if as_json:
-        results.print_json({"storage": _masked(storage), "studies": found})
-    elif not found:
+        results.print_json({"storage": _masked(storage), "studies": studies})
+    elif not studies:
         typer.echo(f"No studies in {_masked(storage)}. Begin one: nfopt search magic --minutes 2")
     else:
-        _show_list(found, storage)
+        _show_list(studies, storage)
 
 
 def _list(storage: str | None) -> list[dict[str, Any]]:
@@ -64,15 +64,15 @@ def _one(name: str, storage: str | None, as_json: bool) -> None:
 
     with clear_errors(storage, "failed"):
         study = load_study(name, storage)
-        told = describe(study) | {"storage": _masked(storage)}
+        facts = describe(study) | {"storage": _masked(storage)}
         if as_json:
-            results.print_json(told)
+            results.print_json(facts)
         else:
-            _show_one(study, told, storage)
+            _show_one(study, facts, storage)
 
 
 def describe(study: optuna.Study) -> dict[str, Any]:
-    """Read what a study has come to.
+    """The state of a study: trials, workers, pace and best trials.
 
     Args:
         study: Any Optuna study; what nfopt did not write is None.
@@ -134,7 +134,7 @@ def _ranked(study: optuna.Study) -> list[dict[str, Any]]:
     ]
 
 
-def _show_list(found: list[dict[str, Any]], storage: str | None) -> None:
+def _show_list(studies: list[dict[str, Any]], storage: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -151,7 +151,7 @@ def _show_list(found: list[dict[str, Any]], storage: str | None) -> None:
         ("last", "left"),
     ):
         table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
-    for one in found:
+    for one in studies:
         states, best = one["states"], one["best"]
         cells = (
             one["study"],
@@ -165,35 +165,35 @@ def _show_list(found: list[dict[str, Any]], storage: str | None) -> None:
     results.console().print(table)
 
 
-def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) -> None:
+def _show_one(study: optuna.Study, facts: dict[str, Any], storage: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    states = ", ".join(f"{number:,} {state}" for state, number in told["states"].items() if number)
-    wanted = told["budget"]
+    states = ", ".join(f"{number:,} {state}" for state, number in facts["states"].items() if number)
+    wanted = facts["budget"]
     budget = [count(wanted["trials"], "trial")] if wanted["trials"] else []
     budget += [f"{wanted['minutes']:g} minutes a call"] if wanted["minutes"] else []
     pairs = [
-        ("data", told["data"] or "unknown"),
-        ("storage", told["storage"]),
-        ("sampler", told["sampler"] or "unknown"),
+        ("data", facts["data"] or "unknown"),
+        ("storage", facts["storage"]),
+        ("sampler", facts["sampler"] or "unknown"),
         ("trials", states or "none yet"),
         ("budget", " or ".join(budget) or "unknown"),
-        ("workers", _workers(told["workers"])),
-        ("pace", _pace(told)),
-        ("training time", clock_text(told["seconds"])),
-        ("first, last", f"{told['began'] or '-'}, {told['last'] or '-'}".replace("T", " ")),
+        ("workers", _workers(facts["workers"])),
+        ("pace", _pace(facts)),
+        ("training time", clock_text(facts["seconds"])),
+        ("first, last", f"{facts['began'] or '-'}, {facts['last'] or '-'}".replace("T", " ")),
     ]
-    results.show_pairs(f"Study {told['study']}", pairs)
-    if told["workers"]:
-        _show_workers(told["workers"])
-    if not told["best_trials"]:
+    results.show_pairs(f"Study {facts['study']}", pairs)
+    if facts["workers"]:
+        _show_workers(facts["workers"])
+    if not facts["best_trials"]:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("trial", "validation log-likelihood", "of full training", "parameters"):
         table.add_column(name, justify="right")
     table.add_column("structure", overflow="fold")
-    for one in told["best_trials"]:
+    for one in facts["best_trials"]:
         error = one["validation_nll_2se"]
         share = one["fidelity"]
         table.add_row(
@@ -207,38 +207,38 @@ def _show_one(study: optuna.Study, told: dict[str, Any], storage: str | None) ->
     out.print()
     out.print(table)
     flags = results.storage_flags(storage)
-    best = told["best"]["number"]
+    best = facts["best"]["number"]
     name = results.quoted(study.study_name)
     out.print(f"\nnext: nfopt retrain {name} --trial {best}{flags}", soft_wrap=True)
     out.print(f"      nfopt dashboard {name}{flags}", soft_wrap=True)
 
 
-def _workers(found: list[dict[str, Any]]) -> str:
-    """Count the workers by whether they live."""
-    if not found:
+def _workers(rows: list[dict[str, Any]]) -> str:
+    """The number of workers that are alive, gone, or on other machines."""
+    if not rows:
         return "none at work"
-    alive = [one["alive"] for one in found]
+    alive = [row["alive"] for row in rows]
     kinds = ((True, "alive"), (None, "on other machines"), (False, "gone"))
     return ", ".join(f"{alive.count(kind)} {said}" for kind, said in kinds if kind in alive)
 
 
-def _pace(told: dict[str, Any]) -> str:
-    pace, left = told["trials_a_minute"], told["seconds_left"]
-    said = "unknown" if pace is None else f"{pace:.3g} trials a minute"
-    if left is None:
-        return said
-    return f"{said}, " + (f"about {clock_text(left)} left" if left else "the budget is met")
+def _pace(facts: dict[str, Any]) -> str:
+    pace, seconds = facts["trials_a_minute"], facts["seconds_left"]
+    text = "unknown" if pace is None else f"{pace:.3g} trials a minute"
+    if seconds is None:
+        return text
+    return f"{text}, " + (f"about {clock_text(seconds)} left" if seconds else "the budget is met")
 
 
-def _show_workers(found: list[dict[str, Any]]) -> None:
-    """Print who trains what, and whether anything is heard of it."""
+def _show_workers(rows: list[dict[str, Any]]) -> None:
+    """Print a table of the workers, their leases and trials."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("worker", "process", "alive", "lease", "trains"):
         table.add_column(name, justify="right" if name in ("process", "lease") else "left")
-    for one in found:
+    for one in rows:
         trials = one["trials"]
         shown = ", ".join(map(str, trials[:8])) + (", ..." if len(trials) > 8 else "")
         cells = (

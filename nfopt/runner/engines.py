@@ -1,4 +1,4 @@
-"""Where the workers of a search run: processes of this machine, or tasks of a Ray cluster."""
+"""Engines that run a search's workers: processes of this machine, or tasks of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ ENGINES: dict[str, type[LocalWorkers] | type[RayWorkers]] = {
 def share_out(
     workers: int, device: str, threads: int | None, engine: str = "local"
 ) -> tuple[list[str], int | None]:
-    """Give each worker a device and threads.
+    """Devices and threads of the workers.
 
     Args:
-        workers: How many.
+        workers: Their number.
         device: Where to train; with CUDA each worker has a GPU of its own.
         threads: CPU threads: with "local" of all together, with "ray" of each worker; None: all
             cores of this machine, or one.
         engine: A key of `ENGINES`.
 
     Returns:
-        A device each, and threads each (None: one worker, which has what torch chooses).
+        A device a worker, and the threads of each (None: a single worker, for which torch chooses).
 
     Raises:
-        ValueError: If there are not so many GPUs here, or an argument is none of its kind.
+        ValueError: If there are too few GPUs, or an argument does not fit.
     """
     if engine not in ENGINES:
         raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if engine == "ray":
-        local.share_out(workers, "cpu", None)  # only for the number's sake
+        local.share_out(workers, "cpu", None)  # checks `workers`
         return [device] * workers, threads if workers == 1 else threads or 1
     return local.share_out(workers, device, threads)

@@ -1,4 +1,4 @@
-"""More workers on this machine: processes that run `nfopt worker` beside a search."""
+"""Workers on this machine: processes that run `nfopt worker` beside a search."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nfopt.events import Notice, OnEvent, Watch
 from nfopt.storage.open import Storage, mask_text, worker_environment
 
 STOP_SECONDS = 8.0  # for a last checkpoint, before a worker is killed
-QUIET_SECONDS = 3.0  # that they have to end by themselves once the budget is met
-SAID = ("Error:", "Warning:")
-PICTURES = "NFOPT_PICTURES"  # of the environment: whether nfopt worker draws
+QUIET_SECONDS = 3.0  # for workers to end by themselves once the budget is met
+REPORTED = ("Error:", "Warning:")  # beginnings of the lines that are passed on
+PICTURES = "NFOPT_PICTURES"  # environment variable: whether nfopt worker draws
 
 
 def cores() -> int:
-    """Count the CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
@@ -33,27 +33,30 @@ def cores() -> int:
 
 
 def share_out(workers: int, device: str, threads: int | None) -> tuple[list[str], int | None]:
-    """Give each worker a device and threads.
+    """Devices and threads of the workers.
+
+    >>> share_out(2, "cpu", threads=8)
+    (['cpu', 'cpu'], 4)
 
     Args:
-        workers: How many.
-        device: Where to train; with CUDA each worker has a GPU of its own, the first one that which
-            is named ("cuda:1").
-        threads: CPU threads of all together; None: all cores.
+        workers: Their number.
+        device: Where to train; with CUDA each worker has a GPU of its own, the first one the given
+            one ("cuda:1").
+        threads: CPU threads of all workers together; None: all cores.
 
     Returns:
-        A device each, and threads each (None: one worker, which has what torch chooses).
+        A device a worker, and the threads of each (None: a single worker, for which torch chooses).
 
     Raises:
-        ValueError: If there are fewer GPUs than workers, or `workers` is no number.
+        ValueError: If there are fewer GPUs than workers, or `workers` is not a number.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"`workers` must be a whole number of at least 1, got {workers!r}.")
     if workers == 1:
         return [device], threads
-    each = max(1, (cores() if threads is None else threads) // workers)
+    per_worker = max(1, (cores() if threads is None else threads) // workers)
     if not device.startswith("cuda"):
-        return [device] * workers, each
+        return [device] * workers, per_worker
     count = torch.cuda.device_count()
     if count < workers:
         raise ValueError(
@@ -61,12 +64,12 @@ def share_out(workers: int, device: str, threads: int | None) -> tuple[list[str]
             " a GPU trains a whole population at a time; or use device cpu."
         )
     first = torch.device(device).index or 0
-    return [f"cuda:{(first + number) % count}" for number in range(workers)], each
+    return [f"cuda:{(first + number) % count}" for number in range(workers)], per_worker
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are, as the user has told this process; a worker takes no study's word for it.
+    """Locations given by the user of this process; workers never take them from a study.
 
     Attributes:
         data: A path or a named data set; None: not known.
@@ -77,24 +80,24 @@ class Places:
     artifacts: str | os.PathLike[str] | None = None
 
     def arguments(self) -> list[str]:
-        """Write them as options of `nfopt worker`."""
+        """The options of `nfopt worker` that pass them on."""
         given = {"data": self.data, "artifacts": self.artifacts}
         return [f"--{name}={os.fspath(v)}" for name, v in given.items() if v is not None]
 
 
 class LocalWorkers:
-    """Worker processes, from entering the block to leaving it.
+    """Worker processes, which live as long as the block.
 
     Args:
         study: Name.
-        storage: URL; it goes into their environment, where no list of processes shows it.
+        storage: URL; passed in their environment, which no list of processes shows.
         devices: One a worker.
         threads: CPU threads of each.
-        on_event: Told in one line of a worker that fails.
-        stopping: Asked a few times a second: then they are stopped at once, side by side.
+        on_event: Called with a notice when a worker fails.
+        stopping: Polled a few times a second; once true, all workers are stopped at the same time.
         watch: Not called here, as the workers are `nfopt worker`: they draw unless it is None.
-        places: Of the data and of artifacts, as this process knows them.
-        command: That a worker is started with; for tests.
+        places: Locations of the data and of artifacts.
+        command: To start a worker; for tests.
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class LocalWorkers:
         self._over, self._lock = threading.Event(), threading.Lock()
 
     def __enter__(self) -> LocalWorkers:
-        """Start them."""
+        """Start the workers."""
         environment = dict(os.environ)
         if self._devices:
             environment |= worker_environment(self._storage)
@@ -140,7 +143,7 @@ class LocalWorkers:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # Ctrl-C comes to them from here, once
+                start_new_session=True,  # this process passes Ctrl-C on, once
             )
             self._processes.append(process)
             threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
@@ -154,7 +157,7 @@ class LocalWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End them: those that still train put their population where others find it."""
+        """Stop the workers; those that still train leave a checkpoint for others."""
         self._stop()
         until = time.monotonic() + STOP_SECONDS
         for process in self._processes:
@@ -165,7 +168,7 @@ class LocalWorkers:
                 process.wait()
 
     def finish(self) -> None:
-        """Let them end by themselves, as the budget is met; then stop them."""
+        """Wait for the workers to end by themselves, as the budget is met; then stop them."""
         until = time.monotonic() + QUIET_SECONDS
         while time.monotonic() < until and any(p.poll() is None for p in self._processes):
             time.sleep(0.05)
@@ -187,10 +190,10 @@ class LocalWorkers:
                 self._stop()
 
     def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
-        """Hand on what a worker has to say, and its end if that was not in order."""
+        """Pass on a worker's warnings, and report its end if it failed."""
         last = ""
         for line in process.stderr or ():
-            if line.startswith(SAID):
+            if line.startswith(REPORTED):
                 last = mask_text(line.partition(":")[2].strip(), self._storage)
                 if not line.startswith("Error:"):
                     self._on_event(Notice(f"worker {number}: {last}"))

@@ -1,12 +1,12 @@
 """Workers as tasks of Ray, on this machine or on the cluster that RAY_ADDRESS names.
 
-Ray says where a worker runs and gives it CPUs and a GPU; what the workers do, and what happens when
-one dies, is the study's business, as everywhere. A task that dies is started again by Ray; what it
-trained comes back when its lease has run out. The machines need nfopt, the storage and the data: a
-folder that all of them see, or a study whose data was kept with its artifacts.
+Ray only places workers and assigns them CPUs and a GPU; work is shared through the study, as with
+all workers. A task that dies is restarted by Ray; its trials return to the queue when their lease
+has expired. The machines need nfopt, the storage and the data: a folder that all of them see, or a
+study whose data was kept with its artifacts.
 
-The storage's URL is an argument of the task: Ray shows the environment and the command line of its
-workers to whoever looks at its dashboard, but not the arguments.
+The storage's URL is an argument of the task, since Ray's dashboard shows the environment and the
+command line of its workers, but not arguments.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nfopt.storage.open import Storage, mask_text, worker_environment
 
 RETRIES = 20  # of a task whose process died
 STOP_SECONDS = 8.0  # for a last checkpoint, before a task is killed
-QUIET_SECONDS = 3.0  # that tasks have to end by themselves once the budget is met
+QUIET_SECONDS = 3.0  # for tasks to end by themselves once the budget is met
 
 
 def work(
@@ -38,18 +38,18 @@ def work(
     watch: Watch | None = None,
     places: Places | None = None,
 ) -> int:
-    """Be a worker, inside a task of Ray.
+    """A worker, run inside a task of Ray.
 
     Args:
         study: Name.
         storage: URL.
         device: "cpu" or "cuda".
         threads: CPU threads.
-        watch: What it does besides, such as draw.
-        places: Of the data and of artifacts.
+        watch: Hook around its work, such as drawing.
+        places: Locations of the data and of artifacts.
 
     Returns:
-        Trials that it told.
+        The number of trials that it told.
     """
     from nfopt.runner.worker import run_worker
 
@@ -66,20 +66,21 @@ def work(
 
 
 class RayWorkers:
-    """Tasks of Ray that work on a study, from entering the block to leaving it.
+    """Tasks of Ray that work on a study, which live as long as the block.
 
     Args:
         study: Name.
         storage: URL that every machine of the cluster can reach.
         devices: One a worker, "cpu" or "cuda".
         threads: CPUs of each.
-        on_event: Told in one line of a worker that fails.
-        stopping: Asked a few times a second: then the tasks are stopped.
-        watch: What the workers do besides, a function that Ray can take by its name.
-        places: Of the data and of artifacts, as this process knows them.
+        on_event: Called with a notice when a worker fails.
+        stopping: Polled a few times a second; once true, the tasks are stopped.
+        watch: Hook around the workers' work, a function that Ray can import by name.
+        places: Locations of the data and of artifacts.
 
     Raises:
-        StudyError: If Ray is not installed, no cluster answers, or the storage is this process's.
+        StudyError: If Ray is not installed, no cluster answers, or the storage is private to this
+            process.
     """
 
     def __init__(
@@ -100,15 +101,15 @@ class RayWorkers:
         self._places = places or Places()
         self._over = threading.Event()
         self._tasks: list[Any] = []
-        self._ours = False  # we have started Ray, and end it
+        self._ours = False  # whether this object started Ray, and shuts it down
         self._ray = _import()
 
     def __enter__(self) -> RayWorkers:
-        """Submit them."""
+        """Submit the tasks."""
         ray = self._ray
         if not ray.is_initialized():
             try:
-                # an address in RAY_ADDRESS is taken by itself; without one Ray starts here
+                # Ray reads RAY_ADDRESS itself; without it, it starts on this machine
                 quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
                 ray.init(include_dashboard=False, **quiet, **self._resources())
             except (ConnectionError, RuntimeError, ValueError) as error:
@@ -136,7 +137,7 @@ class RayWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop those that still work: their populations go where others find them."""
+        """Stop the tasks; those that still train leave a checkpoint for others."""
         self._stop()
         if self._tasks:
             self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=STOP_SECONDS)
@@ -146,44 +147,44 @@ class RayWorkers:
             self._ray.shutdown()
 
     def finish(self) -> None:
-        """Let them end by themselves, as the budget is met; then stop them."""
+        """Wait for the tasks to end by themselves, as the budget is met; then stop them."""
         until = time.monotonic() + QUIET_SECONDS
         while self._open() and time.monotonic() < until:
             time.sleep(0.05)
         self._stop()
 
     def _resources(self) -> dict[str, Any]:
-        """Give a cluster of this machine alone a place for each task; another one has its own."""
+        """CPUs of a cluster on this machine, enough for all tasks; none for other clusters."""
         if "RAY_ADDRESS" in os.environ:
             return {}
-        places = len(self._devices) * (self._threads or 1)
-        return {"num_cpus": max(os.cpu_count() or 1, places)}
+        cpus = len(self._devices) * (self._threads or 1)
+        return {"num_cpus": max(os.cpu_count() or 1, cpus)}
 
     def _open(self) -> list[Any]:
         if not self._tasks:
             return []
-        waiting: list[Any] = self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=0)[1]
-        return waiting
+        running: list[Any] = self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=0)[1]
+        return running
 
     def _stop(self) -> None:
         if self._over.is_set():
             return
         self._over.set()
         for task in self._open():
-            self._cancel(task, force=False)  # as Ctrl-C: it leaves a checkpoint
+            self._cancel(task, force=False)  # like Ctrl-C: it leaves a checkpoint
 
     def _cancel(self, task: Any, *, force: bool) -> None:
         with suppress(ValueError, TypeError, self._ray.exceptions.RayError):  # it has ended
             self._ray.cancel(task, force=force)
 
     def _watch(self) -> None:
-        """Say which workers have failed, and stop all when it is time."""
-        left = list(self._tasks)
-        while left and not self._over.wait(0.2):
+        """Report failed workers, and stop all once `stopping` is true."""
+        running = list(self._tasks)
+        while running and not self._over.wait(0.2):
             if self._stopping():
                 self._stop()
                 return
-            done, left = self._ray.wait(left, num_returns=len(left), timeout=0)
+            done, running = self._ray.wait(running, num_returns=len(running), timeout=0)
             for task in done:
                 try:
                     self._ray.get(task)
@@ -194,7 +195,7 @@ class RayWorkers:
 
 
 def _import() -> Any:
-    # Ray would copy the project's folder to its workers and start them through uv or pip
+    # otherwise Ray would copy the project's folder to its workers and start them through uv or pip
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
