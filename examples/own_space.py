@@ -38,6 +38,6 @@ print(f"\n{len(space.parameters)} parameters, {space.mask_bits} bits of masks:")
 for name, domain in space.parameters.items():
     print(f"  {name:<16} {domain}")
 trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-flow, train = space.suggest(trial)
-assert space.build(space.params_of(flow, train)) == (flow, train)
-print(f"a random flow of it: {flow.summary()}, {flow.parameter_count():,} parameters")
+recipe = space.suggest(trial)
+assert space.build(space.params_of(recipe)) == recipe
+print(f"a random flow of it: {recipe.flow.summary()}, {recipe.flow.parameter_count():,} parameters")

@@ -20,7 +20,7 @@ for trial in study.trials:
     print(f"trial {trial.number}: {trial.state.name:<8} validation NLL {value}")
 
 # the best trial's parameters are a flow and its training, as plain data
-flow, train = objective.space.build(study.best_params)
-print(f"\nbest: {flow.summary()}, learning rate {train.learning_rate:.1e}")
-result = nfopt.fit("moons", flow=(flow, train), minutes=0.2, out="nfopt-runs/example-optuna")
+recipe = objective.space.build(study.best_params)
+print(f"\nbest: {recipe.flow.summary()}, learning rate {recipe.train.learning_rate:.1e}")
+result = nfopt.fit("moons", flow=recipe, minutes=0.2, out="nfopt-runs/example-optuna")
 print(f"trained for 12 seconds: test NLL {result.test_nll:.3f} ± {result.test_nll_2se:.3f}")

@@ -17,6 +17,7 @@ _HOME = {
     "FlowSpec": "nfopt.spec",
     "Objective": "nfopt.study.objective",
     "SearchSpace": "nfopt.space",
+    "Recipe": "nfopt.spec",
     "TrainSpec": "nfopt.spec",
     "fit": "nfopt.api",
     "load": "nfopt.api",

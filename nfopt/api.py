@@ -26,6 +26,7 @@ from nfopt.runner.options import (
 )
 from nfopt.runner.run import run_search
 from nfopt.runner.worker import threads_of
+from nfopt.spec import Recipe
 from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS
 from nfopt.study import arguments
@@ -34,7 +35,6 @@ from nfopt.study.calls import checked
 from nfopt.study.create import load_study
 from nfopt.study.data_options import DEFAULTS, DataOptions, spelled_out
 from nfopt.study.dataset import read
-from nfopt.study.first_trials import Recipe
 from nfopt.study.length import MEMBERS
 from nfopt.study.results import FitResult, SearchResult
 
@@ -87,7 +87,7 @@ def search(
         sampler: "evolution", "tpe", "nsga2" or "random"; None: evolution.
         encoding: "bits" or "packed"; None: packed for evolution, else bits up to 64 of them.
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
-        initial: Flows to try first: FlowSpecs, with or without a TrainSpec, or JSON files.
+        initial: Flows to try first: FlowSpecs, with or without a TrainSpec, Recipes, or JSON files.
         warm_start: "autonf": a short differentiable search proposes first trials of a new study.
         members: Flows to keep at most, as a mixture where that validates better; None: 5.
         device: "cpu", "cuda", ...; None: CUDA where there is one.
@@ -130,8 +130,8 @@ def search(
     check_seed(seed)
     with threads_of(threads), publishing(on_event or ignore, storage, pictures) as tell:
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
-        arguments.check_flows([flow for flow, _ in flows], source.data, "initial")
-        train = _recipe(source.data)[1]
+        arguments.check_flows([flow for flow, *_ in flows], source.data, "initial")
+        best = _recipe(source.data)
         return reported(
             run_search(
                 source,
@@ -149,7 +149,7 @@ def search(
                     ),
                     space=chosen,
                     first=FirstOptions(
-                        initial=[(flow, own or train) for flow, own in flows],
+                        initial=[arguments.filled(each, best) for each in flows],
                         warm_start=warm_start,
                     ),
                     workers=WorkerOptions(
@@ -178,6 +178,7 @@ def fit(
     minutes: float | None = None,
     members: int = 1,
     flow: Flows | None = None,
+    marginals: str | Sequence[str] | None = None,
     device: str | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -193,7 +194,8 @@ def fit(
         data: As in `search`.
         minutes: Wall clock of the whole call; None: the recipe's own number of steps.
         members: Seeds trained as one program; their mixture is the flow.
-        flow: Another flow than the recipe's: a FlowSpec, maybe with a TrainSpec, or a JSON file.
+        flow: Another than the recipe's: a FlowSpec, maybe with a TrainSpec, a Recipe, a JSON file.
+        marginals: Other marginal maps: "standardise", "asinh", "quantile", or one a column.
         device: As in `search`.
         threads: As in `search`.
         seed: Of everything random.
@@ -211,12 +213,9 @@ def fit(
     arguments.check_minutes(minutes)
     check_seed(seed)
     device = check_device(device)
-    given = arguments.flows_of(flow) if flow is not None else []
     with threads_of(threads):
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
-        best = _recipe(source.data)
-        arguments.check_flows([spec for spec, _ in given], source.data, "flow")
-        best = (given[0][0], given[0][1] or best[1]) if given else best
+        best = arguments.chosen(flow, marginals, _recipe(source.data), source.data)
         name = source.name if out is not None else arguments.check_name(source.name, None)
         return run_fit(
             source,
@@ -289,4 +288,4 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
 
 
 def _recipe(data: Prepared) -> Recipe:
-    return recipe(data.features, len(data.parts[0]), context_features=data.context_features)
+    return recipe(data.features, data.sizes[0], context_features=data.context_features)

@@ -20,6 +20,7 @@ PREFIX = "nfopt:"
 # of a trial
 SPEC = "nfopt:spec"  # canonical JSON of the FlowSpec
 TRAIN = "nfopt:train"  # canonical JSON of the TrainSpec, at full length
+MARGINALS = "nfopt:marginals"  # the marginal maps, by name; none: standardise
 GENOME = "nfopt:genome"  # canonical, hex
 PARAMETERS = "nfopt:parameters"  # weights that can receive a gradient
 SECONDS = "nfopt:seconds"  # its share of its population's wall-clock time
@@ -73,6 +74,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1e300)]  # NaN is none, nor is infinity
 Number = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 Token = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}\\Z")]
+Maps = Annotated[str, msgspec.Meta(pattern="^[a-z_]+(,[a-z_]+)*\\Z", max_length=1 << 16)]
 Words = Annotated[list[Word], msgspec.Meta(max_length=MOST_ITEMS)]
 Counts = Annotated[list[Count], msgspec.Meta(max_length=MOST_ITEMS)]
 Free = dict[Word, Any]  # its size and nesting are looked at, its meaning where it is used
@@ -113,6 +115,7 @@ class _Trial(msgspec.Struct, rename=_named):
 
     spec: Text | Unset = UNSET
     train: Text | Unset = UNSET
+    marginals: Maps | Unset = UNSET
     genome: Text | Unset = UNSET
     parameters: Count | Unset = UNSET
     seconds: Amount | Unset = UNSET

@@ -101,6 +101,7 @@ class Member:
         trial: Running; only until it is told can its attributes be written.
         spec: Its flow.
         train: Its training at full length.
+        marginals: Its maps.
         seed: Of its weights.
         rungs: Validation NLL by rung, in percent of a trial's length.
         result: How it ended; `result.member` is its row in the stack.
@@ -109,6 +110,7 @@ class Member:
     trial: optuna.Trial
     spec: FlowSpec
     train: TrainSpec
+    marginals: str
     seed: int
     rungs: Mapping[int, float]
     result: MemberResult

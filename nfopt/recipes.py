@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.adjacency import strongest_parents
+from nfopt.data import DEFAULT
 from nfopt.dependence import MEASURES, MOST_PARENTS, rank_features
 from nfopt.designs import parity
 from nfopt.masks import letters
@@ -24,6 +25,7 @@ from nfopt.spec import (
     Coupling,
     FlowSpec,
     Layer,
+    Recipe,
     Spline,
     TrainSpec,
 )
@@ -45,8 +47,8 @@ SPARSE = (
 """Parents and what ranks them, of the sparse flows that are tried where rows are few."""
 
 
-def recipe(features: int, rows: int, *, context_features: int = 0) -> tuple[FlowSpec, TrainSpec]:
-    """Return the flow and the training to begin with.
+def recipe(features: int, rows: int, *, context_features: int = 0) -> Recipe:
+    """Return the flow, the training and the marginal maps to begin with.
 
     Args:
         features: D, at least 1.
@@ -54,7 +56,7 @@ def recipe(features: int, rows: int, *, context_features: int = 0) -> tuple[Flow
         context_features: Columns given as context.
     """
     flow = autoregressive(features, context_features=context_features)
-    return flow, training(features, rows)
+    return Recipe(flow, training(features, rows), DEFAULT)
 
 
 def first_trials(
@@ -63,7 +65,7 @@ def first_trials(
     *,
     values: NDArray[np.floating] | None = None,
     context_features: int = 0,
-) -> list[tuple[FlowSpec, TrainSpec]]:
+) -> list[Recipe]:
     """Return what a study tries first: the recipe, then variants that win on some tables.
 
     Args:
@@ -74,7 +76,8 @@ def first_trials(
             or the other, by table, and nothing but a trial tells. None: there are no such flows.
         context_features: Columns given as context.
     """
-    flow, train = recipe(features, rows, context_features=context_features)
+    best = recipe(features, rows, context_features=context_features)
+    flow, train = best.flow, best.train
 
     def trained(**changes: Any) -> TrainSpec:
         return msgspec.structs.replace(train, **changes)
@@ -101,7 +104,7 @@ def first_trials(
             for count, measure in SPARSE
             if count < features - 1
         ]
-    return trials
+    return [Recipe(spec, trained_so, DEFAULT) for spec, trained_so in trials]
 
 
 def autoregressive(

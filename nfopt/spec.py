@@ -21,6 +21,7 @@ data.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -40,7 +41,8 @@ MAX_LAYERS = 512  # a larger spec is taken for an attack on whoever reads it
 
 Optimiser = Literal["adam", "adamw", "muon"]
 Schedule = Literal["cosine", "one_cycle", "constant", "trapezoid"]
-T = TypeVar("T", "FlowSpec", "TrainSpec")
+T = TypeVar("T", "FlowSpec", "TrainSpec", "Recipe")
+MARGINALS = re.compile(r"[a-z_]+(,[a-z_]+)*")
 
 
 def _version(version: object) -> None:
@@ -195,6 +197,45 @@ class TrainSpec(parts.Plain, frozen=True):
     def from_json(cls, text: str | bytes) -> TrainSpec:
         """Read what `to_json` wrote."""
         return _from_json(text, cls)
+
+
+class Recipe(parts.Plain, frozen=True, kw_only=False):
+    """A candidate as it is trained: a flow, its training, and the data's marginal maps.
+
+    Attributes:
+        flow: The structure.
+        train: How it is trained, at full length.
+        marginals: The maps before it, by name: one for all columns, or one a column with commas
+            between; see `nfopt.data.maps.marginals`.
+
+    Raises:
+        ValueError: If `marginals` is no such text.
+    """
+
+    flow: FlowSpec
+    train: TrainSpec
+    marginals: str = "standardise"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.marginals, str) or not MARGINALS.fullmatch(self.marginals):
+            raise ValueError(
+                f"`marginals` must be names with commas between, got {self.marginals!r}."
+            )
+
+    def to_json(self) -> str:
+        """Write the canonical JSON: the same recipe gives the same bytes."""
+        return msgspec.json.encode(self, order="deterministic").decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Recipe:
+        """Read what `to_json` wrote."""
+        return _from_json(text, cls)
+
+    def digest(self) -> str:
+        """Return a SHA-256 in hex; of standardised data that of the flow and its training alone."""
+        more = "" if self.marginals == "standardise" else self.marginals
+        text = f"{self.flow.to_json()}{self.train.to_json()}{more}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _from_json(text: str | bytes, kind: type[T]) -> T:

@@ -22,10 +22,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import optuna_internals as raw
-from nfopt.attributes import REASON, SPACE, SPEC, TRAIN, wrong_in_study, wrong_in_trial
+from nfopt.attributes import MARGINALS, REASON, SPACE, SPEC, TRAIN, wrong_in_study, wrong_in_trial
+from nfopt.data import check_marginals
 from nfopt.errors import StudyError, StudyWarning
 from nfopt.space import SearchSpace
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import FlowSpec, Recipe, TrainSpec
 
 MOST_SAID = 3  # trials of which one look says that they are set aside
 SET_ASIDE = "set aside: "
@@ -114,8 +115,8 @@ def space_of(name: str, known: Mapping[str, Any]) -> SearchSpace:
         ) from None
 
 
-def specs_of(trial: FrozenTrial) -> tuple[FlowSpec, TrainSpec]:
-    """Read a trial's flow and training back.
+def recipe_of(trial: FrozenTrial) -> Recipe:
+    """Read a trial's flow, training and marginal maps back; stored without maps, standardise.
 
     Raises:
         ValueError: If the trial has none, or they can't be read; one line.
@@ -129,7 +130,8 @@ def specs_of(trial: FrozenTrial) -> tuple[FlowSpec, TrainSpec]:
             + (str(why) if str(why).startswith(SET_ASIDE) else "it was never trained by nfopt.")
         ) from None
     try:
-        return FlowSpec.from_json(spec), TrainSpec.from_json(train)
+        maps = check_marginals(trial.user_attrs.get(MARGINALS, "standardise"))
+        return Recipe(FlowSpec.from_json(spec), TrainSpec.from_json(train), maps)
     except ValueError as error:
         raise ValueError(f"Trial {trial.number} can't be used: {error}") from None
 

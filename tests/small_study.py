@@ -21,7 +21,7 @@ from nfopt.runner.options import (
     WorkerOptions,
 )
 from nfopt.runner.run import run_search
-from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
+from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
 from nfopt.study.arguments import Budget
 from nfopt.study.dataset import Source, read
 from nfopt.study.length import MEMBERS
@@ -54,8 +54,8 @@ def flow(*masks: str, width: int = 8) -> FlowSpec:
 
 
 TRAIN = TrainSpec(steps=STEPS, batch_size=64, learning_rate=5e-3)
-BEST = (flow("CTC", "TCT"), TRAIN)
-RECIPES = [BEST, (flow("CCT", "TTC", "CTC"), TRAIN)]
+BEST = Recipe(flow("CTC", "TCT"), TRAIN)
+RECIPES = [BEST, Recipe(flow("CCT", "TTC", "CTC"), TRAIN)]
 
 
 def run_with(source: Source, budget: Budget, **given: Any) -> SearchResult:

@@ -22,8 +22,8 @@ from nfopt import attributes as names
 from nfopt.errors import NfoptError, StudyError
 from nfopt.events import Event, Notice
 from nfopt.runner import deliver
-from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
-from nfopt.stored import specs_of
+from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
+from nfopt.stored import recipe_of
 from nfopt.study.data_options import DataOptions
 from nfopt.study.results import SearchResult
 from nfopt.study.stacks import train_stack
@@ -44,8 +44,8 @@ def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     monkeypatch.chdir(tmp_path)
 
-    def small(features: int, rows: int, **more: Any) -> tuple[FlowSpec, TrainSpec]:
-        return FLOW, TRAIN
+    def small(features: int, rows: int, **more: Any) -> Recipe:
+        return Recipe(FLOW, TRAIN, "asinh")
 
     monkeypatch.setattr(api, "recipe", small)
     monkeypatch.setattr("nfopt.runner.options.first_trials", lambda *a, **k: [small(*a, **k)])
@@ -208,7 +208,7 @@ def test_a_flow_of_ones_own(path: Path, tmp_path: Path, search: Search) -> None:
     assert nfopt.fit(path, flow=tmp_path / "own.json").flow.specs == (own,)
     assert nfopt.fit(path, flow=own).flow.specs == (own,)
     result = search(path, trials=4, initial="own.json")
-    specs = [specs_of(trial)[0] for trial in result.study.trials]
+    specs = [recipe_of(trial).flow for trial in result.study.trials]
     assert own in specs
     saved = search(path, study="b", trials=4, initial="nfopt-runs/events-fit/flow.json")
     assert saved.trials == 4

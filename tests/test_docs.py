@@ -15,7 +15,7 @@ from nfopt import api
 from nfopt import attributes as names
 from nfopt.samplers.trials import ORIGIN
 from nfopt.space import KEYS, KINDS
-from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
+from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOMETIMES = {
@@ -30,7 +30,7 @@ SOMETIMES = {
 # not of a study in memory, or only if asked for
 STORED_ELSEWHERE = {names.ARTIFACTS, names.ARTIFACTS_TOKEN, names.LEASE_SECONDS, names.KEPT}
 NET = Conditioner(width=8, hidden_layers=1)
-TINY = (
+TINY = Recipe(
     FlowSpec(features=2, layers=(Coupling(mask="CT", conditioner=NET),)),
     TrainSpec(steps=40, batch_size=64),
 )

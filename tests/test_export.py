@@ -14,7 +14,7 @@ import zuko
 from flows.kinds import KINDS, rows, spec_of, trained
 
 from nfopt.data import Preprocessing
-from nfopt.data.preprocess import ColumnHint
+from nfopt.data.maps.preprocess import ColumnHint
 from nfopt.errors import ExportError
 from nfopt.export import export_zuko, to_zuko, write_zuko
 from nfopt.export.translate import missing

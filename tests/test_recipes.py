@@ -16,10 +16,13 @@ def test_first_trials_can_be_built_and_searched(features: int) -> None:
     values = np.random.default_rng(0).normal(size=(200, features)).astype(np.float32)
     trials = first_trials(features, len(values))
     assert trials[0] == recipe(features, len(values))
-    assert len({(flow.digest(), train.to_json()) for flow, train in trials}) == len(trials)
+    assert len({each.digest() for each in trials}) == len(trials)
     space = SearchSpace.for_data(values, recipes=trials)
-    for flow, train in trials:
-        found, trained = space.build(space.params_of(flow, train))
+    for each in trials:
+        flow, train = each.flow, each.train
+        rebuilt = space.build(space.params_of(each))
+        found, trained = rebuilt.flow, rebuilt.train
+        assert rebuilt.marginals == each.marginals == "asinh"
         assert found == flow
         assert trained.dropout == train.dropout
         assert trained.steps == train.steps
@@ -38,11 +41,12 @@ def test_where_rows_are_few_sparse_flows_are_tried(features: int, counts: list[i
     found = trials[1 : 1 + len(counts)]
     assert [*trials[:1], *trials[1 + len(counts) :]] == dense
     space = SearchSpace.for_data(values, recipes=trials)
-    for (flow, train), count in zip(found, counts, strict=True):
+    for each, count in zip(found, counts, strict=True):
+        flow, train = each.flow, each.train
         assert max(len(row) for layer in flow.layers for row in layer.parents) == count
-        built, trained = space.build(space.params_of(flow, train))
-        assert built == flow
-        assert trained.learning_rate == pytest.approx(train.learning_rate)
+        rebuilt = space.build(space.params_of(each))
+        assert rebuilt.flow == flow
+        assert rebuilt.train.learning_rate == pytest.approx(train.learning_rate)
         (stack,) = build([flow], torch.Generator().manual_seed(0))
         assert torch.isfinite(stack.log_prob(torch.from_numpy(values[:8]))).all()
 
@@ -53,12 +57,12 @@ def test_where_rows_are_many_no_sparse_flow_is_tried() -> None:
 
 
 def test_context_reaches_every_recipe() -> None:
-    for flow, _ in first_trials(3, 1000, context_features=2):
-        assert flow.context_features == 2
+    for each in first_trials(3, 1000, context_features=2):
+        assert each.flow.context_features == 2
 
 
 def test_few_rows_are_trained_with_dropout_and_many_for_longer() -> None:
-    few, many = recipe(30, 1_000)[1], recipe(30, 100_000)[1]
+    few, many = recipe(30, 1_000).train, recipe(30, 100_000).train
     assert few.dropout > many.dropout
     assert few.steps < many.steps
 

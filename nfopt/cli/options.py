@@ -264,6 +264,16 @@ WarmStart = Annotated[
 
 # --------------------------------------------------------------------------------------------- run
 
+Marginals = Annotated[
+    str | None,
+    typer.Option(
+        metavar="standardise|asinh|quantile",
+        help="How columns are mapped before the flow: a word for all, or one a column with "
+        "commas between. Without it: asinh.",
+        rich_help_panel=RUN,
+    ),
+]
+
 Minutes = Annotated[
     float | None,
     typer.Option(

@@ -6,18 +6,25 @@ prepared = prepare(table, split(table, seed=0), seed=0)
 
 from __future__ import annotations
 
+from nfopt.data.maps.lines import LinePart, Lines, Part
+from nfopt.data.maps.marginals import DEFAULT, MARGINALS, check_marginals, names_of
+from nfopt.data.maps.precision import merge_fault
+from nfopt.data.maps.preprocess import ColumnHint, ColumnMap, Preprocessing
 from nfopt.data.named import NAMED
-from nfopt.data.prepare import Part, Prepared, dequantised_values, fingerprint, prepare
-from nfopt.data.preprocess import ColumnHint, ColumnMap, Preprocessing
+from nfopt.data.prepare import Prepared, fingerprint, prepare
 from nfopt.data.rows import Origin, load_rows
 from nfopt.data.split import Split, SplitKind, split
 from nfopt.data.synthetic import SparseGraph, sparse_graph
 from nfopt.data.table import Table, load
 
 __all__ = [
+    "DEFAULT",
+    "MARGINALS",
     "NAMED",
     "ColumnHint",
     "ColumnMap",
+    "LinePart",
+    "Lines",
     "Origin",
     "Part",
     "Prepared",
@@ -26,10 +33,12 @@ __all__ = [
     "Split",
     "SplitKind",
     "Table",
-    "dequantised_values",
+    "check_marginals",
     "fingerprint",
     "load",
     "load_rows",
+    "merge_fault",
+    "names_of",
     "prepare",
     "sparse_graph",
     "split",

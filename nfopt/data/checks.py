@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nfopt.data.maps.support import row_hashes
 from nfopt.data.wording import names_text, rows_text
 from nfopt.errors import DataError
 
@@ -158,17 +159,7 @@ def duplicate_rows(values: Array) -> int:
     Args:
         values: Shape (n, D), finite.
     """
-    total = np.zeros(len(values), dtype=np.uint64)
-    for position in range(values.shape[1]):
-        bits = (values[:, position] + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
-        total ^= bits
-        # splitmix64's finaliser (Steele et al. 2014); wraps around on purpose.
-        total += np.uint64(0x9E3779B97F4A7C15)
-        total ^= total >> np.uint64(30)
-        total *= np.uint64(0xBF58476D1CE4E5B9)
-        total ^= total >> np.uint64(27)
-        total *= np.uint64(0x94D049BB133111EB)
-        total ^= total >> np.uint64(31)
+    total = row_hashes(values)
     total.sort()
     return int(np.count_nonzero(total[1:] == total[:-1]))
 
@@ -192,12 +183,6 @@ def dependent_columns(values: Array, columns: Sequence[str]) -> tuple[str, ...]:
         return ()
     part = np.abs(vectors[:, 0])
     return tuple(name for name, size in zip(columns, part, strict=True) if size > 0.05 * part.max())
-
-
-def rows_outside(column: Array, low: float, high: float, closed: bool) -> NDArray[np.intp]:
-    """Find the rows outside bounds; values on a bound are inside only where `closed`."""
-    outside = (column < low) | (column > high) if closed else (column <= low) | (column >= high)
-    return np.flatnonzero(outside)
 
 
 def general_warnings(

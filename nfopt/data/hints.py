@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.data import checks
-from nfopt.data.preprocess import ColumnHint
+from nfopt.data.maps.support import ColumnHint, outside
 from nfopt.data.raw import RawTable
 from nfopt.data.roles import Roles, find_column
 from nfopt.data.wording import rows_text, short
@@ -79,12 +79,11 @@ def check_bounds(values: Array, columns: Sequence[str], hints: Sequence[ColumnHi
             continue
         low = -math.inf if hint.low is None else hint.low
         high = math.inf if hint.high is None else hint.high
-        closed = hint.step is not None  # a tied value on a bound is spread towards the inside
-        outside = checks.rows_outside(values[:, position], low, high, closed)
-        if len(outside):
+        beyond = np.flatnonzero(outside(values[:, position], hint))
+        if len(beyond):
             raise DataError(
                 f"column {name!r} is not strictly inside its bounds ({low:g}, {high:g}) in "
-                f"{rows_text(outside)}: {values[outside[0], position]:g}; widen `bounds`, or "
+                f"{rows_text(beyond)}: {values[beyond[0], position]:g}; widen `bounds`, or "
                 "leave `log` out"
             )
 

@@ -1,20 +1,27 @@
-"""What training reads: standardised float32 parts, their log-determinants, and a fingerprint."""
+"""What training reads: float32 parts under a choice of marginal maps, and a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.data.preprocess import Preprocessing, dequantised
+from nfopt.data.maps.lines import LinePart, Lines, Part
+from nfopt.data.maps.marginals import DEFAULT
+from nfopt.data.maps.precision import merge_text
+from nfopt.data.maps.preprocess import NOTHING, ColumnMap, Preprocessing
+from nfopt.data.maps.support import dequantised, row_noise
 from nfopt.data.rows import Origin
 from nfopt.data.split import Rows, Split
 from nfopt.data.table import Table
-from nfopt.errors import DataError
+from nfopt.errors import DataError, DataWarning
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
@@ -26,36 +33,6 @@ _CHUNK = 65_536  # rows at a time, so that float64 copies stay small
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One part of the split, ready for a flow.
-
-    Attributes:
-        z: float32, shape (n, D): what the flow sees.
-        logdet: float64, shape (n,), nats: log |det dz/dx|. A row's score on the data's own scale
-            is the flow's log_prob(z) + logdet.
-        context: float32, shape (n, C), standardised, or None.
-        weights: float32, shape (n,), or None; their mean over the training rows is 1.
-    """
-
-    z: Array32
-    logdet: Array
-    context: Array32 | None = None
-    weights: Array32 | None = None
-
-    def __len__(self) -> int:
-        return len(self.z)
-
-    def take(self, rows: Rows) -> Part:
-        """Give the part that holds some of the rows."""
-        return Part(
-            z=self.z[rows],
-            logdet=self.logdet[rows],
-            context=None if self.context is None else self.context[rows],
-            weights=None if self.weights is None else self.weights[rows],
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Prepared:
     """A table that was split and preprocessed; n rows a part, D features, C context columns.
 
@@ -63,23 +40,56 @@ class Prepared:
         name: The table's name.
         columns: D names.
         context_columns: C names.
-        preprocessing: Fitted on the training rows; belongs to every flow trained on them.
-        parts: The training part; the validation part, on which models are chosen; the test part,
-            to be scored once. `train`, `val` and `test` are short for their arrays.
-        fingerprint: SHA-256 (hex) over content, split and preprocessing. It is that of the
-            whole table also after `subsample`.
+        lines: The rows before their marginal maps, and the maps that were fitted so far.
+        fingerprint: SHA-256 (hex) over content, split and hints, whatever the marginal maps. It is
+            that of the whole table also after `subsample`.
         warnings: What was warned of when the table was loaded.
+        marginals: The maps that `preprocessing` and `parts` have; `under` gives others.
         origin: What the columns of the table's source were, where it is known.
+        picked: Training and validation rows that are kept (positions in their part); None: all.
     """
 
     name: str
     columns: tuple[str, ...]
     context_columns: tuple[str, ...]
-    preprocessing: Preprocessing
-    parts: tuple[Part, Part, Part]
+    lines: Lines
     fingerprint: str
     warnings: tuple[str, ...] = ()
     origin: Origin | None = None
+    marginals: str = "standardise"
+    picked: tuple[Rows | None, Rows | None] = (None, None)
+
+    def under(self, marginals: str) -> Prepared:
+        """Give the same rows under other marginal maps, fitted on all training rows, once."""
+        return self if marginals == self.marginals else replace(self, marginals=marginals)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """Fitted on the training rows; belongs to every flow trained on them."""
+        return self.lines.fitted(self.marginals)
+
+    @cached_property
+    def parts(self) -> tuple[Part, Part, Part]:
+        """The training part; the validation part, to choose on; the test part, to score once.
+
+        `train`, `val` and `test` are short for their arrays.
+        """
+        first, second, third = self.lines.mapped(self.marginals)
+        train, val = self.picked
+        first = first if train is None else first.take(train)
+        second = second if val is None else second.take(val)
+        return first, second, third
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Rows of the three parts."""
+        first, second, third = (len(part) for part in self.lines.parts)
+        train, val = self.picked
+        return (
+            first if train is None else len(train),
+            second if val is None else len(val),
+            third,
+        )
 
     def part(self, name: PartName) -> Part:
         """Give one part by its name: "train", "val" or "test"."""
@@ -114,7 +124,7 @@ class Prepared:
 
     @property
     def context(self) -> tuple[Array32, Array32, Array32] | None:
-        """The three parts' standardised context, each float32 of shape (n, C), or None."""
+        """The three parts' mapped context, each float32 of shape (n, C), or None."""
         train, val, test = (part.context for part in self.parts)
         return None if train is None or val is None or test is None else (train, val, test)
 
@@ -126,10 +136,12 @@ class Prepared:
 
     def for_rows(self, train: Rows | None = None, val: Rows | None = None) -> Prepared:
         """Keep only some training and validation rows (positions in their part); the test stays."""
-        first, second, third = self.parts
-        first = first if train is None else first.take(train)
-        second = second if val is None else second.take(val)
-        return replace(self, parts=(first, second, third))
+        pairs = zip(self.picked, (train, val), strict=True)
+        first, second = (
+            before if rows is None else rows if before is None else before[rows]
+            for before, rows in pairs
+        )
+        return replace(self, picked=(first, second))
 
     def subsample(self, rows: int, seed: int = 0, *, val_rows: int | None = None) -> Prepared:
         """Keep a random choice of training rows, to search on; preprocessing stays the same.
@@ -142,10 +154,10 @@ class Prepared:
         for argument, count in (("rows", rows), ("val_rows", val_rows)):
             if count is not None and count < 1:
                 raise ValueError(f"`{argument}` must be at least 1, not {count}")
-        first, second, _ = self.parts
+        first, second, _ = self.sizes
         return self.for_rows(
-            train=_choice(len(first), rows, np.random.default_rng([seed, 0])),
-            val=_choice(len(second), val_rows, np.random.default_rng([seed, 1])),
+            train=_choice(first, rows, np.random.default_rng([seed, 0])),
+            val=_choice(second, val_rows, np.random.default_rng([seed, 1])),
         )
 
 
@@ -155,86 +167,113 @@ def _choice(available: int, wanted: int | None, rng: np.random.Generator) -> Row
     return np.sort(rng.choice(available, size=wanted, replace=False, shuffle=False))
 
 
-def prepare(table: Table, split: Split, seed: int = 0) -> Prepared:
-    """Dequantise, fit the preprocessing on the training rows, and apply it to all three parts.
+def prepare(
+    table: Table,
+    split: Split,
+    seed: int = 0,
+    *,
+    on_warning: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Dequantise, take bounded columns to the line, and divide the rows.
 
     Args:
         table: What `load` gave.
         split: What `split` gave.
         seed: Of the dequantising noise.
+        on_warning: Called with each warning, instead of `warnings.warn(..., DataWarning)`.
+
+    Returns:
+        The table, standardised; `Prepared.under` gives it under other marginal maps.
 
     Raises:
         DataError: If a column is constant in the training rows, or a part has only weights of 0.
     """
+    parts = (split.train, split.val, split.test)
     if table.weights is not None:
-        for name, rows in zip(_PARTS, (split.train, split.val, split.test), strict=True):
+        for name, rows in zip(_PARTS, parts, strict=True):
             if not table.weights[rows].any():
                 raise DataError(f"`weights` are all 0 in the {name} rows: split in another way")
-    values = dequantised_values(table, seed)
-    preprocessing = Preprocessing.fit(
-        values,
-        table.columns,
-        table.hints,
-        context=table.context,
-        context_columns=table.context_columns,
-        rows=split.train,
-        weights=table.weights,
-    )
     unit = 1.0 if table.weights is None else float(table.weights[split.train].mean())
+    blank = _blank(table, seed)
     train, val, test = (
-        _part(table, values, preprocessing, rows, unit)
-        for rows in (split.train, split.val, split.test)
+        _line_part(table, blank, rows, place, seed, unit) for place, rows in enumerate(parts)
     )
+    lines = Lines(blank, (train, val, test))
+    lines.check()
+    found = merge_text(lines, DEFAULT)
+    for text in found:
+        if on_warning is not None:
+            on_warning(text)
+        else:
+            warnings.warn(text, DataWarning, stacklevel=2)
     return Prepared(
         name=table.name,
         columns=table.columns,
         context_columns=table.context_columns,
-        preprocessing=preprocessing,
-        parts=(train, val, test),
+        lines=lines,
         fingerprint=fingerprint(table, split, seed),
-        warnings=table.warnings,
+        warnings=(*table.warnings, *found),
         origin=table.origin,
     )
 
 
-def dequantised_values(table: Table, seed: int = 0) -> Array:
-    """Give a table's values with tied ones spread within their step, shape (n, D).
+def dequantised_values(table: Table, rows: Rows, part: int, seed: int = 0) -> Array:
+    """Give some rows of a table with tied values spread within their step, shape (n, D).
 
-    The table's own array is returned where no column is tied. A column's noise depends on the
-    seed and its position only.
+    The noise depends on the seed, the part and the content of the rows; see `row_noise`.
+
+    Args:
+        table: What `load` gave.
+        rows: Which.
+        part: Of the split that they are: 0, 1, 2.
+        seed: Of the noise.
     """
-    tied = [position for position, hint in enumerate(table.hints) if hint.step is not None]
-    if not tied:
-        return table.values
-    values = table.values.copy()
-    for position in tied:
-        rng = np.random.default_rng([seed, position])
-        values[:, position] = dequantised(values[:, position], table.hints[position], rng)
+    values = table.values[rows]
+    tied = [place for place, hint in enumerate(table.hints) if hint.step is not None]
+    if tied:
+        whole = values if table.context is None else np.column_stack([values, table.context[rows]])
+        for place, noise in row_noise(whole, tied, seed, part).items():
+            values[:, place] = dequantised(values[:, place], table.hints[place], noise)
     return values
 
 
-def _part(
-    table: Table, values: Array, preprocessing: Preprocessing, rows: Rows, unit: float
-) -> Part:
-    z = np.empty((len(rows), table.features), dtype=np.float32)
-    logdet = np.empty(len(rows))
+def _blank(table: Table, seed: int) -> Preprocessing:
+    """Write down all but the marginal maps."""
+    return Preprocessing(
+        columns=tuple(
+            ColumnMap(
+                name,
+                NOTHING,
+                hint,
+                None if hint.step is None else (float(values.min()), float(values.max())),
+            )
+            for name, hint, values in zip(table.columns, table.hints, table.values.T, strict=True)
+        ),
+        context=tuple(ColumnMap(name, NOTHING) for name in table.context_columns),
+        seed=seed,
+    )
+
+
+def _line_part(
+    table: Table, blank: Preprocessing, rows: Rows, place: int, seed: int, unit: float
+) -> LinePart:
+    line, logdet = dequantised_values(table, rows, place, seed), np.empty(len(rows))
     for start in range(0, len(rows), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        z[chunk], logdet[chunk] = preprocessing.forward(values[rows[chunk]])
-    context = weights = None
-    if table.context is not None:
-        context = preprocessing.forward_context(table.context[rows]).astype(np.float32)
-    if table.weights is not None:
-        weights = (table.weights[rows] / unit).astype(np.float32)
-    return Part(z=z, logdet=logdet, context=context, weights=weights)
+        line[chunk], logdet[chunk] = blank.to_line(line[chunk])
+    return LinePart(
+        line=line,
+        logdet=logdet,
+        context=None if table.context is None else table.context[rows],
+        weights=None if table.weights is None else (table.weights[rows] / unit).astype(np.float32),
+    )
 
 
 def fingerprint(table: Table, split: Split, seed: int = 0) -> str:
-    """Compute the SHA-256 (hex) of a table's content, its split and its preprocessing.
+    """Compute the SHA-256 (hex) of a table's content, its split and its hints.
 
     It covers names, values, context, weights, the rows of each part, bounds, steps and the seed
-    of the noise; not the fitted means, which follow from these and whose last bit may differ
-    between machines, nor the table's name.
+    of the noise; not the marginal maps, which are a candidate's own, nor the table's name.
     """
     digest = hashlib.sha256()
     settings = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nfopt.data import checks
 from nfopt.data.columns import read_columns
 from nfopt.data.hints import Bounds, bounds_of, check_bounds, steps_of
-from nfopt.data.preprocess import ColumnHint
+from nfopt.data.maps.support import ColumnHint
 from nfopt.data.raw import Parts
 from nfopt.data.roles import resolve_roles
 from nfopt.data.rows import Origin

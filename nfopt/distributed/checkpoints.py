@@ -3,9 +3,9 @@
     nfopt:checkpoint = {"token": "3f...", "slot": 1}      of the population's first trial
 
 A token has two slots, written in turn: STORE/checkpoint-TOKEN-SLOT.safetensors holds weights,
-optimiser and generators (see `nfopt.training.checkpoint`), the .json beside it what was asked.
-The attribute says which slot counts, so whoever reads it finds a whole checkpoint, and a worker
-that lost its trials can't change what others go on from.
+optimiser and generators (see `nfopt.training.checkpoint`), the .json beside it what was asked. The
+attribute says which slot counts, so whoever reads it finds a whole checkpoint, and a worker that
+lost its trials can't change what others go on from.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
     Attributes:
         numbers: Its trials, in the stack's order.
         specs: Their flows.
-        trains: Their trainings, at full length.
+        trains, marginals: Their trainings, at full length, and maps.
         seeds: Of their weights.
         batches: Seed of batches and dropout.
         steps: Optimiser steps.
@@ -67,12 +67,13 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
     device: str
     rungs: list[dict[int, float]]
     step: int = 0
+    marginals: list[str] = []
 
     def to_json(self) -> bytes:
         """Write as JSON."""
         plain = {f: getattr(self, f) for f in self.__struct_fields__}
-        plain["specs"] = [json.loads(spec.to_json()) for spec in self.specs]
-        plain["trains"] = [json.loads(train.to_json()) for train in self.trains]
+        for key in ("specs", "trains"):
+            plain[key] = [json.loads(one.to_json()) for one in plain[key]]
         return msgspec.json.encode(plain)
 
     @classmethod
@@ -85,13 +86,12 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
         plain = msgspec.json.decode(text)
         if not isinstance(plain, dict):
             raise ValueError("no JSON object")
-        for name, kind in (("specs", FlowSpec), ("trains", TrainSpec)):
-            plain[name] = [kind.from_json(msgspec.json.encode(one)) for one in plain.get(name, ())]
-        plain["rungs"] = [
-            {int(k): v for k, v in one.items()} for one in plain.get("rungs", ()) if one is not None
-        ]
-        known = set(cls.__struct_fields__)
-        if not known - {"step"} <= set(plain) <= known:
+        for key, kind in (("specs", FlowSpec), ("trains", TrainSpec)):
+            plain[key] = [kind.from_json(msgspec.json.encode(one)) for one in plain.get(key, ())]
+        rungs = plain.get("rungs", ())
+        plain["rungs"] = [{int(k): v for k, v in one.items()} for one in rungs if one is not None]
+        plain.setdefault("marginals", ["standardise"] * len(plain["specs"]))
+        if not (known := set(cls.__struct_fields__)) - {"step"} <= set(plain) <= known:
             raise ValueError(f"fields {', '.join(sorted(set(plain) ^ known))}")
         return cls(**plain)
 

@@ -5,14 +5,16 @@ That is the structure as plain data, and the weights by the names that they have
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nfopt.data import Preprocessing
+from nfopt.data import ColumnMap, Preprocessing
+from nfopt.data.maps.kinds import Asinh, Standardise
+from nfopt.data.maps.quantile import Quantile
 from nfopt.errors import ExportError
 from nfopt.flows import Stack
 from nfopt.flows.autoregressive import AutoregressiveLayer
@@ -55,6 +57,7 @@ def translate(
     if found := missing(spec):
         raise ExportError(f"zuko has no {found}: export a flow without it.")
     parts = [] if before is None else _preprocessing(before)
+    given = [] if before is None or _straight(before) else marginal_maps(before.context)
     stack = stack_of(spec, weights)
     for number, layer in enumerate(spec.layers):
         prefix = f"{number}."
@@ -94,6 +97,7 @@ def translate(
         "features": spec.features,
         "context": spec.context_features,
         "columns": None if before is None else [column.name for column in before.columns],
+        "context_maps": [structure for structure, _ in given],
         "context_columns": None if before is None else [one.name for one in before.context],
         "transforms": [structure for structure, _ in parts],
         "base": {"kind": spec.base.kind},
@@ -101,6 +105,11 @@ def translate(
     state = {
         f"transform.transforms.{place}.{name}": tensor.contiguous()
         for place, (_, own) in enumerate(parts)
+        for name, tensor in own.items()
+    }
+    state |= {
+        f"context_maps.{place}.{name}": tensor.contiguous()
+        for place, (_, own) in enumerate(given)
         for name, tensor in own.items()
     }
     return description, state | base
@@ -126,26 +135,62 @@ def stack_of(spec: FlowSpec, weights: Weights) -> Stack:
 
 def _preprocessing(before: Preprocessing) -> list[Part]:
     hints = [column.hint for column in before.columns]
-
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64)
-
     parts: list[Part] = []
     if any(hint.kind != "identity" for hint in hints):
-        low = column([-np.inf if hint.low is None else hint.low for hint in hints])
-        high = column([np.inf if hint.high is None else hint.high for hint in hints])
+        low = _numbers([-np.inf if hint.low is None else hint.low for hint in hints])
+        high = _numbers([np.inf if hint.high is None else hint.high for hint in hints])
         parts.append(({"kind": "bounds"}, {"_0": low, "_1": high}))
-    mean = column([one.mean for one in before.columns])
-    scale = column([one.scale for one in before.columns])
+    return parts + marginal_maps(before.columns)
+
+
+def marginal_maps(columns: Sequence[ColumnMap]) -> list[Part]:
+    """Write marginal maps as transforms of all columns, each of which leaves the others alone.
+
+    Raises:
+        ExportError: If a map is of a kind that is not known here.
+    """
+    parts: list[Part] = []
+    maps = [column.map for column in columns]
+    for one in maps:
+        if not isinstance(one, Standardise | Asinh | Quantile):
+            raise ExportError(f"zuko has no transform for marginal maps of {type(one).__name__}.")
+    if any(isinstance(one, Asinh) for one in maps):
+        median = _numbers([one.median if isinstance(one, Asinh) else 0.0 for one in maps])
+        width = _numbers([one.width if isinstance(one, Asinh) else 1.0 for one in maps])
+        on = torch.tensor([isinstance(one, Asinh) for one in maps])
+        parts.append(({"kind": "asinh"}, {"_0": median, "_1": width, "_2": on}))
+    splines = {k: one for k, one in enumerate(maps) if isinstance(one, Quantile)}
+    if splines:
+        most = max(len(one.knots) for one in splines.values())
+        tables = torch.ones(3, len(maps), most, dtype=torch.float64)
+        tables[:2] = torch.arange(most, dtype=torch.float64)  # of columns without: never looked at
+        for k, one in splines.items():
+            for table, values in zip(tables, (one.knots, one.scores, one.slopes), strict=True):
+                table[k, : len(values)] = _numbers(values)
+        sizes = [len(splines[k].knots) if k in splines else 0 for k in range(len(maps))]
+        count = torch.tensor(sizes)
+        state = {f"_{k}": table for k, table in enumerate((*tables, count))}
+        parts.append(({"kind": "quantile", "knots": most}, state))
+    mean = _numbers([0.0 if isinstance(one, Quantile) else one.mean for one in maps])
+    scale = _numbers([1.0 if isinstance(one, Quantile) else one.scale for one in maps])
     return [*parts, ({"kind": "standardise"}, {"_0": mean, "_1": scale})]
+
+
+def _numbers(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _straight(before: Preprocessing) -> bool:
+    """Say whether a conditioner's first layer can do the context's maps."""
+    return all(isinstance(column.map, Standardise) for column in before.context)
 
 
 def _standardised(own: dict[str, Tensor], before: Preprocessing | None) -> dict[str, Tensor]:
     """Let a conditioner's first layer see the context on the data's own scale."""
-    if before is None or not before.context:
+    if before is None or not before.context or not _straight(before):
         return own
-    mean = torch.tensor([one.mean for one in before.context], dtype=torch.float64)
-    scale = torch.tensor([one.scale for one in before.context], dtype=torch.float64)
+    maps = [column.map for column in before.context if isinstance(column.map, Standardise)]
+    mean, scale = _numbers([one.mean for one in maps]), _numbers([one.scale for one in maps])
     context = own["context"] / scale
     return own | {"context": context, "bias": own["bias"] - context @ mean}
 

@@ -67,7 +67,7 @@ def export_zuko(
         ExportError: If zuko has no such layer, is not installed, or an ensemble has no `member`.
     """
     chosen = _member(flow, member)
-    spec, weights, before = flow.specs[chosen], flow.weights(chosen), flow.preprocessing
+    spec, weights, before = flow.specs[chosen], flow.weights(chosen), flow.preprocessings[chosen]
     return _build(*translate(spec, weights, before), spec, weights, before, dtype)
 
 
@@ -84,7 +84,7 @@ def write_zuko(flow: Flow, directory: str | os.PathLike[str], *, member: int | N
         ValueError: If the directory is a file.
     """
     chosen = _member(flow, member)
-    spec, weights, before = flow.specs[chosen], flow.weights(chosen), flow.preprocessing
+    spec, weights, before = flow.specs[chosen], flow.weights(chosen), flow.preprocessings[chosen]
     description, state = translate(spec, weights, before)
     _build(description, state, spec, weights, before, torch.float64)  # seen to agree
     home = Path(directory)
@@ -141,7 +141,8 @@ def _build(
     if before is not None:
         x = before.inverse(z)
         z, logdet = before.forward(x)
-        seen = given * [c.scale for c in before.context] + [c.mean for c in before.context]
+        maps = zip(before.context, given.T, strict=True)
+        seen = np.array([column.map.inverse(values) for column, values in maps]).T
     stack = stack_of(spec, weights)
     context = torch.from_numpy(given) if spec.context_features else None
     with torch.no_grad():

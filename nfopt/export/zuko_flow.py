@@ -15,6 +15,7 @@ float64 unless `load` is told otherwise: in float32 a column with a large mean l
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,12 @@ def build(description: Mapping[str, Any], state: Mapping[str, Tensor], dtype: to
         raise ValueError(f"version {description['version']!r} of zuko_flow.json is not known")
     features, context = description["features"], description["context"]
     transforms = [_transform(one, features, context) for one in description["transforms"]]
-    flow = Flow(transforms, _base(description["base"], features)).to(dtype)
+    base = _base(description["base"], features)
+    flow = Flow(transforms, base)
+    if description.get("context_maps"):
+        maps = [_transform(one, context, 0) for one in description["context_maps"]]
+        flow = Conditional(transforms, base, maps)
+    flow = flow.to(dtype)
     flow.load_state_dict(dict(state))
     return flow
 
@@ -81,6 +87,12 @@ def _transform(one: Mapping[str, Any], features: int, context: int) -> Any:
             return UnconditionalTransform(Bounds, zeros, ones, buffer=True)
         case "standardise":
             return UnconditionalTransform(standardise, zeros, ones, buffer=True)
+        case "asinh":
+            on = zeros.bool()
+            return UnconditionalTransform(Asinh, zeros, ones, on, buffer=True)
+        case "quantile":
+            knots = torch.zeros(features, one["knots"])
+            return UnconditionalTransform(Quantile, knots, knots, knots, zeros.long(), buffer=True)
         case "permutation":
             order = torch.arange(features)
             return UnconditionalTransform(PermutationTransform, order, buffer=True)
@@ -153,6 +165,20 @@ def _base(one: Mapping[str, Any], features: int) -> Any:
     return UnconditionalDistribution(DiagNormal, zeros, ones, buffer=True)
 
 
+class Conditional(Flow):  # type: ignore[misc]
+    """A flow whose context is mapped first."""
+
+    def __init__(self, transforms: Sequence[Any], base: Any, maps: Sequence[Any]) -> None:
+        super().__init__(transforms, base)
+        self.context_maps = nn.ModuleList(maps)
+
+    def forward(self, c: Tensor | None = None) -> Distribution:
+        for one in self.context_maps:
+            c = one()(c)
+        density: Distribution = super().forward(c)
+        return density
+
+
 def elementwise(univariate: Callable[..., Transform], *phi: Tensor) -> Transform:
     """Map each feature with parameters of its own."""
     transform: Transform = DependentTransform(univariate(*phi), 1)
@@ -210,6 +236,109 @@ class Bounds(Transform):
         low, high, inside = self._logs(x)
         span = torch.where(self.below & self.above, self.high - self.low, 1).log()
         return torch.where(inside, span - low - high, -torch.inf).sum(-1)
+
+
+class Asinh(Transform):
+    """Take asinh((x - median) / width) of the columns that are `on`; the others stay."""
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, median: Tensor, width: Tensor, on: Tensor) -> None:
+        super().__init__()
+        self.median, self.width, self.on = median, width, on
+
+    def _call(self, x: Tensor) -> Tensor:
+        ratio = (x - self.median) / self.width
+        far = ratio.abs() > 1e12
+        beyond = ((x - self.median).abs().log() - self.width.log() + math.log(2)).copysign(ratio)
+        return torch.where(self.on, torch.where(far, beyond, ratio.asinh()), x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return torch.where(self.on, self.median + self.width * y.sinh(), y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        slope = torch.hypot(x - self.median, self.width.expand_as(x)).log()
+        return torch.where(self.on, -slope, 0).sum(-1)
+
+
+class Quantile(Transform):
+    """Take columns by a monotone cubic between knots, by a logarithm beyond; without knots: as is.
+
+    Args:
+        knots: Rising, shape (D, K); a column has `count` of them.
+        scores: What they are mapped to.
+        slopes: At the knots.
+        count: Knots of each column, or 0.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, knots: Tensor, scores: Tensor, slopes: Tensor, count: Tensor) -> None:
+        super().__init__()
+        self.on = count > 0
+        self.last = (count - 1).clamp_min(1)
+        padding = torch.arange(knots.shape[1], device=knots.device) > self.last[:, None]
+        self.knots, self.scores = (one.masked_fill(padding, torch.inf) for one in (knots, scores))
+        self.slopes = slopes
+
+    def _piece(self, table: Tensor, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1]).T.contiguous()
+        at = torch.searchsorted(table.contiguous(), flat, right=True) - 1
+        return at.T.reshape(x.shape).clamp_min(0).minimum(self.last - 1)
+
+    def _pick(self, table: Tensor, at: Tensor) -> Tensor:
+        wide = table.expand(*at.shape, table.shape[-1])
+        return wide.gather(-1, at.unsqueeze(-1)).squeeze(-1)
+
+    def _ends(self, at: Tensor) -> list[Tensor]:
+        tables = (self.knots, self.scores, self.slopes)
+        return [self._pick(table, place) for table in tables for place in (at, at + 1)]
+
+    def _cubic(self, at: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the cubics rise to at `part` of their width, and the slope there."""
+        left, right, low, high, first, last = self._ends(at)
+        width, rise, rest = right - left, high - low, 1 - part
+        value = part * part * (3 - 2 * part) * rise
+        value = value + part * rest * (rest * first - part * last) * width
+        slope = 6 * part * rest * rise / width
+        slope = slope + rest * (1 - 3 * part) * first + part * (3 * part - 2) * last
+        return low + value, slope
+
+    def _both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        at = self._piece(self.knots, x)
+        left, right, low, high, first, last = self._ends(at)
+        y, slope = self._cubic(at, ((x - left) / (right - left)).clamp(0, 1))
+        slope = slope.log()
+        for way, score, tail, gap in ((-1, low, first, left - x), (1, high, last, x - right)):
+            beyond = torch.log1p(tail * gap.clamp_min(0))
+            out = (gap > 0) & ((at == 0) if way < 0 else (at == self.last - 1))
+            y = torch.where(out, score + way * beyond, y)
+            slope = torch.where(out, tail.log() - beyond, slope)
+        return torch.where(self.on, y, x), torch.where(self.on, slope, 0)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self._both(x)[0]
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        at = self._piece(self.scores, y)
+        left, right, low, high, first, last = self._ends(at)
+        below, above = torch.zeros_like(y), torch.ones_like(y)
+        for _ in range(60):
+            middle = (below + above) / 2
+            over = self._cubic(at, middle)[0] > y
+            below, above = torch.where(over, below, middle), torch.where(over, middle, above)
+        x = left + (below + above) / 2 * (right - left)
+        x = torch.where((at == 0) & (y < low), left - torch.expm1(low - y) / first, x)
+        top = (at == self.last - 1) & (y > high)
+        x = torch.where(top, right + torch.expm1(y - high) / last, x)
+        return torch.where(self.on, x, y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._both(x)[1].sum(-1)
 
 
 def _next(bound: Tensor, way: int) -> Tensor:

@@ -26,15 +26,15 @@ def log_prob(stack: Stack, x: Tensor, context: Tensor | None = None) -> Tensor:
 
     Args:
         stack: Flows of P members.
-        x: Rows, shape (B, D).
-        context: Shape (B, C), or None.
+        x: Rows, shape (B, D) or (P, B, D).
+        context: Shape (B, C) or (P, B, C), or None.
 
     Returns:
         Log-density in nats, shape (P, B).
     """
     parts = [
-        stack.log_prob(x[rows], None if context is None else context[rows])
-        for rows in chunks(len(x), chunk_rows(stack))
+        stack.log_prob(x[..., rows, :], None if context is None else context[..., rows, :])
+        for rows in chunks(x.shape[-2], chunk_rows(stack))
     ]
     return torch.cat(parts, dim=1) if parts else x.new_empty(len(stack.specs), 0)
 

@@ -21,15 +21,17 @@ from nfopt.spec import FlowSpec
 
 WEIGHTS = "flow.safetensors"
 DESCRIPTION = "flow.json"
-VERSION = 1
+VERSION = 2
+KNOWN = (1, 2)  # 1: one preprocessing for all members
 
 
 class _Description(msgspec.Struct, forbid_unknown_fields=True):
-    """What flow.json holds."""
+    """What flow.json holds; `maps` says which preprocessing each member has."""
 
     members: list[dict[str, Any]]
-    preprocessing: dict[str, Any]
+    preprocessing: dict[str, Any] | list[dict[str, Any]]
     info: dict[str, Any]
+    maps: list[int] = []
     version: int = VERSION
 
 
@@ -39,7 +41,7 @@ class Stored:
 
     specs: Sequence[FlowSpec]
     weights: Sequence[dict[str, Tensor]]
-    preprocessing: Preprocessing
+    preprocessings: Sequence[Preprocessing]
     info: dict[str, Any]
 
 
@@ -49,9 +51,11 @@ def save(home: Path, stored: Stored) -> None:
     The weights carry a copy of the description, so that whenever a crash comes, the directory
     holds a whole flow: the old one or this one.
     """
+    distinct = list(dict.fromkeys(stored.preprocessings))
     description = _Description(
         members=[msgspec.json.decode(spec.to_json()) for spec in stored.specs],
-        preprocessing=msgspec.json.decode(stored.preprocessing.to_json()),
+        preprocessing=[msgspec.json.decode(one.to_json()) for one in distinct],
+        maps=[distinct.index(one) for one in stored.preprocessings],
         info={"versions": versions()} | stored.info,
     )
     text = msgspec.json.format(msgspec.json.encode(description), indent=1).decode()
@@ -87,9 +91,7 @@ def load(path: Path) -> Stored:
         if carried.strip() != text.strip():  # a save was cut between its two files
             description = _describe(carried)
         specs = [FlowSpec.from_json(msgspec.json.encode(spec)) for spec in description.members]
-        preprocessing = Preprocessing.from_json(
-            msgspec.json.encode(description.preprocessing).decode()
-        )
+        preprocessings = _preprocessings(description)
     except (SafetensorError, msgspec.MsgspecError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"`path` {str(home)!r} can't be read as a flow: {reason}.") from None
@@ -98,7 +100,7 @@ def load(path: Path) -> Stored:
         member, _, weight = name.partition(".")
         if member.isdigit() and int(member) < len(specs):
             weights[int(member)][weight] = tensor
-    return Stored(specs, weights, preprocessing, description.info)
+    return Stored(specs, weights, preprocessings, description.info)
 
 
 def versions() -> dict[str, str]:
@@ -115,7 +117,18 @@ def _version(name: str) -> str:
 
 def _describe(text: str) -> _Description:
     raw = msgspec.json.decode(text)
-    if isinstance(raw, dict) and raw.get("version", VERSION) != VERSION:
-        known = f"this nfopt reads {VERSION}"
+    if isinstance(raw, dict) and raw.get("version", 1) not in KNOWN:
+        known = f"this nfopt reads {' and '.join(map(str, KNOWN))}"
         raise ValueError(f"version {raw['version']!r} of {DESCRIPTION} is not known, {known}")
     return msgspec.convert(raw, _Description)
+
+
+def _preprocessings(description: _Description) -> list[Preprocessing]:
+    """Read the members' preprocessing; in version 1 they share one."""
+    given = description.preprocessing
+    each = given if isinstance(given, list) else [given]
+    found = [Preprocessing.from_json(msgspec.json.encode(one).decode()) for one in each]
+    maps = description.maps if isinstance(given, list) else [0] * len(description.members)
+    if len(maps) != len(description.members) or not set(maps) <= set(range(len(found))):
+        raise ValueError(f"`maps` must be one of {len(found)} a member, got {maps}")
+    return [found[number] for number in maps]

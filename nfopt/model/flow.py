@@ -12,7 +12,7 @@ An ensemble is the mixture of its members with equal weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,16 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from nfopt.data import Origin, Preprocessing
+from nfopt.data import LinePart, Origin, Preprocessing
 from nfopt.flows import Stack, build
 from nfopt.model import disk
 from nfopt.model.arguments import check_device, check_seed
-from nfopt.model.chunks import chunk_rows, chunks, log_prob
+from nfopt.model.chunks import chunk_rows, chunks
 from nfopt.model.inputs import read_context, read_rows
+from nfopt.model.score import ROWS, score
 from nfopt.spec import FlowSpec
 
 Array = NDArray[np.float64]
-ROWS = 65_536  # rows that are preprocessed at a time
 
 
 class Flow:
@@ -39,7 +39,7 @@ class Flow:
     Args:
         specs: One a member, for the same features and context.
         weights: Of each member, as `Stack.weights` gives them.
-        preprocessing: From data to what the members see.
+        preprocessing: From data to what the members see: one for all, or one a member.
         info: Anything that JSON can hold; nfopt keeps `name`, `fingerprint`, `versions`, `scores`.
         device: Where it computes.
 
@@ -51,7 +51,7 @@ class Flow:
         self,
         specs: Sequence[FlowSpec],
         weights: Sequence[Mapping[str, Tensor]],
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | Sequence[Preprocessing],
         info: Mapping[str, Any] | None = None,
         *,
         device: torch.device | str = "cpu",
@@ -60,7 +60,15 @@ class Flow:
             raise ValueError(
                 f"`specs` and `weights` must be one a member: got {len(specs)} and {len(weights)}."
             )
-        wanted = (len(preprocessing.columns), len(preprocessing.context))
+        if isinstance(preprocessing, Preprocessing):
+            preprocessing = [preprocessing] * len(specs)
+        maps = list(preprocessing)
+        if len(maps) != len(specs) or len({one.rule for one in maps}) > 1:
+            raise ValueError(
+                "`preprocessing` must be one, or one a member that differ in their marginal maps"
+                f" alone: got {len(maps)} for {len(specs)}."
+            )
+        wanted = (len(maps[0].columns), len(maps[0].context))
         for spec in specs:
             if (spec.features, spec.context_features) != wanted:
                 raise ValueError(
@@ -68,7 +76,7 @@ class Flow:
                     f" `preprocessing`, got {spec.features} and {spec.context_features}."
                 )
         self.specs = tuple(specs)
-        self.preprocessing = preprocessing
+        self.preprocessings = tuple(maps)
         self.info: dict[str, Any] = dict(info or {})
         self.device = torch.device(check_device(device))
         # the weights drawn here are overwritten, whatever the seed
@@ -81,7 +89,7 @@ class Flow:
     def of(
         cls,
         stack: Stack,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | Sequence[Preprocessing],
         info: Mapping[str, Any] | None = None,
         *,
         members: Sequence[int] | None = None,
@@ -116,6 +124,11 @@ class Flow:
         return f"Flow({'; '.join(words)})"
 
     @property
+    def preprocessing(self) -> Preprocessing:
+        """The first member's; the others' differ from it in their marginal maps alone."""
+        return self.preprocessings[0]
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of the D features."""
         return tuple(column.name for column in self.preprocessing.columns)
@@ -140,40 +153,47 @@ class Flow:
     def to(self, device: torch.device | str) -> Flow:
         """Copy the flow to a device."""
         weights = [self.weights(member) for member in range(len(self))]
-        return Flow(self.specs, weights, self.preprocessing, self.info, device=device)
+        return Flow(self.specs, weights, self.preprocessings, self.info, device=device)
 
     # ------------------------------------------------------------------------------------ density
 
-    def log_prob(self, x: Any, context: Any = None) -> Array:
+    def log_prob(self, x: Any, context: Any = None, *, as_fitted: bool = False) -> Array:
         """Log-density of rows on the data's own scale, of the mixture of the members.
+
+        Of a tied column it is the density of the values spread within their step: at the value
+        given, or with `as_fitted` where the loader put it.
 
         Args:
             x: Rows, shape (n, D): an array (its columns in the order of `columns`), or a DataFrame
                 (its columns are found by name, the context's too).
             context: Shape (n, C), or one row for all, shape (C,); where the flow is conditional.
+            as_fitted: Spread tied columns as the loader spread the test rows, from the seed and the
+                content of the rows, so that these have the scores that were reported.
 
         Returns:
-            Nats, shape (n,). A row outside the bounds of the data has -inf.
+            Nats, shape (n,). A row outside the bounds of the data has -inf, and so has one so far
+            away that its density is below what double precision holds.
 
         Raises:
             ValueError: If a column is missing, not numeric or not finite, or a shape is wrong.
         """
-        rows, seen = self._rows(x, context)
-        mixed = np.empty(len(rows))
-        for chunk, scores in self._scored(rows, seen):
-            highest = scores.max(axis=0)
-            shift = np.where(np.isfinite(highest), highest, 0.0)
-            with np.errstate(divide="ignore"):  # no density in any member: -inf
-                mixed[chunk] = np.log(np.exp(scores - shift).mean(axis=0)) + shift
-        return mixed
+        return mixed(self.members_log_prob(x, context, as_fitted=as_fitted))
 
-    def members_log_prob(self, x: Any, context: Any = None) -> Array:
+    def members_log_prob(self, x: Any, context: Any = None, *, as_fitted: bool = False) -> Array:
         """Log-density of rows under each member, shape (K, n), in nats; arguments as `log_prob`."""
         rows, seen = self._rows(x, context)
-        every = np.empty((len(self), len(rows)))
-        for chunk, scores in self._scored(rows, seen):
-            every[:, chunk] = scores
-        return every
+        if as_fitted:
+            rows = self.preprocessing.as_fitted(rows, seen)
+        line, logdet = self.preprocessing.to_line(rows)
+        return self.members_scores(LinePart(line, logdet, seen))
+
+    def members_scores(self, rows: LinePart) -> Array:
+        """Score the rows of a prepared table under each member, shape (K, n), in nats."""
+        scores = np.empty((len(self), len(rows)))
+        for stack in self.stacks:
+            maps = [self.preprocessings[member] for member in stack.positions]
+            scores[list(stack.positions)] = score(stack, maps, rows)
+        return scores
 
     def disagreement(self, x: Any, context: Any = None) -> Array:
         """Standard deviation of log_prob across the members, shape (n,), in nats.
@@ -181,27 +201,11 @@ class Flow:
         Members agree where the data taught them, and drift apart where it did not. One member has
         nothing to disagree with: 0. Arguments as `log_prob`.
         """
-        rows, seen = self._rows(x, context)
-        spread = np.empty(len(rows))
-        for chunk, scores in self._scored(rows, seen):
-            with np.errstate(invalid="ignore"):
-                spread[chunk] = scores.std(axis=0)
-            spread[chunk][np.isneginf(scores).all(axis=0)] = 0.0
+        scores = self.members_log_prob(x, context)
+        with np.errstate(invalid="ignore"):
+            spread: Array = scores.std(axis=0)
+        spread[np.isneginf(scores).all(axis=0)] = 0.0
         return spread
-
-    def _scored(self, rows: Array, seen: Array | None) -> Iterator[tuple[slice, Array]]:
-        """Score chunk by chunk: which rows, and their log-density under each member, (K, rows)."""
-        for chunk in chunks(len(rows), ROWS):
-            values, logdet = self.preprocessing.forward(rows[chunk])
-            z = self._tensor(values)
-            given = None
-            if seen is not None:
-                given = self._tensor(self.preprocessing.forward_context(seen[chunk]))
-            scores = np.empty((len(self), len(values)))
-            for stack in self.stacks:
-                found = log_prob(stack, z, given).double().cpu().numpy()
-                scores[list(stack.positions)] = found + logdet
-            yield chunk, scores
 
     # ------------------------------------------------------------------------------------ samples
 
@@ -212,6 +216,7 @@ class Flow:
         seed: int | None = None,
         context: Any = None,
         dtype: DTypeLike = np.float32,
+        round_ties: bool = True,
     ) -> Array:
         """Draw rows on the data's own scale, each from a member drawn at random.
 
@@ -220,6 +225,8 @@ class Flow:
             seed: The same seed gives the same rows on the same machine; None draws a fresh one.
             context: One row for all, shape (C,), or n rows, shape (n, C).
             dtype: Precision of the way from the base: float32 or float64.
+            round_ties: Put columns that were tied in the data back on their grid, between its ends;
+                else they keep the noise that they were spread with.
 
         Returns:
             float64, shape (n, D).
@@ -230,9 +237,6 @@ class Flow:
             check_seed(seed)
         precision = _precision(dtype)
         seen = read_context(context, int(n), self.context_columns, self.origin)
-        given = None
-        if seen is not None:
-            given = self.preprocessing.forward_context(seen)
         rng = np.random.default_rng(seed)
         drawn = rng.integers(len(self), size=n)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 62)))
@@ -240,13 +244,15 @@ class Flow:
         for stack in self.stacks:
             for row, member in enumerate(stack.positions):
                 wanted = np.flatnonzero(drawn == member)
-                alone = stack.select([row]).to(dtype=precision)
+                alone, maps = stack.select([row]).to(dtype=precision), self.preprocessings[member]
                 for chunk in chunks(len(wanted), min(ROWS, chunk_rows(alone))):
                     at = wanted[chunk]
-                    own = None if given is None else self._tensor(given[at], precision)
+                    own = None
+                    if seen is not None:
+                        own = self._tensor(maps.forward_context(seen[at]), precision)
                     z = alone.sample(len(at), generator, own)[0]
-                    values[at] = self.preprocessing.inverse(z.double().cpu().numpy())
-        return values
+                    values[at] = maps.inverse(z.double().cpu().numpy())
+        return self.preprocessing.on_grid(values) if round_ties else values
 
     # --------------------------------------------------------------------------------------- disk
 
@@ -260,7 +266,7 @@ class Flow:
             The directory.
         """
         weights = [self.weights(member) for member in range(len(self))]
-        disk.save(Path(directory), disk.Stored(self.specs, weights, self.preprocessing, self.info))
+        disk.save(Path(directory), disk.Stored(self.specs, weights, self.preprocessings, self.info))
         return Path(directory)
 
     @classmethod
@@ -281,18 +287,27 @@ class Flow:
         stored = disk.load(Path(path))
         try:
             return cls(
-                stored.specs, stored.weights, stored.preprocessing, stored.info, device=device
+                stored.specs, stored.weights, stored.preprocessings, stored.info, device=device
             )
         except ValueError as error:
             raise ValueError(f"`path` {str(path)!r} can't be read as a flow: {error}") from None
 
     # ------------------------------------------------------------------------------------- inside
 
-    def _tensor(self, values: Array, dtype: torch.dtype = torch.float32) -> Tensor:
+    def _tensor(self, values: Array, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(values).to(self.device, dtype)
 
     def _rows(self, x: Any, context: Any) -> tuple[Array, Array | None]:
         return read_rows(x, context, self.columns, self.context_columns, self.origin)
+
+
+def mixed(scores: Array) -> Array:
+    """Log-density of the mixture with equal weights of K members' scores, (K, n) to (n,)."""
+    highest = scores.max(axis=0)
+    shift = np.where(np.isfinite(highest), highest, 0.0)
+    with np.errstate(divide="ignore"):  # no density in any member: -inf
+        found: Array = np.log(np.exp(scores - shift).mean(axis=0)) + shift
+    return found
 
 
 def _precision(dtype: DTypeLike) -> torch.dtype:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.data import Part, Prepared
+from nfopt.data import LinePart, Prepared
 from nfopt.dependence import mutual_information
 from nfopt.flows import Stack
 from nfopt.model import Flow
@@ -170,23 +170,18 @@ def corner_of(flow: Flow, data: Prepared, *, title: str, seed: int = 0) -> bytes
         title: The picture's first line.
         seed: Of the samples.
     """
-    part = _some(data.parts[0])
-    context = None
-    if part.context is not None:
-        columns = data.preprocessing.context
-        mean, scale = (np.array([getattr(c, key) for c in columns]) for key in ("mean", "scale"))
-        context = part.context.astype(np.float64) * scale + mean
-    samples = flow.sample(len(part), seed=seed, context=context)
-    rows = data.preprocessing.inverse(part.z.astype(np.float64))
+    part, plain = _some(data.lines.parts[0]), data.lines.blank
+    samples = flow.sample(len(part), seed=seed, context=part.context)
+    rows = plain.on_grid(plain.inverse(part.line))
     return corner_png(rows, samples, data.columns, title=title)
 
 
-def member_flow(stack: Stack, member: int, data: Prepared) -> Flow:
+def member_flow(stack: Stack, member: int, data: Prepared, marginals: str) -> Flow:
     """Take one member of a trained stack as a flow."""
-    return Flow.of(stack, data.preprocessing, members=[member])
+    return Flow.of(stack, data.under(marginals).preprocessing, members=[member])
 
 
-def _some(part: Part) -> Part:
+def _some(part: LinePart) -> LinePart:
     """Take a few thousand rows, evenly spaced."""
     if len(part) <= ROWS:
         return part

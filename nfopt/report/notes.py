@@ -18,7 +18,7 @@ from nfopt.report.canvas import short
 from nfopt.report.rows import Row, best_of, columns_of
 from nfopt.samplers.trials import ORIGIN
 from nfopt.spec import FlowSpec
-from nfopt.stored import specs_of
+from nfopt.stored import recipe_of
 
 LONGEST = 1_900  # characters of a trial's note, so that it is a single attribute
 FEW = 16  # columns whose names are written out, layer by layer
@@ -41,9 +41,10 @@ def trial_note(trial: FrozenTrial, columns: Sequence[str]) -> str | None:
     if names.SPEC not in known or names.TRAIN not in known:
         return None
     try:
-        spec, train = specs_of(trial)
+        recipe = recipe_of(trial)
     except ValueError as error:
         return escape(str(error))
+    spec, train = recipe.flow, recipe.train
     columns = columns_of(spec, columns)
     lines = [f"**{escape(spec.summary())}**", ""]
     steps = trial.intermediate_values
@@ -62,6 +63,7 @@ def trial_note(trial: FrozenTrial, columns: Sequence[str]) -> str | None:
         f" {train.learning_rate:.2g}, batch {train.batch_size:,}, weight decay"
         f" {train.weight_decay:.2g}, dropout {train.dropout:.2g}"
     )
+    lines.append(f"- marginal maps: {escape(recipe.marginals)}")
     lines.append(f"- seed of the weights: {known.get(names.SEED)}; of the batches: the study's")
     lines += _others(known)
     lines += ["", "Layers, from the data to the base:", ""]

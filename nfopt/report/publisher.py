@@ -184,7 +184,7 @@ class Publisher:
         if self._data is None or self._corner_seconds > START / 2 + CORNERS * elapsed:
             return
         began = self._clock()
-        flow = member_flow(event.stack, member.result.member, self._data)
+        flow = member_flow(event.stack, member.result.member, self._data, member.marginals)
         title = f"Trial {member.trial.number}: data and samples"
         picture = corner_of(flow, self._data, title=title, seed=member.trial.number)
         self._attach(member.trial, SAMPLES, picture)

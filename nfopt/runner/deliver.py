@@ -13,7 +13,7 @@ import optuna
 
 from nfopt import attributes as names
 from nfopt import seeds
-from nfopt.data import Prepared
+from nfopt.data import DEFAULT, Prepared
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError
 from nfopt.events import Done, Finalists, OnEvent, ignore
@@ -22,9 +22,9 @@ from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
 from nfopt.runner.retrain import Finalist, Retraining, Trained
 from nfopt.signals import listening
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import FlowSpec, Recipe
 from nfopt.storage.url import RUNS
-from nfopt.stored import attributes_of, specs_of, trials_of
+from nfopt.stored import attributes_of, recipe_of, trials_of
 from nfopt.study.arguments import check_members, check_minutes
 from nfopt.study.dataset import Source, read_again
 from nfopt.study.results import (
@@ -37,8 +37,8 @@ from nfopt.study.results import (
     mixture,
     score_of,
 )
+from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import scoring_seconds
-from nfopt.training import TrainData
 
 
 def deliver(
@@ -76,8 +76,8 @@ def deliver(
     flow = Flow(
         [each.finalist.spec for each in kept],
         [each.weights for each in kept],
-        data.preprocessing,
-        device=retraining.data.x.device,
+        [retraining.data.preprocessing(each.finalist.recipe.marginals) for each in kept],
+        device=retraining.data.device,
     )
     common = _conclude(
         flow,
@@ -90,6 +90,7 @@ def deliver(
         trial=best.finalist.number,
         trials=[each.finalist.number for each in kept],
         train=msgspec.to_builtins(best.finalist.train),
+        marginals=[each.finalist.recipe.marginals for each in kept],
         seeds=[each.seed for each in kept],
         steps=[each.steps for each in kept],
     )
@@ -108,7 +109,7 @@ def deadline_of(
     times: plan.Times | None,
     specs: Sequence[FlowSpec],
     data: Prepared,
-    rows: TrainData,
+    rows: MappedRows,
     members: int = 1,
 ) -> float | None:
     """Clock time at which retraining must be over, so that scoring fits into the call's time.
@@ -123,8 +124,8 @@ def deadline_of(
     """
     if times is None:
         return None
-    scored = len(data.parts[2]) + (len(data.parts[1]) if members > 1 else 0)
-    scoring = members * scoring_seconds(specs, rows, scored)
+    scored = data.sizes[2] + (data.sizes[1] if members > 1 else 0)
+    scoring = members * scoring_seconds(specs, rows.under(DEFAULT), scored)
     return call.at(plan.leave(times.retrain, call.elapsed(), scoring))
 
 
@@ -182,7 +183,7 @@ def _conclude(
 
 def run_fit(
     source: Source,
-    recipe: tuple[FlowSpec, TrainSpec],
+    recipe: Recipe,
     *,
     members: int = 1,
     minutes: float | None = None,
@@ -198,7 +199,7 @@ def run_fit(
 
     Args:
         source: The data.
-        recipe: Flow and training.
+        recipe: Flow, training and marginal maps.
         members: Seeds; their mixture is the flow.
         minutes: Wall clock of the whole call; None: the recipe's full steps.
         seed: Of weights, batches and dropout.
@@ -222,15 +223,15 @@ def run_fit(
     with listening(should_stop) as stop:
         call = Run(stop, on_event, began, clock)
         times = None if minutes is None else plan.times(60.0 * minutes, call.elapsed())
-        rows = TrainData.of(data, device)
+        rows = MappedRows(data, device)
         training = Retraining(
             data=rows,
             seed=seed,
             call=call,
-            deadline=deadline_of(call, times, [recipe[0]], data, rows, members),
+            deadline=deadline_of(call, times, [recipe.flow], data, rows, members),
             phase="fit",
         )
-        trained = training.all([Finalist(None, *recipe)] * members)
+        trained = training.all([Finalist(None, recipe)] * members)
         good = [member for member in trained if not member.reason]
         if not good:
             raise NfoptError(
@@ -244,8 +245,8 @@ def run_fit(
         flow = Flow(
             [member.finalist.spec for member in good],
             [member.weights for member in good],
-            data.preprocessing,
-            device=training.data.x.device,
+            rows.preprocessing(recipe.marginals),
+            device=device,
         )
         common = _conclude(
             flow,
@@ -254,7 +255,8 @@ def run_fit(
             call,
             None if out is None else Path(out),
             warnings,
-            train=msgspec.to_builtins(recipe[1]),
+            train=msgspec.to_builtins(recipe.train),
+            marginals=[recipe.marginals] * len(good),
             seeds=[member.seed for member in good],
             steps=[member.steps for member in good],
         )
@@ -300,20 +302,20 @@ def run_retrain(
             f"`trial` {number} is not in study {study.study_name!r}, which has {len(trials)} trials"
             f"{f', 0 to {len(trials) - 1}' if trials else ''}."
         )
-    spec, train = specs_of(trials[number])
+    recipe = recipe_of(trials[number])
     source = read_again(attributes_of(study), data)
     own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
     with listening(should_stop) as stop:
         call = Run(stop, on_event, began, clock)
         times = None if minutes is None else plan.times(60.0 * minutes, call.elapsed())
-        rows = TrainData.of(source.data, device)
+        rows = MappedRows(source.data, device)
         retraining = Retraining(
             data=rows,
             seed=seeds.derive(own, seeds.RETRAIN, number),
             call=call,
-            deadline=deadline_of(call, times, [spec], source.data, rows),
+            deadline=deadline_of(call, times, [recipe.flow], source.data, rows),
         )
         target = RUNS / f"{study.study_name}-{number}" if out is None else Path(out)
         warnings = list(source.data.warnings)
-        finalists = [Finalist(number, spec, train)]
+        finalists = [Finalist(number, recipe)]
         return deliver(study, finalists, source.data, retraining, target, warnings)

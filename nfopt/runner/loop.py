@@ -31,15 +31,15 @@ from nfopt.runner.context import Run
 from nfopt.runner.poll import Looking
 from nfopt.runner.trainer import Trainer
 from nfopt.space import SearchSpace
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import Recipe
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate, groups, release
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import Length
 from nfopt.study.ranking import nll_place
+from nfopt.study.rows import MappedRows
 from nfopt.study.sampler import StudySampler
 from nfopt.study.weights import BestWeights
-from nfopt.training import TrainData
 
 MOST_FAILURES = 3  # populations in a row without a single counted trial
 FAR = 100  # populations for which the budget has room still, so that nobody need count it
@@ -66,7 +66,7 @@ class Search:
             population of its own shape, and the first one is never pruned.
         leader: `first_key` of the best recipe, where `first` does not say.
         objectives: What the study's values are; rungs prune where it is one.
-        preprocessing: Of the data, so that the best trials can be kept as flows.
+        preprocessing: Gives the fitted maps, so that the best trials can be kept as flows.
         lease_seconds: That others wait for a sign of life.
         checkpoint_seconds: Between two checkpoints of a population.
         budget: Gives trials and deadline anew before each population, as another process may change
@@ -77,16 +77,16 @@ class Search:
 
     study: optuna.Study
     space: SearchSpace
-    data: TrainData
+    data: MappedRows
     length: Length
     seed: int
     call: Run
     trials: int | None = None
     deadline: float | None = None
-    first: Sequence[tuple[FlowSpec, TrainSpec]] = ()
+    first: Sequence[Recipe] = ()
     leader: str | None = None
     objectives: Sequence[str] = ("nll",)
-    preprocessing: Preprocessing | None = None
+    preprocessing: Callable[[str], Preprocessing] | None = None
     lease_seconds: float = SECONDS
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     budget: Callable[[], Budget] | None = None
@@ -121,7 +121,7 @@ class Search:
             objectives=self.objectives,
             call=self.call,
             deadline=self.deadline,
-            leader=first_key(*self.first[0]) if self.first else self.leader,
+            leader=first_key(self.first[0]) if self.first else self.leader,
             checkpoints=checkpoints,
             best=BestWeights(self.study, checkpoints, self.preprocessing, place),
         )
@@ -272,10 +272,10 @@ class Search:
         """Keys and parameters of the first trials that were never asked, by their shape."""
         done = {trial.user_attrs.get(names.FIRST) for trial in trials}
         pending: dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]] = {}
-        for spec, train in self.first:
-            key = first_key(spec, train)
+        for recipe in self.first:
+            key = first_key(recipe)
             if key not in done:
-                params = self.space.params_of(spec, train)
+                params = self.space.params_of(recipe)
                 shape = tuple(params[name] for name in self.space.shape_parameters)
                 pending.setdefault(shape, []).append((key, params))
         return pending

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nfopt.data import Prepared
+from nfopt.data import DEFAULT, Prepared
 from nfopt.distributed.artifacts import artifact_store
 from nfopt.distributed.lease import check_lease
 from nfopt.events import Watch
@@ -16,9 +16,9 @@ from nfopt.recipes import first_trials
 from nfopt.runner.autonf.warm_start import check_warm_start
 from nfopt.runner.engines import share_out
 from nfopt.space import SearchSpace
+from nfopt.spec import Recipe
 from nfopt.storage.open import Storage
 from nfopt.study.create import check_objectives
-from nfopt.study.first_trials import Recipe
 from nfopt.study.length import MEMBERS
 
 
@@ -104,8 +104,8 @@ class FirstOptions:
     def of(self, data: Prepared) -> list[Recipe]:
         """List what is tried first on some data: the best recipe, the caller's own, the others."""
         shape = {"context_features": data.context_features}
-        rows = len(data.parts[0])
-        best = self.recipes or first_trials(data.features, rows, values=data.train, **shape)
+        rows, values = data.sizes[0], data.under(DEFAULT).train
+        best = self.recipes or first_trials(data.features, rows, values=values, **shape)
         return [best[0], *self.initial, *best[1:]]
 
 

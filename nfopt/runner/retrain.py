@@ -22,14 +22,15 @@ from nfopt.model import log_prob
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
 from nfopt.runner.ensemble import choose_members
-from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.stored import specs_of, trials_of, usable
+from nfopt.spec import FlowSpec, Recipe, TrainSpec
+from nfopt.stored import recipe_of, trials_of, usable
 from nfopt.study.candidate import fault, stack_key
 from nfopt.study.first_trials import first_key
 from nfopt.study.length import FINALISTS
 from nfopt.study.ranking import comparable, nll_place, order
+from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack
-from nfopt.training import Progress, TrainData
+from nfopt.training import Progress
 
 RECIPE_PLACE = 1  # among the finalists, from 0, at most: short trials favour what learns fast
 
@@ -40,13 +41,21 @@ class Finalist:
 
     Attributes:
         number: Its trial, or None for a recipe that is no trial of the study.
-        spec: Its flow.
-        train: Its training at full length.
+        recipe: Its flow, its training at full length, its marginal maps.
     """
 
     number: int | None
-    spec: FlowSpec
-    train: TrainSpec
+    recipe: Recipe
+
+    @property
+    def spec(self) -> FlowSpec:
+        """Its flow."""
+        return self.recipe.flow
+
+    @property
+    def train(self) -> TrainSpec:
+        """Its training at full length."""
+        return self.recipe.train
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +65,7 @@ class Trained:
     Attributes:
         finalist: Which one.
         weights: Its best weights.
-        scores: Log-density of the validation rows, shape (M,), on the scale that it was trained on.
+        scores: Log-density of the validation rows, shape (M,), on the data's own scale.
         seed: Of its first weights.
         nll: Validation NLL, nats a row.
         nll_2se: Two standard errors of it.
@@ -76,7 +85,7 @@ class Trained:
 
 def choose_finalists(
     study: optuna.Study,
-    recipe: tuple[FlowSpec, TrainSpec],
+    recipe: Recipe,
     objectives: Sequence[str] = ("nll",),
     count: int = FINALISTS,
     *,
@@ -105,21 +114,21 @@ def choose_finalists(
         key=lambda t: (t.state is not TrialState.COMPLETE, *order(t.values[place], t.number))
     )
     chosen: dict[str, Finalist] = {}
-    recipe_trial, key = None, first_key(*recipe)
+    recipe_trial, key = None, first_key(recipe)
     for trial in trials:
         if trial.user_attrs.get(names.FIRST) == key:
             recipe_trial = trial.number
         # a pruned trial's value is of a lower rung: only where nothing better is known
         good = trial.state is TrialState.COMPLETE or not chosen
         if len(chosen) < count and good and usable(trial):
-            spec, train = specs_of(trial)
-            chosen.setdefault(spec.digest(), Finalist(trial.number, spec, train))
+            own = Finalist(trial.number, recipe_of(trial))
+            chosen.setdefault(f"{own.spec.digest()} {own.recipe.marginals}", own)
     finalists = list(chosen.values())
     numbers = [each.number for each in finalists]
     # a trial may have the recipe's flow and another training
     known = recipe_trial is not None and recipe_trial in numbers
     place = numbers.index(recipe_trial) if known else len(finalists)
-    own = finalists.pop(place) if known else Finalist(recipe_trial, *recipe)
+    own = finalists.pop(place) if known else Finalist(recipe_trial, recipe)
     finalists.insert(min(place, RECIPE_PLACE), own)
     if not trusted:
         finalists.sort(key=lambda each: each.number != recipe_trial)
@@ -127,7 +136,7 @@ def choose_finalists(
 
 
 def first_round(
-    finalists: Sequence[Finalist], recipe: tuple[FlowSpec, TrainSpec], count: int, flows: int
+    finalists: Sequence[Finalist], recipe: Recipe, count: int, flows: int
 ) -> list[Finalist]:
     """Choose what is trained first.
 
@@ -141,7 +150,7 @@ def first_round(
     chosen = list(finalists[:count])
     if flows <= count:
         return chosen
-    other = next((each for each in finalists if (each.spec, each.train) == recipe), chosen[0])
+    other = next((each for each in finalists if each.recipe == recipe), chosen[0])
     return chosen[:1] * (flows - flows // 2) + [other] * (flows // 2)
 
 
@@ -160,7 +169,7 @@ class Retraining:
         phase: For the events.
     """
 
-    data: TrainData
+    data: MappedRows
     seed: int
     call: Run
     deadline: float | None = None
@@ -193,7 +202,7 @@ class Retraining:
             trained += self._round(group, seconds, (again, 1 + self.more - more))
             best, more = _best(trained), more - len(group)
         good = sorted(_good(trained), key=lambda each: each.nll)
-        weights = self.data.val_weights
+        weights = self.data.under(best.finalist.recipe.marginals).val_weights
         chosen = choose_members(torch.stack([t.scores for t in good]), self.members, weights)
         return [good[k] for k in chosen]
 
@@ -229,11 +238,12 @@ class Retraining:
         self, group: Sequence[Finalist], seconds: float | None, path: tuple[int, ...]
     ) -> list[Trained]:
         own = [seeds.derive(self.seed, seeds.RETRAIN, *path, k) for k in range(len(group))]
+        data = self.data.of_members([finalist.recipe.marginals for finalist in group])
         stack, results = train_stack(
             [finalist.spec for finalist in group],
             [finalist.train for finalist in group],
             own,
-            self.data,
+            data,
             batches=seeds.derive(self.seed, seeds.RETRAIN, *path),
             steps=group[0].train.steps,
             seconds=seconds,
@@ -241,7 +251,9 @@ class Retraining:
             should_stop=self.call.stop,
         )
         self.call.stop.check()
-        scores = log_prob(stack, self.data.val, self.data.val_context).cpu()
+        x, context, _, logdet = data.validation()
+        scores = log_prob(stack, x, context).double()
+        scores = (scores if logdet is None else scores + logdet).cpu()
         return [
             Trained(
                 finalist,
@@ -251,7 +263,7 @@ class Retraining:
                 result.nll,
                 result.nll_2se,
                 result.steps,
-                fault(result),
+                self.data.fault(finalist.recipe.marginals) or fault(result),
             )
             for row, (finalist, result) in enumerate(zip(group, results, strict=True))
         ]

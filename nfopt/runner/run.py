@@ -11,6 +11,7 @@ import msgspec
 import optuna
 
 from nfopt import attributes as names
+from nfopt.data import DEFAULT
 from nfopt.distributed.artifacts import place_of, settle
 from nfopt.distributed.checkpoints import sweep
 from nfopt.distributed.lease import lease_seconds
@@ -33,6 +34,7 @@ from nfopt.runner.retrain import Retraining, choose_finalists, first_round
 from nfopt.runner.worker import threads_of
 from nfopt.signals import listening
 from nfopt.space import SearchSpace
+from nfopt.spec import Recipe
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.retrying import PatientStorage
 from nfopt.storage.url import RUNS
@@ -47,11 +49,11 @@ from nfopt.study.create import (
     open_study,
     stored_attributes,
 )
-from nfopt.study.dataset import Source, keep, search_rows
-from nfopt.study.first_trials import Recipe, check_initial, first_key, first_of, holds
+from nfopt.study.dataset import Source, keep
+from nfopt.study.first_trials import check_initial, first_key, first_of, holds
 from nfopt.study.length import Length
 from nfopt.study.results import SearchResult
-from nfopt.training import TrainData
+from nfopt.study.rows import MappedRows, search_rows
 from nfopt.training.measure import WHOLE_STEP, measure_step
 
 
@@ -113,7 +115,7 @@ def run_search(
         opened = open_study(wanted, storage)
         rows = search_rows(source.data, opened.seed, workers.device, tell)
         if not holds(opened.space, recipes[0]):
-            what = recipes[0][0].summary()
+            what = recipes[0].flow.summary()
             call.notice(f"the best known recipe, {what}, is outside `space` and is not tried")
         tried = first_of(opened.space, recipes)
         times, length = _plan(opened, tried[0], rows, budget, members, call)
@@ -136,7 +138,7 @@ def run_search(
             deadline=None if times is None else call.at(times.search),
             first=tried,
             objectives=opened.objectives,
-            preprocessing=source.data.preprocessing,
+            preprocessing=rows.preprocessing,
             lease_seconds=lease_seconds(opened.study),
         )
         places = Places(source.described["source"] or lasting.get(names.KEPT), study.artifacts)
@@ -145,7 +147,7 @@ def run_search(
         finalists = choose_finalists(
             opened.study, tried[0], opened.objectives, trusted=length.trusted
         )
-        everything = TrainData.of(source.data, workers.device)
+        everything = MappedRows(source.data, workers.device)
         specs = [finalist.spec for finalist in finalists]
         deadline = deadline_of(call, times, specs, source.data, everything, members)
         seconds = call.left(deadline)
@@ -179,7 +181,7 @@ def _space(
     if names.SPACE in known and (not given.chosen or names.LIMITS in known):
         return space_of(name, known)
     return SearchSpace.for_data(
-        source.data.train,
+        source.data.under(DEFAULT).train,
         kind=given.kind,
         limits=given.limits,
         recipes=recipes,
@@ -205,11 +207,11 @@ def _wanted(name: str, source: Source, options: SearchOptions, space: SearchSpac
 
 
 def _warm_flows(
-    opened: Opened, recipe: Recipe, rows: TrainData, budget: Budget, call: Run
+    opened: Opened, recipe: Recipe, rows: MappedRows, budget: Budget, call: Run
 ) -> list[Recipe]:
     """Let a short differentiable search propose first trials."""
     found = warm_flows(
-        rows,
+        rows.under(recipe.marginals),
         opened.space,
         recipe,
         seed=opened.seed,
@@ -273,7 +275,7 @@ def describe_run(
     study: StudyOptions, source: Source, home: Path, best: Recipe, call: Run
 ) -> dict[str, Any]:
     """Collect what other workers, later ones too, have to know of a study beyond its making."""
-    known: dict[str, Any] = {names.LEADER: first_key(*best)}
+    known: dict[str, Any] = {names.LEADER: first_key(best)}
     if study.lease is not None:
         known[names.LEASE_SECONDS] = float(study.lease)
     if source.described["source"] is None and place_of(study.artifacts, study.storage):
@@ -287,19 +289,20 @@ def describe_run(
 def _plan(
     opened: Opened,
     recipe: Recipe,
-    data: TrainData,
+    data: MappedRows,
     budget: Budget,
     members: int,
     call: Run,
 ) -> tuple[plan.Times | None, Length]:
     """Divide the time, and take the length that the study has, or choose one and store it."""
-    device = data.x.device.type
+    device = data.kind
     length = opened.length
     full, stacked = (None, None) if length is None else (length.full, length.stacked)
     if full is None and budget.seconds is not None:
         usual = plan.population_range(device)[1]
-        steps = measure_step(*recipe, data, usual)
-        full, stacked = (WHOLE_STEP * recipe[1].steps * step for step in steps)
+        seen = data.under(recipe.marginals)
+        steps = measure_step(recipe.flow, recipe.train, seen, usual)
+        full, stacked = (WHOLE_STEP * recipe.train.steps * step for step in steps)
     times = None
     if budget.seconds is not None:
         times = plan.times(budget.seconds, call.elapsed(), stacked or full, members)

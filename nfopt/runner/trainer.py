@@ -23,9 +23,10 @@ from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate, fault, groups, report, tell
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable
-from nfopt.study.stacks import train_stack
+from nfopt.study.rows import MappedRows
+from nfopt.study.stacks import failed, train_stack
 from nfopt.study.weights import BestWeights
-from nfopt.training import CheckpointError, MemberResult, Progress, Rung, TrainData
+from nfopt.training import CheckpointError, MemberResult, Progress, Rung
 
 Members = Sequence[Candidate | None]  # None: was in the population, and is not ours any more
 
@@ -35,7 +36,7 @@ class Trainer:
     """What one worker trains with; the attributes are those of `nfopt.runner.loop.Search`."""
 
     queue: WorkQueue
-    data: TrainData
+    data: MappedRows
     length: Length
     objectives: Sequence[str]
     call: Run
@@ -63,7 +64,7 @@ class Trainer:
         restored = None if origin is None else self.checkpoints.find(origin)
         if restored is not None and origin is not None:
             members = self._members(restored.asked, candidates)
-            kind = self.data.x.device.type
+            kind = self.data.kind
             if began_ahead(origin):
                 why = "its trials began from others' weights, which this version does not do"
                 self.checkpoints.set_aside(origin.number, ValueError(why))
@@ -74,11 +75,24 @@ class Trainer:
                 left = [c for c in left if not any(c is member for member in members)]
                 trained += self._group(members, restored.asked, restored, left)
                 self.call.stop.check()
+        left = self._usable(left)
         for group in groups(left):
             left = [c for c in left if not any(c is member for member in group)]
             trained += self._group(group, self._asked(group), None, left)
             self.call.stop.check()
         return trained
+
+    def _usable(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Fail the candidates whose marginal maps lose the data's values; return the others."""
+        reasons = {c.number: self.data.fault(c.marginals) for c in candidates}
+        usable = [c for c in candidates if not reasons[c.number]]
+        if len(usable) < len(candidates):
+            self.queue.lease.move([candidate.trial for candidate in usable])
+        for candidate in candidates:
+            if reasons[candidate.number]:
+                result = failed(0, reasons[candidate.number])
+                tell(self.queue.study, candidate, result, self.objectives)
+        return usable
 
     def abandon(self) -> None:
         """Remove the checkpoint of what was in training: it can't be gone on with."""
@@ -94,7 +108,8 @@ class Trainer:
             batches=seeds.derive(group[0].seed, seeds.BATCHES),
             steps=self.length.steps_of(group[0].train.steps),
             seconds=self._seconds(len(group)),
-            device=self.data.x.device.type,
+            device=self.data.kind,
+            marginals=[c.marginals for c in group],
             rungs=[{} for _ in group],
         )
 
@@ -108,7 +123,8 @@ class Trainer:
                 old = trials[old].user_attrs.get(names.RETRY_OF)
             if isinstance(old, int):
                 place = asked.numbers.index(old)
-                if candidate.spec == asked.specs[place] and candidate.seed == asked.seeds[place]:
+                own = (candidate.spec, candidate.marginals, candidate.seed)
+                if own == (asked.specs[place], asked.marginals[place], asked.seeds[place]):
                     found[place] = candidate
         return found
 
@@ -157,7 +173,7 @@ class Trainer:
             asked.specs,
             asked.trains,
             asked.seeds,
-            self.data,
+            self.data.of_members(asked.marginals),
             batches=asked.batches,
             steps=asked.steps,
             seconds=asked.seconds,
@@ -197,7 +213,8 @@ class Trainer:
         pairs.sort(key=lambda pair: pair[0].number == self.queue.lease.lead)
         stopped = self.call.stop()
         told = [
-            Member(c.trial, c.spec, c.train, c.seed, dict(c.rungs), result) for c, result in pairs
+            Member(c.trial, c.spec, c.train, c.marginals, c.seed, dict(c.rungs), result)
+            for c, result in pairs
         ]
         if told and not stopped:
             self.call.on_event(GroupTrained(tuple(told), stack, self.call.elapsed()))

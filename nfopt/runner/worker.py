@@ -37,8 +37,9 @@ from nfopt.storage.retrying import PatientStorage
 from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.arguments import check_minutes
 from nfopt.study.create import length_of, load_study
-from nfopt.study.dataset import read_again, search_rows
+from nfopt.study.dataset import read_again
 from nfopt.study.length import Length
+from nfopt.study.rows import search_rows
 
 PATIENCE = 60.0  # seconds that a worker waits for a search which has just made the study
 
@@ -170,7 +171,7 @@ def run_worker(
             call=call,
             leader=known.get(names.LEADER),
             objectives=tuple(known.get(names.OBJECTIVES, ("nll",))),
-            preprocessing=source.data.preprocessing,
+            preprocessing=rows.preprocessing,
             lease_seconds=lease_seconds(opened),
             checkpoint_seconds=checkpoint_seconds,
             budget=budget,

@@ -68,8 +68,8 @@ class EvolutionSampler(BaseSampler):
         seed: Of everything random, 0 or more; None: drawn.
         settings: Of the evolution; by default those of the preset.
         preset: "default", or "classic": a plain (mu+lambda) EA, as a baseline.
-        initial: Tried first: FlowSpecs, pairs of a FlowSpec and a TrainSpec, parameters, trials of
-            another study, or that study itself (its ten best).
+        initial: Tried first: FlowSpecs, pairs of a FlowSpec and a TrainSpec, Recipes, parameters,
+            trials of another study, or that study itself (its ten best).
         constraints_func: From a finished trial to its constraints, each 0 or less if it is met;
             rather use `trial.set_constraint` in the objective.
 

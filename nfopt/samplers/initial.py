@@ -19,10 +19,10 @@ from nfopt.masks import parse
 from nfopt.samplers.codec import Codec
 from nfopt.space import SearchSpace
 from nfopt.space.guide import Guide
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import FlowSpec, Recipe, TrainSpec
 from nfopt.stored import trials_of
 
-Initial = FlowSpec | tuple[FlowSpec, TrainSpec] | FrozenTrial | Mapping[str, Any]
+Initial = FlowSpec | tuple[FlowSpec, TrainSpec] | Recipe | FrozenTrial | Mapping[str, Any]
 BEST = 10  # trials taken from a study that is given as a whole
 RANDOM_PAIRS = 4  # designs that are random balanced complement pairs
 BUDGETS = (1, 2, 4, 8, 16)  # of parents, in the designs of edges
@@ -43,11 +43,11 @@ def read_initial(given: Study | Sequence[Initial]) -> tuple[Initial, ...]:
         return tuple(_best(given))
     for number, entry in enumerate(given, 1):
         pair = isinstance(entry, tuple) and [type(x) for x in entry] == [FlowSpec, TrainSpec]
-        if not pair and not isinstance(entry, FlowSpec | FrozenTrial | Mapping):
+        if not pair and not isinstance(entry, FlowSpec | Recipe | FrozenTrial | Mapping):
             raise ValueError(
                 "`initial` must be a study, or a list of FlowSpecs, of pairs of a FlowSpec and a "
-                f"TrainSpec, of trials or of parameters; number {number} is a "
-                f"{type(entry).__name__}."
+                "TrainSpec, of Recipes, of trials or of parameters; number "
+                f"{number} is a {type(entry).__name__}."
             )
     return tuple(given)
 
@@ -74,15 +74,19 @@ def initial_genomes(
     """
     found: list[Genome] = []
     for number, entry in enumerate(initial, 1):
-        if isinstance(entry, FlowSpec | tuple):
+        if isinstance(entry, FlowSpec | tuple | Recipe):
             if space is None:
                 raise ValueError(
                     "`initial` has FlowSpecs, so `space` must be given: a SearchSpace, or a study "
                     "that has one."
                 )
-            flow, train = entry if isinstance(entry, tuple) else (entry, space.train)
+            if isinstance(entry, Recipe):
+                recipe = entry
+            else:
+                flow, train = entry if isinstance(entry, tuple) else (entry, space.train)
+                recipe = Recipe(flow, train, str(space.limits["marginals"][0]))
             try:
-                params = space.params_of(flow, train)
+                params = space.params_of(recipe)
             except ValueError as error:
                 raise ValueError(f"`initial` flow {number} can't be tried: {error}") from None
         elif isinstance(entry, FrozenTrial):
@@ -97,12 +101,15 @@ def initial_genomes(
 
 def _params_of(trial: FrozenTrial, space: SearchSpace | None) -> dict[str, Any]:
     """A trial's flow as this space writes it; its own parameters where the space hasn't got it."""
-    spec, train = (trial.user_attrs.get(f"nfopt:{what}") for what in ("spec", "train"))
+    spec, train, maps = (
+        trial.user_attrs.get(f"nfopt:{what}") for what in ("spec", "train", "marginals")
+    )
     if space is None or spec is None:
         return trial.params
     try:
         training = space.train if train is None else TrainSpec.from_json(train)
-        return dict(space.params_of(FlowSpec.from_json(spec), training))
+        recipe = Recipe(FlowSpec.from_json(spec), training, str(maps or "standardise"))
+        return dict(space.params_of(recipe))
     except ValueError:
         return trial.params
 

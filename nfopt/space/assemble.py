@@ -26,6 +26,7 @@ from nfopt.spec import (
     FlowSpec,
     Layer,
     Permutation,
+    Recipe,
     Reverse,
     ScalarMap,
     TrainSpec,
@@ -35,10 +36,8 @@ Order = tuple[int, ...]
 Values = Mapping[str, Value]
 
 
-def build(
-    plan: Plan, params: Values, context_features: int, train: TrainSpec
-) -> tuple[FlowSpec, TrainSpec]:
-    """Build the flow and its training that the parameters stand for.
+def build(plan: Plan, params: Values, context_features: int, train: TrainSpec) -> Recipe:
+    """Build the flow, its training and its marginal maps that the parameters stand for.
 
     Args:
         plan: The space.
@@ -63,7 +62,8 @@ def build(
         base=base,
     )
     found = {key: values[key] for key in TRAINING if key in values}
-    return flow, msgspec.structs.replace(train, **found)
+    trained = msgspec.structs.replace(train, **found)
+    return Recipe(flow, trained, str(values["marginals"]))
 
 
 def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:

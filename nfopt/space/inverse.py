@@ -27,7 +27,7 @@ from nfopt.space.domains import Real, Value
 from nfopt.space.genes import encode
 from nfopt.space.limits import TRAINING
 from nfopt.space.plan import EVERY_MAP_KEY, NETS, Plan
-from nfopt.spec import Autoregressive, Coupling, FlowSpec, Identity, Layer, TrainSpec
+from nfopt.spec import Autoregressive, Coupling, FlowSpec, Identity, Layer, Recipe
 
 Slot = tuple[tuple[Layer, ...], Layer]
 """A layer, and the linear layers before it."""
@@ -48,8 +48,9 @@ def split(flow: FlowSpec) -> list[Slot]:
     return slots
 
 
-def traits(flow: FlowSpec, train: TrainSpec) -> dict[str, list[Value]]:
-    """What a flow and its training have of each limit, layer by layer."""
+def traits(recipe: Recipe) -> dict[str, list[Value]]:
+    """What a flow, its training and its maps have of each limit, layer by layer."""
+    flow, train = recipe.flow, recipe.train
     slots = split(flow)
     layers = [layer for _, layer in slots]
     nets = [net for x in layers if (net := conditioner_of(x)) is not None]
@@ -67,33 +68,33 @@ def traits(flow: FlowSpec, train: TrainSpec) -> dict[str, list[Value]]:
         **{key: [getattr(x, key) for x in maps if hasattr(x, key)] for key in EVERY_MAP_KEY},
         **{key: [getattr(net, key) for net in nets] for key in NETS},
         "base": [flow.base.kind],
+        "marginals": [recipe.marginals],
         **{key: [getattr(train, key)] for key in TRAINING},
     }
 
 
-def params_of(
-    plan: Plan, flow: FlowSpec, train: TrainSpec, context_features: int
-) -> dict[str, Value]:
-    """Find the parameters that `build` makes the flow from.
+def params_of(plan: Plan, recipe: Recipe, context_features: int) -> dict[str, Value]:
+    """Find the parameters that `build` makes the recipe from.
 
-    What the flow does not use gets a middle value. What the space holds fixed of the training is
-    not looked at; a weight decay of 0 in a logarithmic range is its least value.
+    What the flow does not use gets a middle value. What the space holds fixed of the training
+    and the marginal maps is not looked at; a weight decay of 0 in a logarithmic range is its least
+    value.
 
     Args:
         plan: The space.
-        flow: The flow.
-        train: Its training.
+        recipe: The flow, its training, its marginal maps.
         context_features: As in the space.
 
     Raises:
         ValueError: If the space does not have it, naming what is outside.
     """
+    flow = recipe.flow
     if (flow.features, flow.context_features) != (plan.features, context_features):
         outside(
             f"it has {flow.features} features and {flow.context_features} context features, the "
             f"space {plan.features} and {context_features}"
         )
-    params = _plain(plan, flow, train)
+    params = _plain(plan, recipe)
     slots = split(flow)
     params |= _mask_params(plan, slots)
     if "masks" in plan.domains:
@@ -101,7 +102,7 @@ def params_of(
     if plan.ordered:
         params |= _order_params(plan, slots)
     params = {name: params[name] for name in plan.parameters}
-    rebuilt, _ = build(plan, params, context_features, train)
+    rebuilt = build(plan, params, context_features, recipe.train).flow
     wanted = settle(flow.layers) if plan.idle else flow.layers
     if rebuilt.layers != wanted:
         for number, (found, layer) in enumerate(zip(rebuilt.layers, wanted, strict=False)):
@@ -118,8 +119,8 @@ def outside(reason: str, what: str = "flow") -> NoReturn:
     raise ValueError(f"`{what}` is outside the space: {reason}.")
 
 
-def _plain(plan: Plan, flow: FlowSpec, train: TrainSpec) -> dict[str, Value]:
-    seen = traits(flow, train)
+def _plain(plan: Plan, recipe: Recipe) -> dict[str, Value]:
+    seen, flow = traits(recipe), recipe.flow
     params = {name: domain.middle() for name, domain in plan.domains.items()}
     for key in ("depth", "mixing", *EVERY_MAP_KEY, "base", *NETS):
         values = sorted(set(seen[key]), key=str)
@@ -136,7 +137,7 @@ def _plain(plan: Plan, flow: FlowSpec, train: TrainSpec) -> dict[str, Value]:
                 params[f"layer_{number}.kind"] = layer.kind
                 if (scalar := map_of(layer)) is not None:
                     params[f"layer_{number}.map"] = scalar.kind
-    for key in TRAINING:
+    for key in ("marginals", *TRAINING):
         domain = plan.domains.get(key)
         if domain is not None and key not in plan.fixed:
             value = seen[key][0]
@@ -145,6 +146,7 @@ def _plain(plan: Plan, flow: FlowSpec, train: TrainSpec) -> dict[str, Value]:
     for name, domain in plan.domains.items():
         if not domain.holds(params[name]):
             what = "train" if name in TRAINING else "flow"
+            what = name if name == "marginals" else what
             outside(f"{name} is {params[name]}, the space has {domain}", what)
     return params
 

@@ -18,6 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from nfopt.data import MARGINALS, check_marginals
 from nfopt.layers import BASES, LAYERS, MAPS, LayerKind, MapKind
 from nfopt.space.domains import Choice, Domain, Integer, Real, Value
 
@@ -140,6 +141,24 @@ def _searched(kinds: Mapping[str, type[LayerKind] | type[MapKind]]) -> Options:
     return Options(tuple(among), tuple(name for _, name in sorted(default)))
 
 
+@dataclass(frozen=True)
+class Maps(Options):
+    """A limit that is a list of marginal maps, each for all columns or one a column."""
+
+    def read(self, key: str, given: Any) -> Limit:
+        """Check what a user gave; a single value is a list of one.
+
+        Raises:
+            ValueError: If there is none, one twice, or one that is not known.
+        """
+        values = given if isinstance(given, list | tuple) else (given,)
+        for value in values:
+            if not isinstance(value, str) or "," not in value:
+                super().read(key, value)
+        written = tuple(check_marginals(value) for value in values)
+        return super().read(key, written) if set(written) <= set(self.among) else written
+
+
 _SWITCH = (False, True)
 
 KEYS: dict[str, Span | Options] = {
@@ -177,6 +196,8 @@ KEYS: dict[str, Span | Options] = {
     "activation": Options(("relu", "elu", "silu", "gelu", "tanh"), ("relu", "silu")),
     "residual": Options(_SWITCH, _SWITCH),
     "base": Options(tuple(BASES), ("normal",)),
+    # the data
+    "marginals": Maps(tuple(MARGINALS), ("asinh", "standardise", "quantile")),
     # training
     "learning_rate": Span(1e-7, 1, (3e-4, 1e-2), log=True),
     "batch_size": Options((), (128, 256, 512, 1024)),

@@ -154,7 +154,7 @@ class Plan:
         nets = NETTED & set(self.layer_kinds)
         if nets:
             domains |= {key: self._domain(key) for key in NETS}
-        domains["base"] = self._domain("base")
+        domains |= {key: self._domain(key) for key in ("base", "marginals")}
         training = [key for key in TRAINING if nets or key != "dropout"]
         return domains | {key: self._domain(key) for key in training}
 

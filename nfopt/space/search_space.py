@@ -23,7 +23,7 @@ from nfopt.space.limits import (
     read_given,
 )
 from nfopt.space.plan import Plan
-from nfopt.spec import Autoregressive, Coupling, FlowSpec, TrainSpec
+from nfopt.spec import Autoregressive, Coupling, FlowSpec, Recipe, TrainSpec
 
 if TYPE_CHECKING:
     import optuna
@@ -32,15 +32,13 @@ VERSION = 1
 KEPT = ("clip", "patience", "steps", "optimiser", "schedule")
 """What is searched only if a user says so; by default it is the first recipe's."""
 
-Recipe = tuple[FlowSpec, TrainSpec]
-
 
 class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
-    """The flows and trainings that a study chooses from.
+    """The flows, trainings and marginal maps that a study chooses from.
 
         space = SearchSpace.for_data(values, kind="full", limits={"depth": [1, 4]})
-        flow, train = space.suggest(trial)
-        study.enqueue_trial(space.params_of(flow, train))
+        recipe = space.suggest(trial)         # recipe.flow, recipe.train, recipe.marginals
+        study.enqueue_trial(space.params_of(recipe))
 
     Every value of every parameter gives a valid flow, and every trial has the same parameters:
     what a flow does not use is ignored. Frozen, JSON both ways.
@@ -97,7 +95,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             **_defaults(kind, features, rows, context_features, own),
         }
         if known:
-            merged |= {key: KEYS[key].read(key, getattr(known[0][1], key)) for key in KEPT}
+            merged |= {key: KEYS[key].read(key, getattr(known[0].train, key)) for key in KEPT}
         for recipe in known:
             merged = _widened(merged, recipe)
         merged |= own
@@ -108,7 +106,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 needed = needed[:1]  # edges have no measure, but are drawn by one
             ranks = {name: rows for name, rows in guide.ranks.items() if name in needed}
             guide = msgspec.structs.replace(guide, ranks=ranks)
-        train = known[0][1] if known else TrainSpec()
+        train = known[0].train if known else TrainSpec()
         return cls(
             kind=kind,
             features=features,
@@ -179,7 +177,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return sum(self.plan.genes.values())
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Recipe:
-        """Ask a trial of any sampler for a flow and its training. Never fails."""
+        """Ask a trial of any sampler for a recipe. Never fails."""
         return self.build({name: d.suggest(trial, name) for name, d in self.parameters.items()})
 
     def build(self, params: Mapping[str, Value]) -> Recipe:
@@ -190,16 +188,17 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         return build(self.plan, params, self.context_features, self.train)
 
-    def params_of(self, flow: FlowSpec, train: TrainSpec) -> dict[str, Value]:
-        """Find the parameters of a flow, to enqueue it: `build` makes it from them.
+    def params_of(self, recipe: Recipe) -> dict[str, Value]:
+        """Find the parameters of a recipe, to enqueue it: `build` makes it from them.
 
         What the flow does not use gets a middle value. What the space holds fixed of the training
-        is not looked at; a weight decay of 0 in a logarithmic range is its least value.
+        and the marginal maps is not looked at; a weight decay of 0 in a logarithmic range is its
+        least value.
 
         Raises:
             ValueError: If the space does not have it, naming what is outside.
         """
-        return params_of(self.plan, flow, train, self.context_features)
+        return params_of(self.plan, recipe, self.context_features)
 
     def encoded(self, encoding: str) -> SearchSpace:
         """Return the same space with masks and edges written `packed` or in `bits`."""
@@ -249,6 +248,8 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 raise ValueError(
                     f"`version` {version!r} of a SearchSpace is not known to this nfopt."
                 )
+            if isinstance(raw.get("limits"), dict):  # before there was a choice
+                raw["limits"].setdefault("marginals", ["standardise"])
             space = msgspec.convert(raw, cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise ValueError(f"SearchSpace JSON can't be read: {error}") from None
@@ -289,7 +290,7 @@ def _batches(rows: int) -> tuple[int, ...]:
 def _widened(limits: Limits, recipe: Recipe) -> Limits:
     """Reach out to what a recipe has."""
     wide = dict(limits)
-    for key, values in traits(*recipe).items():
+    for key, values in traits(recipe).items():
         for value in values if key in wide and key not in KEPT else ():
             wide[key] = KEYS[key].widen(wide[key], value)
     return wide

@@ -11,15 +11,16 @@ from typing import Any
 import msgspec
 
 from nfopt import attributes as names
-from nfopt.data import Prepared
+from nfopt.data import Prepared, check_marginals, names_of
 from nfopt.space import KINDS, SearchSpace, parse_limits, read_limits
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import FlowSpec, Recipe, TrainSpec
 from nfopt.storage.open import Storage
 from nfopt.study.create import stored_attributes
 from nfopt.study.length import DEFAULT_MINUTES
 
 Space = SearchSpace | str | os.PathLike[str] | Mapping[str, Any] | Sequence[str]
-Flows = FlowSpec | tuple[FlowSpec, TrainSpec] | str | os.PathLike[str]
+Flows = FlowSpec | tuple[FlowSpec, TrainSpec] | Recipe | str | os.PathLike[str]
+Given = tuple[FlowSpec, TrainSpec | None, str | None]  # a flow, maybe its training and its maps
 
 
 @dataclass(frozen=True)
@@ -121,24 +122,52 @@ def space_of(
     return kind, limits or None, None
 
 
-def flows_of(given: Sequence[Flows] | Flows) -> list[tuple[FlowSpec, TrainSpec | None]]:
-    """Read flows that were given as specs, pairs or JSON files."""
+def flows_of(given: Sequence[Flows] | Flows) -> list[Given]:
+    """Read flows that were given as specs, pairs, recipes or JSON files."""
     pair = isinstance(given, tuple) and [type(part) for part in given] == [FlowSpec, TrainSpec]
-    many: Any = [given] if pair or isinstance(given, FlowSpec | str | os.PathLike) else given
-    found: list[tuple[FlowSpec, TrainSpec | None]] = []
+    many: Any = (
+        [given] if pair or isinstance(given, FlowSpec | Recipe | str | os.PathLike) else given
+    )
+    found: list[Given] = []
     for one in many:
         if isinstance(one, FlowSpec):
-            found.append((one, None))
+            found.append((one, None, None))
         elif isinstance(one, str | os.PathLike):
-            found.append((_flow_file(Path(one)), None))
+            found.append((_flow_file(Path(one)), None, None))
         elif isinstance(one, tuple) and [type(part) for part in one] == [FlowSpec, TrainSpec]:
-            found.append(one)
+            found.append((one[0], one[1], None))
+        elif isinstance(one, Recipe):
+            found.append((one.flow, one.train, one.marginals))
         else:
             raise TypeError(
-                "`initial` must be FlowSpecs, pairs of FlowSpec and TrainSpec, or JSON files,"
-                f" got {type(one).__name__}."
+                "`initial` must be FlowSpecs, pairs of FlowSpec and TrainSpec, Recipes, or JSON"
+                f" files, got {type(one).__name__}."
             )
     return found
+
+
+def filled(given: Given, like: Recipe) -> Recipe:
+    """Give a flow the training and the maps of a recipe, where it came without."""
+    flow, train, marginals = given
+    return Recipe(flow, train or like.train, marginals or like.marginals)
+
+
+def chosen(
+    flow: Flows | None, marginals: str | Sequence[str] | None, best: Recipe, data: Prepared
+) -> Recipe:
+    """Read what `fit` is to train: the best recipe, with what a caller gave in its place.
+
+    Raises:
+        ValueError: If flow or maps do not fit the data.
+    """
+    if flow is not None:
+        (given, *_) = flows_of(flow)
+        check_flows([given[0]], data, "flow")
+        best = filled(given, best)
+    if marginals is not None:
+        best = msgspec.structs.replace(best, marginals=check_marginals(marginals))
+    names_of(best.marginals, data.features, data.context_features)
+    return best
 
 
 def _flow_file(path: Path) -> FlowSpec:

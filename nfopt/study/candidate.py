@@ -41,6 +41,7 @@ class Candidate:
         trial: The running trial.
         spec: Its flow.
         train: Its training at full length.
+        marginals: Its maps.
         seed: Of its weights.
         rungs: Validation NLL by rung in percent, as reported.
         told: Its trial is finished.
@@ -52,6 +53,7 @@ class Candidate:
     trial: optuna.Trial
     spec: FlowSpec
     train: TrainSpec
+    marginals: str
     seed: int
     rungs: dict[int, float] = field(default_factory=dict)
     told: bool = False
@@ -77,12 +79,14 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
         space: What is searched.
         seed: Of the study.
     """
-    spec, train = space.suggest(trial)
+    recipe = space.suggest(trial)
+    spec, train = recipe.flow, recipe.train
     # what comes back, comes back with its seed
     own = int(trial.user_attrs.get(names.SEED, seeds.derive(seed, seeds.WEIGHTS, trial.number)))
     attributes = {
         names.SPEC: spec.to_json(),
         names.TRAIN: train.to_json(),
+        names.MARGINALS: recipe.marginals,
         names.GENOME: space.genome(spec),
         names.PARAMETERS: spec.parameter_count(),
         names.COST_TRAIN: train_cost(spec),
@@ -91,7 +95,7 @@ def describe(trial: optuna.Trial, space: SearchSpace, seed: int) -> Candidate:
         names.VERSIONS: versions(),
     }
     stored.write(trial, attributes)
-    return Candidate(trial, spec, train, own)
+    return Candidate(trial, spec, train, recipe.marginals, own)
 
 
 def stack_key(spec: FlowSpec, train: TrainSpec) -> tuple[Hashable, ...]:

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 
 from nfopt import attributes as names
-from nfopt import seeds
 from nfopt.data import (
     NAMED,
+    LinePart,
+    Lines,
     Origin,
     Part,
     Prepared,
@@ -27,11 +28,8 @@ from nfopt.data import (
     split,
 )
 from nfopt.errors import StudyError
-from nfopt.events import Notice, OnEvent
 from nfopt.files import replacing
 from nfopt.study.data_options import OPTIONS, DataOptions
-from nfopt.study.length import SEARCH_ROWS, SEARCH_VAL_ROWS
-from nfopt.training import TrainData
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,8 @@ def read(
         if not isinstance(source, Table):
             place = _place(source)
             table = load(source, on_warning=on_warning, **given)
-        data = prepare(table, split(table, kind=split_kind, seed=seed), seed)
+        parts = split(table, kind=split_kind, seed=seed)
+        data = prepare(table, parts, seed, on_warning=on_warning)
     plain = _plain(given)
     described = {
         "name": data.name,
@@ -101,7 +100,7 @@ def read(
         "options": plain or {},
         "split": split_kind,
         "seed": seed,
-        "rows": [len(part) for part in data.parts],
+        "rows": list(data.sizes),
         "columns": list(data.columns),
         "context_columns": list(data.context_columns),
         "table": msgspec.to_builtins(data.origin),
@@ -132,7 +131,7 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
             _check_place(str(place))
         if is_kept(place):
             data = read_kept(place)
-            found = Source(data, {**before, "rows": [len(part) for part in data.parts]})
+            found = Source(data, {**before, "rows": list(data.sizes)})
         elif place is None or (source is None and known.get(names.KEPT) == place):
             raise StudyError(
                 f"`data` must be given: the study was made with data in memory"
@@ -206,31 +205,6 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any] | None:
     return plain
 
 
-def search_rows(data: Prepared, seed: int, device: str, on_event: OnEvent) -> TrainData:
-    """Take the rows of a search, the same in each of its workers, onto a device.
-
-    Args:
-        data: All rows.
-        seed: Of the study.
-        device: Where to train.
-        on_event: Told if they are not all.
-    """
-    rows = len(data.parts[0])
-    if rows > SEARCH_ROWS:
-        data = data.subsample(
-            SEARCH_ROWS,
-            seeds.derive(seed, seeds.SUBSAMPLE),
-            val_rows=SEARCH_VAL_ROWS,
-        )
-        on_event(
-            Notice(
-                f"the search uses {SEARCH_ROWS:,} of {rows:,} training rows;"
-                " the retraining uses all"
-            )
-        )
-    return TrainData.of(data, device)
-
-
 # ------------------------------------------------------------------- data that was given in memory
 
 KEPT_NAME = "data.npz"
@@ -238,7 +212,8 @@ KEPT_NAME = "data.npz"
 _BROKEN: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, TypeError, EOFError)
 _BROKEN += (MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _CONTENTS = "nfopt"  # the array that holds what is no array, as JSON
-_OF_A_PART = ("z", "logdet", "context", "weights")
+_OF_A_PART = ("line", "logdet", "context", "weights")
+_FIRST = ("z", "logdet", "context", "weights")  # of files before marginal maps were a choice
 
 
 def keep(data: Prepared, folder: Path) -> Path:
@@ -261,14 +236,14 @@ def keep(data: Prepared, folder: Path) -> Path:
         "name": data.name,
         "columns": data.columns,
         "context_columns": data.context_columns,
-        "preprocessing": msgspec.json.decode(data.preprocessing.to_json()),
+        "preprocessing": msgspec.json.decode(data.lines.blank.to_json()),
         "fingerprint": data.fingerprint,
         "warnings": data.warnings,
         "table": msgspec.to_builtins(data.origin),
     }
     arrays = {
         f"{number}.{name}": values
-        for number, part in enumerate(data.parts)
+        for number, part in enumerate(data.lines.parts)
         for name in _OF_A_PART
         if (values := getattr(part, name)) is not None
     }
@@ -298,17 +273,17 @@ def read_kept(path: str | os.PathLike[str]) -> Prepared:
     try:
         with np.load(path, allow_pickle=False) as file:
             plain = _contents(file)
+            fitted = Preprocessing.from_json(msgspec.json.encode(plain["preprocessing"]).decode())
+            kind, named = (LinePart, _OF_A_PART) if "0.line" in file else (Part, _FIRST)
             parts = [
-                Part(**{name: file[f"{k}.{name}"] for name in _OF_A_PART if f"{k}.{name}" in file})
+                kind(**{name: file[f"{k}.{name}"] for name in named if f"{k}.{name}" in file})
                 for k in range(3)
             ]
-        fitted = msgspec.json.encode(plain["preprocessing"]).decode()
         return Prepared(
             name=plain["name"],
             columns=tuple(plain["columns"]),
             context_columns=tuple(plain["context_columns"]),
-            preprocessing=Preprocessing.from_json(fitted),
-            parts=(parts[0], parts[1], parts[2]),
+            lines=_lines(fitted, parts),
             fingerprint=plain["fingerprint"],
             warnings=tuple(plain["warnings"]),
             origin=Origin.of(plain.get("table")),
@@ -316,6 +291,13 @@ def read_kept(path: str | os.PathLike[str]) -> Prepared:
     except _BROKEN as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StudyError(f"`data` {os.fspath(path)!r} can't be read: {reason}.") from None
+
+
+def _lines(fitted: Preprocessing, parts: list[Any]) -> Lines:
+    three = (parts[0], parts[1], parts[2])
+    if isinstance(parts[0], LinePart):
+        return Lines(fitted, three)
+    return Lines.of_mapped(fitted, three, "standardise")
 
 
 def _contents(file: Any) -> dict[str, Any]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from nfopt.space import SearchSpace
-from nfopt.spec import FlowSpec, TrainSpec
-
-Recipe = tuple[FlowSpec, TrainSpec]
+from nfopt.spec import Recipe
 
 
 def first_of(space: SearchSpace, recipes: Sequence[Recipe]) -> list[Recipe]:
@@ -24,7 +21,7 @@ def first_of(space: SearchSpace, recipes: Sequence[Recipe]) -> list[Recipe]:
     found: dict[tuple[object, ...], Recipe] = {}
     for recipe in recipes:
         if holds(space, recipe):
-            params = space.params_of(*recipe)
+            params = space.params_of(recipe)
             found.setdefault(tuple(params.values()), space.build(params))
     if not found:
         middle = {name: domain.middle() for name, domain in space.parameters.items()}
@@ -35,7 +32,7 @@ def first_of(space: SearchSpace, recipes: Sequence[Recipe]) -> list[Recipe]:
 def holds(space: SearchSpace, recipe: Recipe) -> bool:
     """Whether a study of the space could ask for the flow."""
     try:
-        space.params_of(*recipe)
+        space.params_of(recipe)
     except ValueError:
         return False
     return True
@@ -47,13 +44,13 @@ def check_initial(initial: Sequence[Recipe], space: SearchSpace) -> None:
     Raises:
         ValueError: If a flow is outside the space; one line.
     """
-    for number, (spec, train) in enumerate(initial, 1):
+    for number, recipe in enumerate(initial, 1):
         try:
-            space.params_of(spec, train)
+            space.params_of(recipe)
         except ValueError as error:
             raise ValueError(f"`initial` flow {number} can't be tried: {error}") from None
 
 
-def first_key(spec: FlowSpec, train: TrainSpec) -> str:
+def first_key(recipe: Recipe) -> str:
     """Name a first trial, so that a later call, with others or in another order, knows it again."""
-    return hashlib.sha256(f"{spec.to_json()}{train.to_json()}".encode()).hexdigest()[:16]
+    return recipe.digest()[:16]

@@ -9,7 +9,7 @@ import optuna
 
 from nfopt import attributes as names
 from nfopt import seeds, stored
-from nfopt.data import Prepared
+from nfopt.data import DEFAULT, Prepared
 from nfopt.distributed.lease import Lease, lease_seconds
 from nfopt.recipes import first_trials
 from nfopt.space import SearchSpace
@@ -17,8 +17,9 @@ from nfopt.study.candidate import Candidate, describe, facts, fault, report, val
 from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read
 from nfopt.study.length import TRIAL_SHARE
+from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack
-from nfopt.training import Rung, TrainData
+from nfopt.training import Rung
 
 
 class Objective:
@@ -58,14 +59,15 @@ class Objective:
         if not 0 < share <= 1:
             raise ValueError(f"`share` must be above 0 and at most 1, got {share!r}.")
         if space is None:
-            rows, context = len(prepared.parts[0]), prepared.context_features
+            rows, context = prepared.sizes[0], prepared.context_features
+            values = prepared.under(DEFAULT).train
             first = first_trials(
                 prepared.features,
                 rows,
-                values=prepared.train,
+                values=values,
                 context_features=context,
             )
-            space = SearchSpace.for_data(prepared.train, context_features=context, recipes=first)
+            space = SearchSpace.for_data(values, context_features=context, recipes=first)
         shape = (prepared.features, prepared.context_features)
         if (space.features, space.context_features) != shape:
             raise ValueError(
@@ -75,7 +77,7 @@ class Objective:
         self.data, self.space = prepared, space
         self.objectives = check_objectives(objectives)
         self.share, self.seed = share, seed
-        self._rows = TrainData.of(prepared, device)
+        self._rows = MappedRows(prepared, device)
 
     def __call__(self, trial: optuna.Trial) -> float | list[float]:
         """Train the flow that the trial suggests.
@@ -100,11 +102,15 @@ class Objective:
             report(trial.study, candidate, rung.fraction, rung.bests[0])
             return {0} if not several and rung.fraction < 1.0 and trial.should_prune() else set()
 
+        reason = self._rows.fault(candidate.marginals)
+        if reason:
+            return self._failed(trial, reason)
+        rows = self._rows.under(candidate.marginals)
         _, (result,) = train_stack(
             [candidate.spec],
             [candidate.train],
             [candidate.seed],
-            self._rows,
+            rows,
             batches=seeds.derive(self.seed, seeds.BATCHES, candidate.number),
             steps=max(1, round(self.share * candidate.train.steps)),
             seconds=None,
@@ -116,10 +122,14 @@ class Objective:
             raise optuna.TrialPruned(result.reason)
         reason = fault(result)
         if reason:
-            trial.set_user_attr(names.REASON, reason)
-            return [float("nan")] * len(self.objectives) if several else float("nan")
+            return self._failed(trial, reason)
         values = values_of(candidate, result.nll, self.objectives)
         return values if several else values[0]
+
+    def _failed(self, trial: optuna.Trial, reason: str) -> float | list[float]:
+        trial.set_user_attr(names.REASON, reason)
+        nothing = [float("nan")] * len(self.objectives)
+        return nothing if len(nothing) > 1 else nothing[0]
 
 
 def _prepared(data: Any, seed: int) -> Prepared:

@@ -12,7 +12,7 @@ import optuna
 import torch
 
 from nfopt.data import Part, Prepared
-from nfopt.model import Flow, log_prob
+from nfopt.model import Flow
 from nfopt.model.disk import versions
 
 GAP = 4.0  # joint standard errors between test and validation that are worth a warning
@@ -119,15 +119,10 @@ class SearchResult(FitResult):
         }
 
 
-@torch.no_grad()
 def member_scores(flow: Flow, part: Part) -> torch.Tensor:
     """Log-density of a part's rows under each member, on the data's own scale: (K, n) float64."""
-    z = torch.from_numpy(part.z).to(flow.device)
-    context = None if part.context is None else torch.from_numpy(part.context).to(flow.device)
-    scores = torch.empty((len(flow), len(z)), dtype=torch.float64)
-    for stack in flow.stacks:
-        scores[list(stack.positions)] = log_prob(stack, z, context).double().cpu()
-    return scores + torch.from_numpy(part.logdet)
+    assert part.source is not None
+    return torch.from_numpy(flow.members_scores(part.source))
 
 
 def mixture(scores: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from nfopt.training import (
     round_trip_error,
     train,
 )
+from nfopt.training.evaluate import FIRST
 
 FREE_ROWS = 20_000  # to score, whose time is not worth a measurement
 SAMPLE_ROWS = 2048
@@ -55,7 +56,7 @@ def train_stack(
         specs: Flows of one shape.
         trains: One a flow; batch sizes agree.
         weights: Seeds of the weights, one a flow.
-        data: Rows, on the device to train on.
+        data: Rows, on the device to train on, as the flows see them.
         batches: Seed of batches and dropout.
         steps: Optimiser steps, or None if seconds count.
         seconds: By `clock`, or None; with `steps` too, whichever ends first.
@@ -95,14 +96,15 @@ def train_stack(
             clock=clock,
         )
     except torch.OutOfMemoryError:
-        return stack, [_failed(member, "out of memory") for member in range(len(stack))]
+        return stack, [failed(member, "out of memory") for member in range(len(stack))]
     if any(r.status == "complete" and math.isnan(r.round_trip) for r in results):
-        errors = round_trip_error(stack, data.val, data.val_context).tolist()
+        errors = round_trip_error(stack, *data.validation(FIRST)[:2]).tolist()
         results = [dataclasses.replace(r, round_trip=errors[r.member]) for r in results]
     return stack, results
 
 
-def _failed(member: int, reason: str) -> MemberResult:
+def failed(member: int, reason: str) -> MemberResult:
+    """Say how a flow ended that could not be trained."""
     return MemberResult(
         member=member,
         status="failed",
@@ -136,8 +138,7 @@ def scoring_seconds(
     """
     if rows <= FREE_ROWS:
         return 0.0
-    x = data.val[:SAMPLE_ROWS]
-    context = None if data.val_context is None else data.val_context[:SAMPLE_ROWS]
+    x, context, *_ = data.validation(slice(0, SAMPLE_ROWS))
     slowest = 0.0
     for spec in {spec.shape_key(): spec for spec in specs}.values():
         (stack,) = build([spec], seeds.generator(0), device=x.device)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class BestWeights:
     Args:
         study: The study.
         checkpoints: Whose store is used for as long as it works.
-        preprocessing: Of the data; None: nothing is kept.
+        preprocessing: Gives the fitted maps by name; None: nothing is kept.
         place: Of the NLL among the values.
         count: Trials to keep.
         most_bytes: Of all weights together; beyond it only the best trial's are kept.
@@ -51,7 +51,7 @@ class BestWeights:
         self,
         study: optuna.Study,
         checkpoints: Checkpoints,
-        preprocessing: Preprocessing | None,
+        preprocessing: Callable[[str], Preprocessing] | None,
         place: int = 0,
         count: int = KEPT,
         most_bytes: int = MOST_BYTES,
@@ -74,11 +74,14 @@ class BestWeights:
             "trial": candidate.number,
             "study": self._study.study_name,
             "train": msgspec.to_builtins(candidate.train),
+            "marginals": candidate.marginals,
             "seeds": [candidate.seed],
             "steps": [result.steps],
             "scores": {"validation_nll": result.nll, "validation_nll_2se": result.nll_2se},
         }
-        flow = Flow.of(stack, self._preprocessing, info, members=[result.member])
+        flow = Flow.of(
+            stack, self._preprocessing(candidate.marginals), info, members=[result.member]
+        )
         key = f"weights-{uuid.uuid4().hex}.safetensors"
         try:
             with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:

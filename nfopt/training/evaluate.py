@@ -9,28 +9,36 @@ import torch
 from torch import Tensor
 
 from nfopt.model import log_prob
+from nfopt.training.batches import TrainData
 
 if TYPE_CHECKING:
     from nfopt.flows import Stack
 
 ROUND_TRIP_ROWS = 200
+FIRST = slice(0, ROUND_TRIP_ROWS)
 
 
-def in_parts(stack: Stack, measure: Callable[[Stack], Tensor]) -> Tensor:
+def in_parts(
+    stack: Stack, data: TrainData, measure: Callable[[Stack, TrainData], Tensor]
+) -> Tensor:
     """Measure all members at once or, where memory does not allow it, half of them at a time.
 
     Args:
         stack: Flows of P members.
-        measure: From a stack to a tensor whose last axis is its members.
+        data: What they see.
+        measure: From a stack and what it sees to a tensor whose last axis is its members.
     """
     try:
-        return measure(stack)
+        return measure(stack, data)
     except torch.OutOfMemoryError:
         if len(stack.specs) == 1:
             raise
     rows = list(range(len(stack.specs)))
     middle = len(rows) // 2
-    parts = [in_parts(stack.select(some), measure) for some in (rows[:middle], rows[middle:])]
+    parts = [
+        in_parts(stack.select(some), data.of_members(some), measure)
+        for some in (rows[:middle], rows[middle:])
+    ]
     return torch.cat(parts, dim=-1)
 
 
@@ -45,10 +53,11 @@ def mean_nll(
 
     Args:
         stack: Flows of P members.
-        x: Rows, shape (B, D).
-        context: Shape (B, C), or None.
+        x: Rows, shape (B, D) or (P, B, D).
+        context: Shape (B, C) or (P, B, C), or None.
         weights: Weights of the rows in the mean, shape (B,), or None.
-        logdet: Log-determinant of the preprocessing, shape (B,), or None; it is counted row by row.
+        logdet: Log-determinant of the preprocessing, shape (B,) or (P, B), or None; it is counted
+            row by row.
 
     Returns:
         Mean in nats a row and two standard errors of it, each of shape (P,) in float64. One row has
@@ -77,14 +86,14 @@ def round_trip_error(stack: Stack, x: Tensor, context: Tensor | None = None) -> 
 
     Args:
         stack: Flows of P members.
-        x: Rows, shape (B, D); the first ones are used.
-        context: Shape (B, C), or None.
+        x: Rows, shape (B, D) or (P, B, D); the first ones are used.
+        context: Shape (B, C) or (P, B, C), or None.
 
     Returns:
         Shape (P,); inf where the way back is not finite.
     """
-    rows = min(len(x), ROUND_TRIP_ROWS, max(16, 8192 // stack.features))
-    x, context = x[:rows], None if context is None else context[:rows]
+    rows = min(x.shape[-2], ROUND_TRIP_ROWS, max(16, 8192 // stack.features))
+    x, context = x[..., :rows, :], None if context is None else context[..., :rows, :]
     z, _ = stack.forward(x, context)
     error = (stack.inverse(z, context) - x).abs().amax(dim=(1, 2))
     return torch.where(error.isfinite(), error, torch.inf)

@@ -149,11 +149,15 @@ def _check(
             raise ValueError(f"`specs` of a population must agree in {name}.")
     if len({spec.optimiser == "muon" for spec in specs}) > 1:
         raise ValueError("`specs` of a population must all have `optimiser` muon, or none.")
-    if data.x.shape[1] != stack.features:
+    if data.features != stack.features:
         raise ValueError(
-            f"`data` must have {stack.features} columns for this stack, got {data.x.shape[1]}."
+            f"`data` must have {stack.features} columns for this stack, got {data.features}."
         )
-    seen = 0 if data.context is None else data.context.shape[1]
+    if data.maps is not None and len(data.maps) != len(stack.specs):
+        raise ValueError(
+            f"`data` must have maps for each of {len(stack.specs)} members, got {len(data.maps)}."
+        )
+    seen = 0 if data.context is None else data.context.shape[-1]
     if seen != stack.context_features:
         raise ValueError(
             f"`data` must have {stack.context_features} context columns for this stack, got {seen}."

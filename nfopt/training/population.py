@@ -104,7 +104,7 @@ class Population:
         """
         index = self.batches.take()
         try:
-            self._backward(index, data)
+            self._backward(index, data.of_members(self.members))
         except torch.OutOfMemoryError:
             self.batches.put_back()
             self.stack.theta.grad = None
@@ -133,14 +133,15 @@ class Population:
             torch.cuda.synchronize(self.stack.theta.device)
 
     def _backward(self, index: Tensor, data: TrainData) -> None:
+        x, context, weights = data.batch(index)
         scores = self.stack.log_prob(
-            data.x[index],
-            None if data.context is None else data.context[index],
+            x,
+            context,
             dropout=self._rates,
             generator=None if self._rates is None else self.dropout,
         )
-        if data.weights is not None:
-            scores = scores * data.weights[index]
+        if weights is not None:
+            scores = scores * weights
         # members share nothing, so the gradient of the sum is each member's own, NaN members
         # included
         scores.mean(dim=1).sum().neg().backward()  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from nfopt.spec import TrainSpec
 from nfopt.training import checkpoint
 from nfopt.training.batches import TrainData
 from nfopt.training.checkpoint import RunState
-from nfopt.training.evaluate import in_parts, mean_nll, round_trip_error
+from nfopt.training.evaluate import FIRST, in_parts, mean_nll, round_trip_error
 from nfopt.training.population import Population
 from nfopt.training.results import MemberResult, Progress, Record, Rung, Status, result_of
 from nfopt.training.schedule import CHECK_SHARE, CHECKS, Plan, plan_checks
@@ -73,7 +73,7 @@ class Run:
             self.best = stack.theta.detach().clone()
             everyone = range(len(self.specs))
             plan = Plan(steps, 0.0, seconds)
-            self.parts = [Population.start(stack, everyone, specs, len(data.x), self._seeds, plan)]
+            self.parts = [Population.start(stack, everyone, specs, data.rows, self._seeds, plan)]
         self._saved = self._stepped = self._accounted = self.elapsed()
 
     # ----------------------------------------------------------------------------------------- time
@@ -86,7 +86,7 @@ class Run:
         """Say how far a population is, 0 to 1, from its steps and the time."""
         if part.plan.end is None:
             return part.plan.progress(part.step, 0.0)
-        rows = len(self.data.val)
+        rows = self.data.val_rows
         # a check on some of the rows is followed by one on all of them at the end
         again = 0.0 if part.check_rows in (None, rows) else rows / (part.check_rows or rows)
         reserve = part.check_seconds * (1.0 + again)
@@ -147,7 +147,7 @@ class Run:
         return self.elapsed() - part.checked >= pause
 
     def _plan_checks(self, steps: int) -> tuple[int, int]:
-        return plan_checks(steps, self.specs[0].batch_size, len(self.data.val))
+        return plan_checks(steps, self.specs[0].batch_size, self.data.val_rows)
 
     def _rows_of_check(self, part: Population) -> int:
         if part.check_rows is None:
@@ -164,7 +164,8 @@ class Run:
         part.wait()  # the last steps' time is not the check's
         began = self.elapsed()
         used = self._rows_of_check(part)
-        nlls, errors = self._validate(part.scored(), used).tolist()
+        data = self.data.of_members(part.members)
+        nlls, errors = self._validate(part.scored(), data, used).tolist()
         sound = part.sound()
         improved = []
         for row, member in enumerate(part.members):
@@ -242,19 +243,13 @@ class Run:
             self.records[member].steps = part.step
         self._accounted = now
 
-    def _validate(self, stack: Stack, rows: int) -> Tensor:
+    def _validate(self, stack: Stack, data: TrainData, rows: int) -> Tensor:
         """Score some of the validation rows: mean NLL and two standard errors, shape (2, P)."""
-        data, index = self.data, None
-        if rows < len(data.val):  # evenly spread, so that ordered data is seen as a whole
-            index = torch.linspace(0, len(data.val) - 1, rows, dtype=torch.float64).long()
-            index = index.to(data.val.device)
-
-        def some(part: Tensor | None) -> Tensor | None:
-            return part if part is None or index is None else part[index]
-
-        val = data.val if index is None else data.val[index]
-        context, weights = some(data.val_context), some(data.val_weights)
-        return torch.stack(mean_nll(stack, val, context, weights, some(data.val_logdet)))
+        index: Tensor | slice = slice(None)
+        if rows < data.val_rows:  # evenly spread, so that ordered data is seen as a whole
+            spread = torch.linspace(0, data.val_rows - 1, rows, dtype=torch.float64).long()
+            index = spread.to(data.val.device)
+        return torch.stack(mean_nll(stack, *data.validation(index)))
 
     # ---------------------------------------------------------------------------- end, memory, disk
 
@@ -305,7 +300,7 @@ class Run:
                 self.stack.select(saved.members),
                 saved.members,
                 specs,
-                len(self.data.x),
+                self.data.rows,
                 self._seeds,
                 saved.plan,
                 shared=saved.shared,
@@ -319,6 +314,8 @@ class Run:
         parts = [t for t in vars(self.data).values() if isinstance(t, Tensor)]
         shapes = [tuple(part.shape) for part in parts]
         specs = [s.to_json() for s in self.stack.specs] + [s.to_json() for s in self.specs]
+        if self.data.maps is not None:
+            specs.append(repr(self.data.maps.tolist()))
         return checkpoint.identity(self._asked, repr(shapes), str(self.stack.theta.dtype), *specs)
 
     def finish(self) -> list[MemberResult]:
@@ -330,9 +327,10 @@ class Run:
             round_trips = [math.nan] * len(self.records)
         else:
             self._score_all()
-            data = self.data
             round_trips = in_parts(
-                self.stack, lambda stack: round_trip_error(stack, data.val, data.val_context)
+                self.stack,
+                self.data,
+                lambda stack, data: round_trip_error(stack, *data.validation(FIRST)[:2]),
             ).tolist()
         return [
             result_of(member, record, round_trips[member])
@@ -340,10 +338,11 @@ class Run:
         ]
 
     def _score_all(self) -> None:
-        everything = len(self.data.val)
+        everything = self.data.val_rows
         if all(record.best is None or record.best_rows == everything for record in self.records):
             return
-        nlls, errors = in_parts(self.stack, lambda s: self._validate(s, everything)).tolist()
+        scored = in_parts(self.stack, self.data, lambda s, d: self._validate(s, d, everything))
+        nlls, errors = scored.tolist()
         for record, nll, error in zip(self.records, nlls, errors, strict=True):
             if record.best is not None and math.isfinite(nll):
                 record.best, record.best_2se, record.best_rows = nll, error, everything

@@ -117,7 +117,8 @@ def trials(space: SearchSpace, count: int, rng: np.random.Generator) -> Iterator
     memory = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for number in range(count):
         trial = memory.ask()
-        spec, train = space.suggest(trial)
+        recipe = space.suggest(trial)
+        spec, train = recipe.flow, recipe.train
         nll = float(10.0 + rng.gamma(2.0) + 5.0 * math.exp(-number / 100))
         pruned = number % 3 == 2
         rungs = {25: nll + 1.0} if pruned else {25: nll + 1.0, 50: nll + 0.5, 100: nll}

@@ -38,7 +38,8 @@ def main() -> None:
         where = name if asked.data is None else asked.data / f"{name}.npz"
         data = read(where, seed=0, on_warning=lambda text: None).data
         rows = TrainData.of(data, asked.device)
-        flow, train = recipe(data.features, len(data.parts[0]))
+        best = recipe(data.features, len(data.parts[0]))
+        flow, train = best.flow, best.train
         for factor in (1, 2, 4):
             batch = factor * BATCH
             steps = 4 if asked.quick else max(EPOCHS * len(data.parts[0]) // batch, FEWEST_STEPS)

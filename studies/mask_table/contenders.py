@@ -24,7 +24,7 @@ from nfopt.evolution.settings import Settings
 from nfopt.masks import from_transformed, letters, repair
 from nfopt.samplers import EvolutionSampler
 from nfopt.space import SearchSpace
-from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
+from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
 
 Shape = tuple[int, int]
 
@@ -296,10 +296,10 @@ class Evolution(OptunaContender):
                 Coupling(mask=row, conditioner=NET) for row in letters(from_transformed(mask))
             ),
         )
-        return dict(self.space.params_of(flow, TRAIN))
+        return dict(self.space.params_of(Recipe(flow, TRAIN)))
 
     def suggest(self, trial: optuna.Trial) -> np.ndarray:
-        flow, _ = self.space.suggest(trial)
+        flow = self.space.suggest(trial).flow
         return np.array([list(cast(Coupling, layer).mask) for layer in flow.layers]) == "T"
 
     def incumbent(self) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from nfopt.autonf.options import (
 )
 from nfopt.recipes import autoregressive
 from nfopt.space import SearchSpace
-from nfopt.spec import LU, Coupling, Identity, Planar, Reverse, TrainSpec
+from nfopt.spec import LU, Coupling, Identity, Planar, Recipe, Reverse, TrainSpec
 
 
 @pytest.mark.parametrize("features", [2, 5])
@@ -47,7 +47,8 @@ def test_flows_mixed_by_lu_alone_are_in_every_space() -> None:
     options = options_of("types,identity", 5, width=16, mixing="lu")
     for path in ((1, 1, 0), (2, 3, 1), (1, 4, 3, 3), (0, 2)):
         spec = spec_of(options, path, 5)
-        rebuilt, _ = space.build(space.params_of(spec, TrainSpec(batch_size=64)))
+        params = space.params_of(Recipe(spec, TrainSpec(batch_size=64)))
+        rebuilt = space.build(params).flow
         assert rebuilt == spec
 
 

@@ -17,7 +17,7 @@ from nfopt.data import load, prepare, split
 from nfopt.flows import build
 from nfopt.model import Flow
 from nfopt.recipes import autoregressive
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import Recipe, TrainSpec
 
 TINY = """
 kind = "coupling"
@@ -33,11 +33,9 @@ SEARCH = ("search", "data.csv", "--space", "tiny.toml", "--threads", "1")
 def tiny_recipes(patch: pytest.MonkeyPatch) -> None:
     """Put a flow that trains in no time in the place of the recipes."""
 
-    def recipe(
-        features: int, rows: int, *, context_features: int = 0, **more: Any
-    ) -> tuple[FlowSpec, TrainSpec]:
+    def recipe(features: int, rows: int, *, context_features: int = 0, **more: Any) -> Recipe:
         flow = autoregressive(features, depth=1, width=8, context_features=context_features)
-        return flow, TrainSpec(steps=40, batch_size=64)
+        return Recipe(flow, TrainSpec(steps=40, batch_size=64), "asinh")
 
     patch.setattr("nfopt.api.recipe", recipe)
     patch.setattr(

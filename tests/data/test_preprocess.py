@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nfopt.data import ColumnHint, Preprocessing, load
+from nfopt.data import ColumnHint, Preprocessing, Table, load
 from nfopt.data.checks import duplicate_rows, grid_step, profile
+from nfopt.data.maps.kinds import Standardise
+from nfopt.data.maps.support import dequantised
 from nfopt.data.prepare import dequantised_values
-from nfopt.data.preprocess import dequantised
 
 HINTS = {
     "identity": ColumnHint(),
@@ -68,7 +69,8 @@ def test_scores_are_on_the_scale_of_the_data() -> None:
     fitted = Preprocessing.fit(x, ["x"], [ColumnHint(low=0.0)])
     z, logdet = fitted.forward(x)
     column = fitted.columns[0]
-    expected = stats.lognorm(s=column.scale, scale=np.exp(column.mean)).logpdf(x[:, 0])
+    assert isinstance(column.map, Standardise)
+    expected = stats.lognorm(s=column.map.scale, scale=np.exp(column.map.mean)).logpdf(x[:, 0])
     np.testing.assert_allclose(stats.norm.logpdf(z[:, 0]) + logdet, expected, atol=1e-10)
 
 
@@ -162,20 +164,25 @@ def test_duplicate_rows_are_counted(rows: list[tuple[int, int]]) -> None:
 def test_dequantising_is_uniform_within_the_step_and_the_bounds() -> None:
     rng = np.random.default_rng(0)
     column = np.repeat([0.0, 1.0, 5.0], 20_000)
-    spread = dequantised(column, ColumnHint(low=0.0, high=5.0, step=1.0), rng)
+    hint = ColumnHint(low=0.0, high=5.0, step=1.0)
+    spread = dequantised(column, hint, rng.random(len(column)))
     assert ((spread > 0.0) & (spread < 5.0)).all()
     for value, low, high in ((0.0, 0.0, 0.5), (1.0, 0.5, 1.5), (5.0, 4.5, 5.0)):
         part = spread[column == value]
         assert stats.kstest(part, stats.uniform(low, high - low).cdf).pvalue > 1e-3
 
 
+def _spread(table: Table, seed: int) -> np.ndarray:
+    return dequantised_values(table, np.arange(table.rows), 0, seed)
+
+
 def test_dequantised_values_round_back_and_are_seeded() -> None:
     values = np.random.default_rng(0).poisson(4.0, size=(500, 2)) * 1.0
     table = load(values, dequantise=True, on_warning=lambda text: None)
-    spread = dequantised_values(table, seed=1)
+    spread = _spread(table, 1)
     np.testing.assert_array_equal(np.round(spread), values)
-    np.testing.assert_array_equal(spread, dequantised_values(table, seed=1))
-    assert not np.array_equal(spread, dequantised_values(table, seed=2))
+    np.testing.assert_array_equal(spread, _spread(table, 1))
+    assert not np.array_equal(spread, _spread(table, 2))
     assert not np.allclose(spread[:, 0] - values[:, 0], spread[:, 1] - values[:, 1])
 
 
@@ -203,6 +210,6 @@ def test_what_is_dequantised(dequantise: object, steps: list[float | None]) -> N
 def test_bounds_with_ties_on_them() -> None:
     values = np.random.default_rng(0).integers(0, 11, size=(300, 1)) * 1.0
     table = load(values, bounds={"x0": (0, 10)}, on_warning=lambda text: None)
-    spread = dequantised_values(table, seed=0)
+    spread = _spread(table, 0)
     fitted = Preprocessing.fit(spread, table.columns, table.hints)
     assert np.isfinite(fitted.forward(spread)[1]).all()

@@ -106,7 +106,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         "can't be read",
     ),
     "another width": (
-        lambda home: edit(home, lambda d: d["preprocessing"]["columns"].pop()),
+        lambda home: edit(home, lambda d: d["preprocessing"][0]["columns"].pop()),
         "can't be read",
     ),
     "a weight short": (drop_a_weight, "can't be read"),

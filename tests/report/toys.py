@@ -108,7 +108,7 @@ def group(
             curve=tuple((20 * k, nll + 3.0 * float(np.exp(-k / 4))) for k in range(1, 21)),
             round_trip=1e-6,
         )
-        members.append(Member(trial, spec, train, 7, rungs, result))
+        members.append(Member(trial, spec, train, "standardise", 7, rungs, result))
     specs = [member.spec for member in members]
     (stack,) = build(specs, torch.Generator().manual_seed(0))
     return GroupTrained(tuple(members), stack, 1.0)

@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from nfopt import attributes as names
 from nfopt.runner.options import FirstOptions, SearchOptions, SpaceOptions, StudyOptions
 from nfopt.runner.run import run_search
-from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
+from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
 from nfopt.storage.open import open_storage
 from nfopt.study.arguments import Budget
 from nfopt.study.dataset import read
@@ -46,7 +46,7 @@ LIMITS = {
 }
 NET = Conditioner(width=8, hidden_layers=1)
 MASKS = ("CTC", "TCT")
-RECIPE = (
+RECIPE = Recipe(
     FlowSpec(features=3, layers=tuple(Coupling(mask=mask, conditioner=NET) for mask in MASKS)),
     TrainSpec(steps=2400, batch_size=64, learning_rate=5e-3),
 )

@@ -16,7 +16,7 @@ from nfopt.study.results import SearchResult
 from nfopt.study.sampler import StudySampler
 
 FEW = LIMITS | {"depth": 2, "width": 8, "batch_size": 64, "learning_rate": 5e-3}
-FEW |= {"weight_decay": 0.0, "dropout": 0.0}
+FEW |= {"weight_decay": 0.0, "dropout": 0.0, "marginals": "asinh"}
 
 
 def test_a_search_ends_when_every_flow_was_tried(

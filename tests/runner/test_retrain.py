@@ -24,11 +24,12 @@ from nfopt.runner.context import Run
 from nfopt.runner.ensemble import LEAST_GAIN
 from nfopt.runner.retrain import Finalist, Retraining, choose_finalists, first_round
 from nfopt.signals import Stop
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import FlowSpec, Recipe, TrainSpec
 from nfopt.study import stacks as scoring
 from nfopt.study.dataset import Source
 from nfopt.study.first_trials import first_key
 from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
+from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack
 from nfopt.training import TrainData
 
@@ -41,7 +42,7 @@ def study_of(*trials: tuple[FlowSpec, TrialState, float | None, dict[str, Any]])
     return study
 
 
-KEY = first_key(*BEST)
+KEY = first_key(BEST)
 DONE, CUT, BAD = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 A, B, C, D = (flow("CTC", width=width) for width in (4, 5, 6, 7))
 
@@ -58,7 +59,7 @@ def test_the_best_with_distinct_specs_and_the_recipe() -> None:
         (C, DONE, 3.0, {}),
         (D, CUT, 0.5, {}),
         (D, BAD, None, {}),
-        (BEST[0], DONE, 9.0, {names.FIRST: KEY}),
+        (BEST.flow, DONE, 9.0, {names.FIRST: KEY}),
     )
     assert numbers(study) == {0, 1, 6}
     assert numbers(study, count=1) == {1, 6}
@@ -68,24 +69,24 @@ def test_the_best_with_distinct_specs_and_the_recipe() -> None:
 
 def test_a_recipe_behind_others_comes_second() -> None:
     study = study_of(
-        (A, DONE, 1.0, {}), (B, DONE, 2.0, {}), (BEST[0], DONE, 3.0, {names.FIRST: KEY})
+        (A, DONE, 1.0, {}), (B, DONE, 2.0, {}), (BEST.flow, DONE, 3.0, {names.FIRST: KEY})
     )
     assert [each.number for each in choose_finalists(study, BEST)] == [0, 2, 1]
 
 
 def test_a_recipe_among_the_best_is_there_once() -> None:
-    study = study_of((BEST[0], DONE, 1.0, {names.FIRST: KEY}), (A, DONE, 2.0, {}))
+    study = study_of((BEST.flow, DONE, 1.0, {names.FIRST: KEY}), (A, DONE, 2.0, {}))
     assert [each.number for each in choose_finalists(study, BEST)] == [0, 1]
 
 
 def test_another_training_of_the_recipes_flow_does_not_replace_it() -> None:
-    study = study_of((BEST[0], DONE, 1.0, {}), (BEST[0], DONE, 2.0, {names.FIRST: KEY}))
+    study = study_of((BEST.flow, DONE, 1.0, {}), (BEST.flow, DONE, 2.0, {names.FIRST: KEY}))
     assert numbers(study) == {0, 1}
 
 
 def test_without_trials_there_is_the_recipe() -> None:
     (only,) = choose_finalists(study_of((A, BAD, None, {})), BEST)
-    assert (only.number, only.spec, only.train) == (None, *BEST)
+    assert (only.number, only.recipe) == (None, BEST)
 
 
 def test_where_nothing_is_complete_the_best_pruned_one() -> None:
@@ -100,7 +101,8 @@ def test_trials_of_others_are_no_finalists() -> None:
 
 
 def test_the_recipe_has_half_of_the_places_where_there_is_one_finalist() -> None:
-    best, recipe, third = Finalist(1, A, TRAIN), Finalist(0, *BEST), Finalist(2, C, TRAIN)
+    best, third = Finalist(1, Recipe(A, TRAIN)), Finalist(2, Recipe(C, TRAIN))
+    recipe = Finalist(0, BEST)
     assert first_round([best, third, recipe], BEST, 2, 2) == [best, third]
     assert first_round([best, third, recipe], BEST, 1, 1) == [best]
     assert first_round([best, third, recipe], BEST, 1, 5) == [best] * 3 + [recipe] * 2
@@ -112,16 +114,16 @@ def retraining(
     source: Source, clock: Callable[[], float] = time.monotonic, **more: Any
 ) -> Retraining:
     call = Run(Stop(), clock=clock)
-    return Retraining(data=TrainData.of(source.data), seed=0, call=call, **more)
+    return Retraining(data=MappedRows(source.data), seed=0, call=call, **more)
 
 
 def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
-    return [Finalist(number, spec, train) for number, spec in enumerate(specs)]
+    return [Finalist(number, Recipe(spec, train)) for number, spec in enumerate(specs)]
 
 
 def test_the_lowest_validation_nll_wins(source: Source) -> None:
     idle = TRAIN.__class__(steps=40, batch_size=64, learning_rate=1e-7)
-    good = Finalist(1, flow("CTC", "TCT"), TRAIN)
+    good = Finalist(1, Recipe(flow("CTC", "TCT"), TRAIN))
     (best,) = retraining(source).run([*finalists(A, train=idle), good])
     assert best.finalist is good
     assert best.steps == TRAIN.steps

@@ -21,9 +21,9 @@ from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Done, Event, Finalists, Notice, RungReached, Training
 from nfopt.model import Flow
 from nfopt.runner import trainer
-from nfopt.spec import Autoregressive, Conditioner, Elementwise, FlowSpec, Spline
-from nfopt.stored import specs_of
-from nfopt.study import dataset
+from nfopt.spec import Autoregressive, Conditioner, Elementwise, FlowSpec, Recipe, Spline
+from nfopt.stored import recipe_of
+from nfopt.study import rows
 from nfopt.study.dataset import Source, read
 from nfopt.study.length import FINALISTS, TRIAL_SHARE
 from nfopt.study.results import SearchResult
@@ -54,9 +54,10 @@ def test_a_search_from_end_to_end(
 
     # the recipes lead the first populations, and the best one is trained to its end
     first = result.study.trials[0]
-    assert specs_of(first)[0] == BEST[0]
+    assert recipe_of(first).flow == BEST.flow
+    assert recipe_of(first).marginals == BEST.marginals
     assert first.state is TrialState.COMPLETE
-    assert FlowSpec.from_json(result.study.trials[5].user_attrs[names.SPEC]) == RECIPES[1][0]
+    assert FlowSpec.from_json(result.study.trials[5].user_attrs[names.SPEC]) == RECIPES[1].flow
 
     # populations of equal shape
     batches = of(events, BatchTold)
@@ -175,7 +176,7 @@ def test_a_bug_leaves_no_trial_running(
 
 def test_minutes_bound_the_whole_call(search: Search, events: list[Event]) -> None:
     slow = TRAIN.__class__(steps=100_000, batch_size=64)
-    recipes = [(spec, slow) for spec, _ in RECIPES]
+    recipes = [Recipe(each.flow, slow) for each in RECIPES]
     began = time.monotonic()
     result = search(minutes=0.08, recipes=recipes)
     taken = time.monotonic() - began
@@ -193,7 +194,7 @@ def test_minutes_bound_the_whole_call(search: Search, events: list[Event]) -> No
 def test_out_of_time_in_a_population(search: Search) -> None:
     """With steps that take too long, the population ends at its last rung, truthfully."""
     slow = TRAIN.__class__(steps=8000, batch_size=64)
-    recipes = [(spec, slow) for spec, _ in RECIPES]
+    recipes = [Recipe(each.flow, slow) for each in RECIPES]
     result = search(trials=100, minutes=0.07, recipes=recipes)
     trials = result.study.trials
     assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
@@ -210,23 +211,23 @@ def test_out_of_time_in_a_population(search: Search) -> None:
 
 
 def test_initial_flows_follow_the_best_recipe(search: Search) -> None:
-    own = (flow("TCC", "CTT"), TRAIN)
+    own = Recipe(flow("TCC", "CTT"), TRAIN)
     result = search(trials=10, initial=[own])
     led = [trial for trial in result.study.trials if names.FIRST in trial.user_attrs]
-    assert [specs_of(trial)[0] for trial in led] == [BEST[0], own[0], RECIPES[1][0]]
+    assert [recipe_of(trial).flow for trial in led] == [BEST.flow, own.flow, RECIPES[1].flow]
     # a later call with others asks only those that are new
-    other = (flow("TTC", "CCT"), TRAIN)
+    other = Recipe(flow("TTC", "CCT"), TRAIN)
     again = search(trials=14, initial=[other]).study.trials[10:]
-    assert [specs_of(t)[0] for t in again if names.FIRST in t.user_attrs] == [other[0]]
+    assert [recipe_of(t).flow for t in again if names.FIRST in t.user_attrs] == [other.flow]
 
 
 def test_limits_hold_for_recipes_too(search: Search, events: list[Event]) -> None:
-    wide = (flow("CTC", "TCT", width=32), TRAIN)
+    wide = Recipe(flow("CTC", "TCT", width=32), TRAIN)
     result = search(trials=5, recipes=[wide, *RECIPES])
     (finalists,) = of(events, Finalists)
     assert None not in finalists.numbers
     assert 0 in finalists.numbers
-    assert specs_of(result.study.trials[0])[0] == BEST[0]
+    assert recipe_of(result.study.trials[0]).flow == BEST.flow
     assert any("the best known recipe" in line for line in result.warnings)
 
 
@@ -246,11 +247,11 @@ def test_a_large_table_is_searched_on_a_part_and_retrained_on_all(
     seen = []
 
     def witness(*arguments: Any, **more: Any) -> Any:
-        seen.append((len(arguments[3].x), len(arguments[3].val)))
+        seen.append((arguments[3].rows, arguments[3].val_rows))
         return train_stack(*arguments, **more)
 
-    monkeypatch.setattr(dataset, "SEARCH_ROWS", 200)
-    monkeypatch.setattr(dataset, "SEARCH_VAL_ROWS", 50)
+    monkeypatch.setattr(rows, "SEARCH_ROWS", 200)
+    monkeypatch.setattr(rows, "SEARCH_VAL_ROWS", 50)
     monkeypatch.setattr(trainer, "train_stack", witness)
     source = read(table(1000), seed=0)
     result = search(trials=4, source=source)
@@ -263,7 +264,7 @@ def test_a_large_table_is_searched_on_a_part_and_retrained_on_all(
 def test_one_feature(search: Search) -> None:
     rng = np.random.default_rng(0)
     source = read(rng.gamma(2.0, size=(200, 1)), seed=0)
-    best = (FlowSpec(features=1, layers=(Elementwise(map=Spline(4)),)), TRAIN)
+    best = Recipe(FlowSpec(features=1, layers=(Elementwise(map=Spline(4)),)), TRAIN)
     result = search(trials=4, source=source, recipes=[best], kind=None, limits={"depth": [1, 2]})
     assert result.trials == 4
     assert math.isfinite(result.test_nll)
@@ -272,7 +273,7 @@ def test_one_feature(search: Search) -> None:
 def test_context(search: Search) -> None:
     source = read(table(), context=[0], seed=0)
     layers = (Autoregressive(order=(0, 1), conditioner=Conditioner(width=8)),)
-    best = (FlowSpec(features=2, layers=layers, context_features=1), TRAIN)
+    best = Recipe(FlowSpec(features=2, layers=layers, context_features=1), TRAIN)
     result = search(trials=4, source=source, recipes=[best], kind=None, limits={"depth": [1, 2]})
     assert result.flow.context_columns == ("x0",)
     assert math.isfinite(result.test_nll)

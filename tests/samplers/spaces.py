@@ -61,6 +61,6 @@ def drawn(space: SearchSpace, seed: int) -> dict[str, Any]:
 
 def ones(trial: optuna.Trial, space: SearchSpace) -> float:
     """How many features the masks transform, layer by layer weighed; the fewer the better."""
-    flow, _ = space.suggest(trial)
+    flow = space.suggest(trial).flow
     masks = [layer.mask for layer in flow.layers if hasattr(layer, "mask")]
     return float(sum((1 + i) * mask.count("T") for i, mask in enumerate(masks)))

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from nfopt.samplers.codec import Codec
 from nfopt.space import SearchSpace
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import Recipe
 
 from .spaces import SPACES, drawn, masks_only, space_of
 
@@ -32,11 +32,12 @@ def codec_of(space: SearchSpace) -> Codec:
     return Codec(space.distributions(), space)
 
 
-def built(space: SearchSpace, params: dict[str, Any]) -> tuple[FlowSpec, TrainSpec]:
-    """A flow and its training; dropout is of no use to a flow without networks."""
-    flow, train = space.build(params)
-    nets = any(hasattr(layer, "conditioner") for layer in flow.layers)
-    return flow, train if nets else msgspec.structs.replace(train, dropout=0.0)
+def built(space: SearchSpace, params: dict[str, Any]) -> Recipe:
+    """A recipe; dropout is of no use to a flow without networks."""
+    recipe = space.build(params)
+    if any(hasattr(layer, "conditioner") for layer in recipe.flow.layers):
+        return recipe
+    return msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, dropout=0.0))
 
 
 @pytest.mark.parametrize("features", [2, 5, 40])
@@ -76,7 +77,7 @@ def test_what_a_flow_does_not_use_tells_no_genomes_apart(name: str) -> None:
         params = drawn(space, seed)
         for key, value in drawn(space, seed + 100).items():
             other = {**params, key: value}
-            one, two = (space.build(p)[0].to_json() for p in (params, other))
+            one, two = (space.build(p).flow.to_json() for p in (params, other))
             genomes = [codec.encode(p) for p in (params, other)]
             # two rankings, or two budgets, may choose the same parents by chance
             chance = key.endswith(("order", "measure", "parents"))
@@ -108,7 +109,7 @@ def test_a_recipe_is_itself() -> None:
     """What the space gives for a flow is its genome's parameters, up to what rests."""
     space = masks_only(6, 4)
     params = drawn(space, 3)
-    canonical = space.params_of(*space.build(params))
+    canonical = space.params_of(space.build(params))
     codec = codec_of(space)
     genome = codec.encode(canonical)
     assert genome is not None

@@ -66,7 +66,7 @@ def test_an_order_that_has_no_name_is_searched() -> None:
         planted[child, parent] = True
 
     def off(trial: optuna.Trial) -> float:
-        (layer,) = space.suggest(trial)[0].layers
+        (layer,) = space.suggest(trial).flow.layers
         assert isinstance(layer, Autoregressive)
         return float((layer.adjacency() != planted).sum())
 

@@ -328,12 +328,12 @@ def test_initial_flows_are_tried_first() -> None:
     space = space_of("coupling", 5)
     one, two = space.build(_drawn(space, 1)), space.build(_drawn(space, 2))
     sampler = EvolutionSampler(space, seed=0, initial=[one, two])
-    study = study_of(sampler, lambda t: len(space.suggest(t)[0].layers), 8)
-    flows = [space.build(t.params)[0] for t in study.trials]
+    study = study_of(sampler, lambda t: len(space.suggest(t).flow.layers), 8)
+    flows = [space.build(t.params).flow for t in study.trials]
     assert flows[:2] == [one[0], two[0]]
     assert asked(study)[:2] == ["first", "first"]
     again = EvolutionSampler(space, seed=1, initial=study)
-    other = study_of(again, lambda t: len(space.suggest(t)[0].layers), 8)
+    other = study_of(again, lambda t: len(space.suggest(t).flow.layers), 8)
     best = min(study.trials, key=lambda t: (t.value, t.number))
     assert space.build(other.trials[0].params) == space.build(best.params)
 
@@ -341,15 +341,16 @@ def test_initial_flows_are_tried_first() -> None:
 def test_trials_of_another_study_are_tried_first_as_this_space_writes_them() -> None:
     space = space_of("coupling", 5)
     bits = space.encoded("bits")
-    other = study_of(EvolutionSampler(bits, seed=3), lambda t: len(bits.suggest(t)[0].layers), 4)
+    other = study_of(EvolutionSampler(bits, seed=3), lambda t: len(bits.suggest(t).flow.layers), 4)
     given = other.trials[1:3]
     for trial in given:
-        flow, train = bits.build(trial.params)
+        recipe = bits.build(trial.params)
+        flow, train = recipe.flow, recipe.train
         trial.user_attrs |= {"nfopt:spec": flow.to_json(), "nfopt:train": train.to_json()}
     sampler = EvolutionSampler(space, seed=0, initial=given)
-    study = study_of(sampler, lambda t: len(space.suggest(t)[0].layers), 3)
-    flows = [space.build(t.params)[0] for t in study.trials[:2]]
-    assert flows == [bits.build(t.params)[0] for t in given]
+    study = study_of(sampler, lambda t: len(space.suggest(t).flow.layers), 3)
+    flows = [space.build(t.params).flow for t in study.trials[:2]]
+    assert flows == [bits.build(t.params).flow for t in given]
     assert asked(study)[:2] == ["first", "first"]
 
 

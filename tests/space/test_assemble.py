@@ -15,7 +15,7 @@ from .toys import data, make, trials
 def test_every_second_mask_is_the_complement_of_the_one_before() -> None:
     space = SearchSpace.for_data(data(6), limits={"kind": "coupling", "depth": 4})
     for trial in trials(space, 5):
-        flow, _ = space.suggest(trial)
+        flow = space.suggest(trial).flow
         masks = parse([x.mask for x in flow.layers if isinstance(x, Coupling)])
         assert ((masks[::2] == "T") == (masks[1::2] == "C")).all()
 
@@ -23,13 +23,13 @@ def test_every_second_mask_is_the_complement_of_the_one_before() -> None:
 def test_commuting_couplings_are_put_in_order_where_nothing_mixes() -> None:
     limits = {"kind": "coupling", "idle": True, "depth": 4, "mixing": ["none", "lu"]}
     space = SearchSpace.for_data(data(4), limits=limits)
-    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    params = space.params_of(space.suggest(trials(space, 1)[0]))
 
     def masks_of(rows: list[str], mixing: str) -> list[str]:
         masks = parse(rows)
         genes = {f"layer_{n}.mask": w for n, w in enumerate(pack_bits(masks == "T"), 1)}
         genes |= {f"layer_{n}.idle": w for n, w in enumerate(pack_bits(masks == "I"), 1)}
-        flow, _ = space.build(params | genes | {"mixing": mixing})
+        flow = space.build(params | genes | {"mixing": mixing}).flow
         return [layer.mask for layer in flow.layers if isinstance(layer, Coupling)]
 
     rows = ["TCII", "CTII", "IITC", "IICT"]
@@ -46,15 +46,15 @@ def test_budget_and_ranking_choose_the_parents() -> None:
     )
     limits = {"kind": "adjacency", "depth": 1, "mixing": "none", "orders": ["given", "reverse"]}
     space = SearchSpace.create(4, 1000, limits=limits, guide=guide)
-    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    params = space.params_of(space.suggest(trials(space, 1)[0]))
     chosen = {"layer_1.order": "given", "parents": 1, "measure": "mutual_information"}
-    (layer,) = space.build(params | chosen)[0].layers
+    (layer,) = space.build(params | chosen).flow.layers
     assert isinstance(layer, Autoregressive)
     assert layer.parents == ((), (0,), (1,), (2,))
-    (layer,) = space.build(params | chosen | {"layer_1.order": "reverse", "parents": 2})[0].layers
+    (layer,) = space.build(params | chosen | {"layer_1.order": "reverse", "parents": 2}).flow.layers
     assert isinstance(layer, Autoregressive)
     assert layer.parents == ((1, 2), (2, 3), (3,), ())
-    (layer,) = space.build(params | chosen | {"parents": 3})[0].layers
+    (layer,) = space.build(params | chosen | {"parents": 3}).flow.layers
     assert isinstance(layer, Autoregressive)
     assert layer.order == (0, 1, 2, 3)
     assert layer.parents is None
@@ -63,10 +63,10 @@ def test_budget_and_ranking_choose_the_parents() -> None:
 def test_parents_follow_their_features_through_permutations() -> None:
     limits = {"kind": "adjacency", "depth": 1, "mixing": ["none", "permutation"], "maps": "affine"}
     space = SearchSpace.for_data(data(6), limits=limits)
-    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    params = space.params_of(space.suggest(trials(space, 1)[0]))
     chosen = {"layer_1.order": "dependence", "parents": 2}
-    (plain,) = space.build(params | chosen | {"mixing": "none"})[0].layers
-    permutation, moved = space.build(params | chosen | {"mixing": "permutation"})[0].layers
+    (plain,) = space.build(params | chosen | {"mixing": "none"}).flow.layers
+    permutation, moved = space.build(params | chosen | {"mixing": "permutation"}).flow.layers
     assert isinstance(permutation, Permutation)
     assert isinstance(plain, Autoregressive)
     assert isinstance(moved, Autoregressive)
@@ -77,13 +77,13 @@ def test_parents_follow_their_features_through_permutations() -> None:
 def test_edges_are_those_that_the_order_allows() -> None:
     limits = {"kind": "adjacency", "edges": True, "depth": 2, "mixing": "none"}
     space = SearchSpace.for_data(data(3), limits=limits)
-    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    params = space.params_of(space.suggest(trials(space, 1)[0]))
     # feature 1 on 3, feature 2 on 1, feature 3 on 2: a circle, which each order cuts open
     chosen = {
         "feature_1.edges": 0b10, "feature_2.edges": 0b01, "feature_3.edges": 0b10,
         "layer_1.order": "given", "layer_2.order": "reverse",
     }  # fmt: skip
-    first, second = space.build(params | chosen)[0].layers
+    first, second = space.build(params | chosen).flow.layers
     assert isinstance(first, Autoregressive)
     assert isinstance(second, Autoregressive)
     assert first.parents == ((), (0,), (1,))
@@ -93,7 +93,7 @@ def test_edges_are_those_that_the_order_allows() -> None:
 def test_edges_follow_an_order_under_search_and_turn_round_backwards() -> None:
     limits = {"kind": "adjacency", "orders": ["searched", "searched_reverse"], "depth": 2}
     space = SearchSpace.for_data(data(3), limits=limits | {"mixing": "none"})
-    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    params = space.params_of(space.suggest(trials(space, 1)[0]))
     # the order 2, 3, 1, as feature 1 comes last and equal places go by the index;
     # feature 1 on 3 is along it, feature 2 on 1 against it, feature 3 on 2 along it
     chosen = {
@@ -101,7 +101,7 @@ def test_edges_follow_an_order_under_search_and_turn_round_backwards() -> None:
         "feature_1.edges": 0b10, "feature_2.edges": 0b01, "feature_3.edges": 0b10,
         "layer_1.order": "searched", "layer_2.order": "searched_reverse",
     }  # fmt: skip
-    first, second = space.build(params | chosen)[0].layers
+    first, second = space.build(params | chosen).flow.layers
     assert isinstance(first, Autoregressive)
     assert isinstance(second, Autoregressive)
     assert first.parents == ((2,), (), (1,))
@@ -111,14 +111,14 @@ def test_edges_follow_an_order_under_search_and_turn_round_backwards() -> None:
 def test_random_orders_never_change() -> None:
     limits = {"kind": "adjacency", "orders": ["random_1"], "depth": 1, "mixing": "none"}
     space = SearchSpace.for_data(data(6), limits=limits | {"parents": 5})
-    (layer,) = space.suggest(trials(space, 1)[0])[0].layers
+    (layer,) = space.suggest(trials(space, 1)[0]).flow.layers
     assert isinstance(layer, Autoregressive)
     assert layer.order == (2, 4, 5, 0, 3, 1)
 
 
 def test_parameters_that_are_missing_or_out_of_range_are_named() -> None:
     space = make("coupling", 3)
-    params = space.params_of(*space.suggest(trials(space, 1)[0]))
+    params = space.params_of(space.suggest(trials(space, 1)[0]))
     with pytest.raises(ValueError, match="width = 9999, the space 16 to 256"):
         space.build(params | {"width": 9999})
     del params["depth"]

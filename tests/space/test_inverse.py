@@ -12,6 +12,7 @@ from nfopt.spec import (
     Conditioner,
     Elementwise,
     FlowSpec,
+    Recipe,
     Reverse,
     Spline,
     TrainSpec,
@@ -34,8 +35,9 @@ TRAINING = TrainSpec(learning_rate=2e-2, batch_size=48, steps=777, clip=3.0, dro
 
 
 def test_a_recipe_widens_the_defaults_and_is_found_again() -> None:
-    space = SearchSpace.for_data(data(5), recipes=[(RECIPE, TRAINING)])
-    flow, train = space.build(space.params_of(RECIPE, TRAINING))
+    space = SearchSpace.for_data(data(5), recipes=[Recipe(RECIPE, TRAINING)])
+    built = space.build(space.params_of(Recipe(RECIPE, TRAINING)))
+    flow, train = built.flow, built.train
     assert flow == RECIPE
     assert train == TrainSpec(
         learning_rate=2e-2, batch_size=48, steps=777, clip=3.0, dropout=0.4, weight_decay=1e-6
@@ -57,29 +59,30 @@ def test_first_trials_are_in_every_space_that_has_their_layers(D: int, context: 
             space = SearchSpace.create(
                 D, rows, kind=kind, context_features=context, recipes=tried, guide=guide
             )
-            flows = [flow for flow, _ in tried if kind != "coupling" or flow == pairs]
+            flows = [each.flow for each in tried if kind != "coupling" or each.flow == pairs]
             if kind == "adjacency":
                 flows = [flow for flow in flows if flow != pairs]
             for flow in flows:
-                found, train = space.build(space.params_of(flow, tried[0][1]))
+                built = space.build(space.params_of(Recipe(flow, tried[0].train)))
+                found, train = built.flow, built.train
                 assert found == flow
-                assert train.steps == tried[0][1].steps
-                assert train.batch_size == tried[0][1].batch_size
+                assert train.steps == tried[0].train.steps
+                assert train.batch_size == tried[0].train.batch_size
 
 
 def test_a_users_limit_is_not_widened() -> None:
     limits = {"width": [16, 64]}
-    space = SearchSpace.for_data(data(5), limits=limits, recipes=[(RECIPE, TRAINING)])
+    space = SearchSpace.for_data(data(5), limits=limits, recipes=[Recipe(RECIPE, TRAINING)])
     assert space.limits["width"] == (16, 64)
     with pytest.raises(
         ValueError, match="`flow` is outside the space: width is 300, the space has 16"
     ):
-        space.params_of(RECIPE, TRAINING)
+        space.params_of(Recipe(RECIPE, TRAINING))
 
 
 def test_what_is_fixed_of_the_training_is_not_looked_at() -> None:
-    space = SearchSpace.for_data(data(5), limits={"steps": 50}, recipes=[(RECIPE, TRAINING)])
-    assert space.build(space.params_of(RECIPE, TRAINING))[1].steps == 50
+    space = SearchSpace.for_data(data(5), limits={"steps": 50}, recipes=[Recipe(RECIPE, TRAINING)])
+    assert space.build(space.params_of(Recipe(RECIPE, TRAINING))).train.steps == 50
 
 
 OUTSIDE = {
@@ -121,7 +124,7 @@ def test_what_is_outside_is_named(case: str) -> None:
     flow, says = OUTSIDE[case]
     space = SearchSpace.for_data(data(4), kind="coupling", limits={"depth": [1, 2]})
     with pytest.raises(ValueError, match="`flow` is outside the space: ") as caught:
-        space.params_of(flow, FITTING)
+        space.params_of(Recipe(flow, FITTING))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -131,10 +134,10 @@ def test_training_and_orders_outside_are_named() -> None:
     space = SearchSpace.for_data(data(4), kind="adjacency", limits=limits)
     layer = Autoregressive(order=(2, 0, 3, 1), conditioner=Conditioner())
     with pytest.raises(ValueError, match=r"the order of layer 1, .* are none that the space has"):
-        space.params_of(FlowSpec(features=4, layers=(layer,)), FITTING)
+        space.params_of(Recipe(FlowSpec(features=4, layers=(layer,)), FITTING))
     layer = Autoregressive(order=(0, 1, 2, 3), conditioner=Conditioner())
     with pytest.raises(ValueError, match=r"`train` is outside the space: learning_rate is 0\.5"):
-        space.params_of(FlowSpec(features=4, layers=(layer,)), TrainSpec(learning_rate=0.5))
+        space.params_of(Recipe(FlowSpec(features=4, layers=(layer,)), TrainSpec(learning_rate=0.5)))
 
 
 def test_a_free_order_is_found_from_the_edges() -> None:
@@ -150,10 +153,10 @@ def test_a_free_order_is_found_from_the_edges() -> None:
     space = SearchSpace.for_data(data(4), kind="adjacency", limits=both)
     for layers in ((there, back), (back, there), whole, (Reverse(), there)):
         flow = FlowSpec(features=4, layers=layers)
-        assert space.build(space.params_of(flow, FITTING))[0] == flow
+        assert space.build(space.params_of(Recipe(flow, FITTING))).flow == flow
     limits = {"orders": "searched"}
     space = SearchSpace.for_data(data(4), kind="adjacency", limits=limits)
     flow = FlowSpec(features=4, layers=(back, back))
-    assert space.build(space.params_of(flow, FITTING))[0] == flow
+    assert space.build(space.params_of(Recipe(flow, FITTING))).flow == flow
     with pytest.raises(ValueError, match=r"the parents of layer 2, .* are none that the space has"):
-        space.params_of(FlowSpec(features=4, layers=(there, back)), FITTING)
+        space.params_of(Recipe(FlowSpec(features=4, layers=(there, back)), FITTING))

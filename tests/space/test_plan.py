@@ -18,7 +18,7 @@ def test_parameters_read_well() -> None:
         "layer_1.kind", "layer_1.map", "layer_1.order",
         "layer_2.kind", "layer_2.map", "layer_2.order",
         "parents", "measure", "bins", "width", "hidden_layers", "activation", "residual",
-        "layer_1.mask",
+        "marginals", "layer_1.mask",
         "learning_rate", "batch_size", "weight_decay", "dropout",
     ]  # fmt: skip
     assert "layer_8.kind" in space.parameters
@@ -69,7 +69,8 @@ def test_a_limit_with_one_value_is_no_parameter() -> None:
     limits = {"width": 32, "maps": "affine", "learning_rate": 1e-3, "depth": 2}
     space = SearchSpace.for_data(data(3), limits=limits)
     assert not {"width", "bins", "learning_rate", "depth", "layer_1.map"} & set(space.parameters)
-    flow, train = space.suggest(trials(space, 1)[0])
+    recipe = space.suggest(trials(space, 1)[0])
+    flow, train = recipe.flow, recipe.train
     assert train.learning_rate == 1e-3
     nets = [x for x in flow.layers if isinstance(x, Coupling | Autoregressive)]
     assert {x.conditioner.width for x in nets} == {32}

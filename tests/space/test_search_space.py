@@ -25,17 +25,18 @@ def test_what_every_space_keeps(name: str, D: int) -> None:
     rebuilt = SearchSpace.from_json(space.to_json())
     assert rebuilt.to_json() == space.to_json()
     for trial in trials(space, 6):
-        flow, train = space.suggest(trial)
+        recipe = space.suggest(trial)
+        flow = recipe.flow
         assert list(trial.params) == list(space.parameters)
-        assert rebuilt.build(trial.params) == (flow, train)
+        assert rebuilt.build(trial.params) == recipe
         masks = [layer.mask for layer in flow.layers if isinstance(layer, Coupling)]
         others = [x for x in flow.layers if not isinstance(x, Coupling | LU | Permutation)]
         others = [x for x in others if x.kind not in ("identity", "reverse")]
         assert is_valid(parse(masks, D), cover=not others)
-        back = space.params_of(flow, train)
+        back = space.params_of(recipe)
         assert list(back) == list(space.parameters)
-        assert space.build(back) == (flow, train)
-        assert space.genome(flow) == space.genome(space.build(back)[0])
+        assert space.build(back) == recipe
+        assert space.genome(flow) == space.genome(space.build(back).flow)
         assert FlowSpec.from_json(flow.to_json()) == flow
 
 
@@ -45,9 +46,9 @@ def test_one_feature_has_no_couplings(name: str) -> None:
     for context in (0, 2):
         space = SearchSpace.for_data(data(1), limits=limits, context_features=context)
         for trial in trials(space, 4):
-            flow, train = space.suggest(trial)
-            assert not any(isinstance(layer, Coupling) for layer in flow.layers)
-            assert space.build(space.params_of(flow, train)) == (flow, train)
+            recipe = space.suggest(trial)
+            assert not any(isinstance(layer, Coupling) for layer in recipe.flow.layers)
+            assert space.build(space.params_of(recipe)) == recipe
 
 
 def test_couplings_of_one_feature_are_refused() -> None:
@@ -63,13 +64,15 @@ def test_equal_shape_parameters_stack(name: str, D: int, draw: st.DataObject) ->
     params = {
         each: draw.draw(values_of(domain), label=each) for each, domain in space.parameters.items()
     }
-    flow, train = space.build(params)
+    recipe = space.build(params)
+    flow, train = recipe.flow, recipe.train
     for _ in range(4):
         other = {
             each: params[each] if each in space.shape_parameters else draw.draw(values_of(domain))
             for each, domain in space.parameters.items()
         }
-        member, training = space.build(other)
+        built = space.build(other)
+        member, training = built.flow, built.train
         assert member.shape_key() == flow.shape_key()
         assert (training.batch_size, training.steps) == (train.batch_size, train.steps)
         assert (training.optimiser, training.schedule) == (train.optimiser, train.schedule)
@@ -87,15 +90,16 @@ def test_a_population_with_its_shape_held_fixed_is_one_program() -> None:
     space = make("full", 5)
     free = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     first = free.ask()
-    flow, train = space.suggest(first)
+    recipe = space.suggest(first)
+    flow, train = recipe.flow, recipe.train
     held = {name: first.params[name] for name in space.shape_parameters}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         free.sampler = optuna.samplers.PartialFixedSampler(held, free.sampler)
     members = [space.suggest(free.ask()) for _ in range(6)]
-    assert {member.shape_key() for member, _ in members} == {flow.shape_key()}
-    assert {training.batch_size for _, training in members} == {train.batch_size}
-    assert len({training.learning_rate for _, training in members}) == 6
+    assert {member.flow.shape_key() for member in members} == {flow.shape_key()}
+    assert {member.train.batch_size for member in members} == {train.batch_size}
+    assert len({member.train.learning_rate for member in members}) == 6
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,8 @@ def test_every_sampler_runs_a_study(name: str, sampler: optuna.samplers.BaseSamp
     start = FlowSpec(features=4, layers=())
 
     def objective(trial: optuna.Trial) -> float:
-        flow, train = space.suggest(trial)
+        recipe = space.suggest(trial)
+        flow, train = recipe.flow, recipe.train
         assert flow.features == start.features
         return flow.parameter_count() * train.learning_rate
 
@@ -193,8 +198,8 @@ def test_the_genome_knows_equal_flows_across_encodings() -> None:
     limits = {"kind": "coupling", "depth": [1, 3]}
     packed = SearchSpace.for_data(data(5), limits=limits)
     bits = packed.encoded("bits")
-    flow, train = packed.suggest(trials(packed, 1)[0])
-    assert bits.genome(bits.build(bits.params_of(flow, train))[0]) == packed.genome(flow)
+    recipe = packed.suggest(trials(packed, 1)[0])
+    assert bits.genome(bits.build(bits.params_of(recipe)).flow) == packed.genome(recipe.flow)
     pair = (coupling("CTCTC"), coupling("TCTCT"))
     flow = FlowSpec(features=5, layers=pair, base=Normal())
     assert packed.genome(flow) == "01" + "5000" + "01" + "a800" + "00"

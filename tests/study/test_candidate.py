@@ -23,7 +23,7 @@ from nfopt.flows.cost import inverse_cost, train_cost
 from nfopt.runner import ask
 from nfopt.runner.ask import Asker
 from nfopt.space import SearchSpace
-from nfopt.stored import specs_of
+from nfopt.stored import recipe_of
 from nfopt.study import candidate as batch
 from nfopt.study.candidate import groups, release, stack_key, tell
 from nfopt.study.sampler import StudySampler
@@ -68,15 +68,15 @@ def test_a_population_shares_its_shape(study: optuna.Study, space: SearchSpace) 
 
 
 def test_the_queue_comes_first_and_leads(study: optuna.Study, space: SearchSpace) -> None:
-    study.enqueue_trial(space.params_of(*BEST))
+    study.enqueue_trial(space.params_of(BEST))
     population = Asker(WorkQueue(study), space, 0).population(4)
-    assert population[0].spec == BEST[0]
+    assert population[0].spec == BEST.flow
     assert len(population) == 4
     assert len(groups(population)) == 1
 
 
 def test_what_muon_trains_is_no_stack_with_what_adamw_trains() -> None:
-    spec, adamw = BEST
+    spec, adamw = BEST.flow, BEST.train
     muon, other = replace(adamw, optimiser="muon"), replace(adamw, optimiser="adam")
     assert stack_key(spec, adamw) == stack_key(spec, other) != stack_key(spec, muon)
     assert stack_key(spec, muon) == stack_key(spec, replace(muon, learning_rate=0.1))
@@ -84,9 +84,9 @@ def test_what_muon_trains_is_no_stack_with_what_adamw_trains() -> None:
 
 def test_two_in_the_queue_of_different_shapes(study: optuna.Study, space: SearchSpace) -> None:
     for recipe in RECIPES:
-        study.enqueue_trial(space.params_of(*recipe))
+        study.enqueue_trial(space.params_of(recipe))
     population = Asker(WorkQueue(study), space, 0).population(5)
-    assert [c.spec for c in population[:2]] == [spec for spec, _ in RECIPES]
+    assert [c.spec for c in population[:2]] == [each.flow for each in RECIPES]
     assert sorted(len(group) for group in groups(population)) == [1, 4]
 
 
@@ -97,14 +97,15 @@ def test_what_a_trial_tells_of_itself(study: optuna.Study, space: SearchSpace) -
     known = trial.user_attrs
     wanted = "spec genome parameters seconds seed fidelity round_trip cost_train cost_inverse"
     assert {f"nfopt:{word}" for word in [*wanted.split(), "versions", "worker"]} <= set(known)
-    spec, train = specs_of(trial)
+    recipe = recipe_of(trial)
+    spec, train = recipe.flow, recipe.train
     assert spec == candidate.spec
     assert known[names.SPEC] == spec.to_json()
     assert known[names.PARAMETERS] == spec.parameter_count()
     assert bytes.fromhex(known[names.GENOME])
     assert known[names.FIDELITY] == 20 / train.steps
     assert known[names.VERSIONS]["optuna"] == optuna.__version__
-    assert space.build(trial.params) == (spec, train)
+    assert space.build(trial.params) == recipe
     msgspec.json.encode(known)
 
 

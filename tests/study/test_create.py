@@ -15,6 +15,7 @@ from nfopt import attributes as names
 from nfopt.errors import StudyError
 from nfopt.events import Event, Started
 from nfopt.space import SearchSpace
+from nfopt.spec import Recipe
 from nfopt.study import claim as claims
 from nfopt.study.create import load_study, stored_attributes
 from nfopt.study.dataset import read
@@ -69,7 +70,7 @@ def test_other_recipes_are_no_other_space(search: Search, memory: BaseStorage) -
     assert known is not None
     assert known[names.LIMITS]["kind"] == "coupling"
     assert known[names.LIMITS]["limits"]["hidden_layers"] == [1, 1]
-    wider = [BEST, (flow("CTC", "TCT"), msgspec.structs.replace(TRAIN, dropout=0.6))]
+    wider = [BEST, Recipe(flow("CTC", "TCT"), msgspec.structs.replace(TRAIN, dropout=0.6))]
     limits = {key: value if isinstance(value, list) else [value] for key, value in LIMITS.items()}
     limits |= {"width": (4, 8), "hidden_layers": [1, 1]}  # the same, written otherwise
     assert search(trials=4, recipes=wider, limits=limits).trials == 4

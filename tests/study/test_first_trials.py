@@ -6,10 +6,10 @@ import pytest
 from small_study import BEST, LIMITS, RECIPES, TRAIN, flow
 
 from nfopt.space import SearchSpace
-from nfopt.spec import TrainSpec
+from nfopt.spec import Recipe, TrainSpec
 from nfopt.study.first_trials import check_initial, first_key, first_of, holds
 
-WIDE = (flow("CTC", "TCT", width=32), TRAIN)
+WIDE = Recipe(flow("CTC", "TCT", width=32), TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def space() -> SearchSpace:
 
 def test_recipes_of_the_space_in_their_order_and_once(space: SearchSpace) -> None:
     found = first_of(space, [WIDE, *RECIPES, BEST])
-    assert [spec for spec, _ in found] == [spec for spec, _ in RECIPES]
+    assert [each.flow for each in found] == [each.flow for each in RECIPES]
     assert not holds(space, WIDE)
     assert all(holds(space, recipe) for recipe in found)
 
@@ -31,8 +31,9 @@ def test_a_space_without_recipes_begins_in_its_middle(space: SearchSpace) -> Non
 
 def test_training_is_as_the_space_says(space: SearchSpace) -> None:
     long = TrainSpec(steps=999, batch_size=64, learning_rate=5e-3)
-    ((spec, train),) = first_of(space, [(BEST[0], long)])
-    assert spec == BEST[0]
+    (recipe,) = first_of(space, [Recipe(BEST.flow, long)])
+    spec, train = recipe.flow, recipe.train
+    assert spec == BEST.flow
     assert train.steps == TRAIN.steps
 
 
@@ -43,4 +44,4 @@ def test_an_initial_flow_outside_is_refused(space: SearchSpace) -> None:
 
 
 def test_keys_tell_first_trials_apart() -> None:
-    assert len({first_key(*recipe) for recipe in [*RECIPES, WIDE, BEST]}) == 3
+    assert len({first_key(recipe) for recipe in [*RECIPES, WIDE, BEST]}) == 3

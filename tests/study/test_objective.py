@@ -41,7 +41,7 @@ def test_it_is_a_function_of_the_trial(source: Source, space: SearchSpace) -> No
     values = []
     for _ in range(2):
         study = optuna.create_study(pruner=optuna.pruners.NopPruner())
-        study.enqueue_trial(space.params_of(*RECIPES[0]))
+        study.enqueue_trial(space.params_of(RECIPES[0]))
         study.optimize(Objective(source.data, space, share=1.0, seed=3), n_trials=1)
         values.append(study.best_value)
         assert study.trials[0].user_attrs[names.FIDELITY] == 1.0
@@ -53,7 +53,7 @@ def test_data_of_any_kind_and_a_space_of_its_own() -> None:
     assert it.space.kind == "full"
     assert it.space.features == 3
     study = optuna.create_study()
-    spec, _ = it.space.suggest(study.ask())
+    spec = it.space.suggest(study.ask()).flow
     assert spec.features == 3
 
 

@@ -15,7 +15,7 @@ from nfopt.data import Prepared
 from nfopt.errors import StudyError
 from nfopt.spec import FlowSpec
 from nfopt.storage.open import Storage
-from nfopt.stored import specs_of, trials_of
+from nfopt.stored import recipe_of, trials_of
 from nfopt.study.arguments import check_flows, flows_of
 from nfopt.study.create import load_study
 from nfopt.study.ranking import best_of
@@ -38,7 +38,7 @@ def initial_flow(given: Initial, storage: Storage | None = None) -> FlowSpec:
     if isinstance(given, FlowSpec):
         return given
     if isinstance(given, FrozenTrial):
-        return specs_of(given)[0]
+        return recipe_of(given).flow
     if isinstance(given, optuna.Study):
         return _best(given)
     text = os.fspath(given)
@@ -83,4 +83,4 @@ def _best(study: optuna.Study) -> FlowSpec:
     best = best_of(study)
     if best is None:
         raise ValueError(f"`initial` study {study.study_name!r} has no finished trial with a flow.")
-    return specs_of(best)[0]
+    return recipe_of(best).flow

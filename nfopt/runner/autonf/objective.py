@@ -34,7 +34,7 @@ from nfopt.autonf import (
 )
 from nfopt.autonf.objective import MOST_PATHS
 from nfopt.autonf.options import check_searched
-from nfopt.data import Prepared
+from nfopt.data import DEFAULT, Prepared
 from nfopt.distributed.lease import Observer, lease_seconds
 from nfopt.distributed.process import Worker
 from nfopt.distributed.queue import WorkQueue
@@ -49,7 +49,8 @@ from nfopt.spec import TrainSpec
 from nfopt.storage.open import Storage
 from nfopt.stored import trials_of
 from nfopt.study.create import check_objectives
-from nfopt.study.dataset import Source, read, search_rows
+from nfopt.study.dataset import Source, read
+from nfopt.study.rows import search_rows
 
 HISTORY, CANDIDATES, WARNINGS = names.AUTONF, names.CANDIDATES, names.WARNINGS
 
@@ -117,7 +118,7 @@ class AutoNFObjective:
         prepared = _prepared(data, seed)
         if minutes is not None and not minutes > 0:
             raise ValueError(f"`minutes` must be positive, got {minutes!r}.")
-        rows = len(prepared.parts[0])
+        rows = prepared.sizes[0]
         self.data, self.setup = prepared, setup or Setup()
         self.objectives = check_objectives(objectives)
         self.train = train or training(prepared.features, rows)
@@ -142,7 +143,8 @@ class AutoNFObjective:
         self.artifacts = artifacts
         self._told, self._ranked, self._stop = on_record, on_rung, should_stop
         self._on_event = on_event
-        self._rows = search_rows(prepared, seed, device, lambda event: None)
+        mapped = search_rows(prepared, seed, device, lambda event: None)
+        self._rows = mapped.under(DEFAULT)
         self._costs: tuple[float, ...] | None = None
 
     def defaults(self) -> dict[str, Any]:
@@ -249,7 +251,7 @@ class AutoNFObjective:
             )
         if self._stop is not None and self._stop():
             raise KeyboardInterrupt("stopped")
-        stored.write(trial, facts_of(choice, self.train, time.monotonic() - began))
+        stored.write(trial, facts_of(choice, self.train, DEFAULT, time.monotonic() - began))
         if isinstance(trial, optuna.Trial):  # a FixedTrial is of no study
             history = None if choice.found is None else choice.found.history
             self._on_event(SearchEnded(trial, choice.best.spec, history))

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.autonf import Raced, Record, Settings, front, spec_of
+from nfopt.data import DEFAULT
 from nfopt.distributed.artifacts import artifact_store, settle
 from nfopt.distributed.checkpoints import sweep
 from nfopt.distributed.queue import COUNTED, WorkQueue
@@ -38,14 +39,14 @@ from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.url import RUNS
-from nfopt.stored import attributes_of, specs_of, trials_of
+from nfopt.stored import attributes_of, recipe_of, trials_of
 from nfopt.study.arguments import Budget, check_name
 from nfopt.study.claim import claim
 from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
 from nfopt.study.ranking import best_of
 from nfopt.study.results import SearchResult
-from nfopt.training import TrainData
+from nfopt.study.rows import MappedRows
 from nfopt.training.measure import WHOLE_STEP, measure_step
 
 SETUP = names.AUTONF
@@ -175,17 +176,17 @@ def run_autonf(
         best = _best(opened)
         for text in _texts(best):
             call.notice(text)
-        spec, train = specs_of(best)
-        everything = TrainData.of(data, device)
+        recipe = recipe_of(best)
+        everything = MappedRows(data, device)
         result = deliver(
             opened,
-            [Finalist(best.number, spec, train)],
+            [Finalist(best.number, recipe)],
             data,
             Retraining(
                 data=everything,
                 seed=seeds.derive(seed, seeds.RETRAIN, best.number),
                 call=call,
-                deadline=deadline_of(call, times, [spec], data, everything),
+                deadline=deadline_of(call, times, [recipe.flow], data, everything),
                 more=plan.MORE_SEEDS,
             ),
             RUNS / name if out is None else Path(out),
@@ -293,7 +294,8 @@ def _search_seconds(goal: AutoNFObjective, left: Callable[[], float]) -> float:
     """
     # PyTorch imports its compiler with the first optimiser: seconds, not to be a training's
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    rows, features = TrainData.of(goal.data, goal.device), goal.data.features
+    features = goal.data.features
+    rows = MappedRows(goal.data, goal.device).under(DEFAULT)
     paths = [(k,) * goal.setup.places for k in range(len(goal.options))]
     flows = [spec_of(goal.options, path, features, goal.data.context_features) for path in paths]
     dearest = max(flows, key=train_cost)

@@ -69,13 +69,14 @@ class Setup:
         return options_of(words, features, width=self.width)
 
 
-def facts_of(choice: Choice, train: TrainSpec, seconds: float) -> Mapping[str, Any]:
+def facts_of(choice: Choice, train: TrainSpec, marginals: str, seconds: float) -> Mapping[str, Any]:
     """Collect the attributes of a trial from what its search and race have found."""
     best = choice.best
     raced = [each for each in choice.raced if each.share > 0][:KEPT]
     found = {
         names.SPEC: best.spec.to_json(),
         names.TRAIN: train.to_json(),
+        names.MARGINALS: marginals,
         names.PARAMETERS: best.spec.parameter_count(),
         names.COST_TRAIN: train_cost(best.spec),
         names.COST_INVERSE: inverse_cost(best.spec),

@@ -10,12 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from nfopt.autonf import Option, Settings, options_of, search, spec_of
 from nfopt.errors import NfoptError
 from nfopt.events import Notice, OnEvent, ignore
 from nfopt.layers import Autoregressive, Coupling, Spline
 from nfopt.space import SearchSpace
-from nfopt.study.first_trials import Recipe, holds
+from nfopt.spec import FlowSpec, Recipe
+from nfopt.study.first_trials import holds
 from nfopt.training import TrainData
 
 WARM_STARTS = ("autonf",)
@@ -62,7 +65,7 @@ def warm_flows(
     Returns:
         Flows of the space with the recipe's training, the most likely first; maybe none.
     """
-    spec, train = recipe
+    spec, train = recipe.flow, recipe.train
     nets = [x for x in spec.layers if isinstance(x, Autoregressive | Coupling)]
     if spec.features < 2 or not nets:
         on_event(Notice("`warm_start` has nothing to search here: no conditioners, or one feature"))
@@ -107,10 +110,14 @@ def warm_flows(
     flows = [
         spec_of(options, path, spec.features, spec.context_features) for path in found.candidates
     ]
-    inside = [flow for flow in flows if flow.layers and holds(space, (flow, train))][:count]
+    inside = [flow for flow in flows if flow.layers and holds(space, _like(recipe, flow))][:count]
     said = f"adds {len(inside)} first trials" if inside else "found no flow that `space` has"
     on_event(Notice(f"`warm_start` {said}"))
-    return [(flow, train) for flow in inside]
+    return [_like(recipe, flow) for flow in inside]
+
+
+def _like(recipe: Recipe, flow: FlowSpec) -> Recipe:
+    return msgspec.structs.replace(recipe, flow=flow)
 
 
 def _fitting(
@@ -120,13 +127,13 @@ def _fitting(
 
     Doing nothing is kept with them; it searches the depth.
     """
-    spec, train = recipe
+    spec = recipe.flow
 
     def fits(place: int) -> bool:
         flows = (
             spec_of(options, (place,) * depth, spec.features, spec.context_features)
             for depth in range(1, places + 1)
         )
-        return any(holds(space, (flow, train)) for flow in flows)
+        return any(holds(space, _like(recipe, flow)) for flow in flows)
 
     return tuple(option for k, option in enumerate(options) if option.idle or fits(k))

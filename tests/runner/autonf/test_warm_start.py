@@ -14,14 +14,14 @@ from nfopt.recipes import autoregressive
 from nfopt.runner.autonf import warm_start as autonf_start
 from nfopt.runner.autonf.warm_start import check_warm_start, warm_flows
 from nfopt.space import SearchSpace
-from nfopt.spec import FlowSpec, TrainSpec
-from nfopt.stored import specs_of
+from nfopt.spec import FlowSpec, Recipe, TrainSpec
+from nfopt.stored import recipe_of
 from nfopt.study.dataset import Source
 from nfopt.study.first_trials import holds
 from nfopt.study.results import SearchResult
 from nfopt.training import TrainData
 
-RECIPE = (autoregressive(3, depth=2, width=8, bins=4), TrainSpec(steps=32, batch_size=64))
+RECIPE = Recipe(autoregressive(3, depth=2, width=8, bins=4), TrainSpec(steps=32, batch_size=64))
 
 
 def test_a_study_gets_flows_of_its_space(source: Source) -> None:
@@ -31,7 +31,7 @@ def test_a_study_gets_flows_of_its_space(source: Source) -> None:
         TrainData.of(source.data), space, RECIPE, seed=0, count=3, on_event=told.append
     )
     assert 1 <= len(flows) <= 3
-    assert len({flow.digest() for flow, _ in flows}) == len(flows)
+    assert len({each.flow.digest() for each in flows}) == len(flows)
     assert all(holds(space, each) for each in flows)
     assert told[0].text == f"`warm_start` adds {len(flows)} first trials"
 
@@ -56,7 +56,7 @@ def test_only_what_the_space_has_is_searched(
         return true(options, *arguments, **more)
 
     monkeypatch.setattr(autonf_start, "search", look)
-    recipe = (coupled(), TrainSpec(steps=32, batch_size=64))
+    recipe = Recipe(coupled(), TrainSpec(steps=32, batch_size=64))
     limits = {"depth": [1, 3], "maps": "spline"}
     space = SearchSpace.for_data(
         source.data.train, kind="coupling", limits=limits, recipes=[recipe]
@@ -81,7 +81,7 @@ def test_a_search_tries_them_after_the_recipe(
     more = {
         "kind": None,
         "limits": {"depth": [1, 3], "width": [4, 8], "batch_size": [32, 64]},
-        "recipes": [(coupled(), train)],
+        "recipes": [Recipe(coupled(), train)],
         "warm_start": "autonf",
         "members": 1,
     }
@@ -94,7 +94,7 @@ def test_a_search_tries_them_after_the_recipe(
     keys = [t.user_attrs[names.FIRST] for t in firsts]
     assert keys[0] == result.study.user_attrs[names.LEADER]  # the recipe comes first
     for trial in firsts:
-        spec, _ = specs_of(trial)
+        spec = recipe_of(trial).flow
         assert all(layer.kind in ("lu", "coupling", "autoregressive") for layer in spec.layers)
     events.clear()
     search(5, **more)

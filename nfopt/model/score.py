@@ -1,0 +1,69 @@
+"""Score rows with the members of a stack, each behind marginal maps of its own; far rows too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nfopt.data import LinePart, Preprocessing
+from nfopt.flows import Stack
+from nfopt.model.chunks import chunks, log_prob
+
+Array = NDArray[np.float64]
+ROWS = 65_536  # rows that are mapped at a time
+FAR = 1e3  # deviations from which on what single precision can't say is density 0
+
+
+def score(stack: Stack, maps: Sequence[Preprocessing], rows: LinePart) -> Array:
+    """Score rows on the data's own scale.
+
+    Args:
+        stack: P flows.
+        maps: The preprocessing of each.
+        rows: n rows on the line, see `Preprocessing.to_line`.
+
+    Returns:
+        Nats, shape (P, n). A row without density has -inf: outside the bounds, or so far away that
+        its density is below what double precision holds.
+    """
+    found = np.empty((len(stack), len(rows)))
+    for chunk in chunks(len(rows), ROWS):
+        found[:, chunk] = _chunk(stack, maps, rows.take(np.arange(len(rows))[chunk]))
+    return found
+
+
+def _chunk(stack: Stack, maps: Sequence[Preprocessing], rows: LinePart) -> Array:
+    distinct = list(dict.fromkeys(maps))
+    which = [distinct.index(one) for one in maps]
+    mapped = [one.from_line(rows.line, rows.logdet) for one in distinct]
+    seen = None
+    if rows.context is not None:
+        seen = _stacked([one.forward_context(rows.context) for one in distinct], which)
+    x = _stacked([z for z, _ in mapped], which)
+    found = _log_prob(stack, x, seen)
+    wrong = ~np.isfinite(found).all(axis=0) & np.isfinite(rows.logdet)
+    if wrong.any():
+        exact = stack.to(dtype=torch.float64)
+        far = x[..., wrong, :]
+        again = _log_prob(exact, far, None if seen is None else seen[..., wrong, :])
+        gone = np.isnan(again) & (np.abs(far) > FAR).any(axis=-1)
+        found[:, wrong] = np.where(gone, -np.inf, again)
+    return found + np.stack([logdet for _, logdet in mapped])[which]
+
+
+def _stacked(each: Sequence[Array], which: Sequence[int]) -> Array:
+    """Give what all members see, (n, D), or where they differ each one's, (P, n, D)."""
+    return each[0] if len(each) == 1 else np.stack(each)[list(which)]
+
+
+def _log_prob(stack: Stack, x: Array, context: Array | None) -> Array:
+    def tensor(values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(stack.device, stack.dtype)
+
+    seen = None if context is None else tensor(context)
+    found: Array = log_prob(stack, tensor(x), seen).double().cpu().numpy()
+    return found
