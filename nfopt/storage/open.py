@@ -65,6 +65,7 @@ CREATED_MEANWHILE = (
     "UNIQUE constraint failed",
     "Duplicate entry",
 )
+GONE = "Record does not exist."  # Optuna's words for a study or trial that is not there
 ATTEMPTS, PAUSE = 10, 0.2  # seconds between them
 
 
@@ -123,6 +124,12 @@ def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None
     """
     try:
         yield
+    except KeyError as error:
+        if error.args[:1] != (GONE,):
+            raise
+        raise StudyError(
+            f"`storage` {mask_url(storage)} no longer has the study: it was deleted meanwhile."
+        ) from None
     except StorageAway as error:
         raise StudyError(f"`storage` {mask_url(storage)} {error}") from None
     except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:

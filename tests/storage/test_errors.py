@@ -7,12 +7,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from sqlalchemy import create_engine, exc, text
 
+from nfopt.errors import StudyError
 from nfopt.storage.backoff import StorageAway
 from nfopt.storage.errors import Trouble, trouble
+from nfopt.storage.open import clear_errors, open_storage
 
 
 class Driver(Exception):
@@ -113,3 +116,15 @@ def test_grpc_says_it_by_a_status(code: str, details: str, passes: bool) -> None
     found = trouble(Failed())
     assert found is not None
     assert found.passes is passes
+
+
+@pytest.mark.parametrize("kind", ["sqlite:///{}/s.db", "journal:///{}/s.log"])
+def test_a_study_that_is_deleted_meanwhile_is_one_line(tmp_path: Path, kind: str) -> None:
+    url = kind.format(tmp_path)
+    study = optuna.create_study(study_name="s", storage=open_storage(url))
+    optuna.delete_study(study_name="s", storage=open_storage(url))
+    for use in (lambda: study.ask(), lambda: study.user_attrs, lambda: study.set_user_attr("k", 1)):
+        with pytest.raises(StudyError, match="deleted meanwhile"), clear_errors(url):
+            use()
+    with pytest.raises(KeyError), clear_errors(url):
+        raise KeyError("another")
