@@ -1,15 +1,16 @@
-"""What waits in a study, who may take it, and whether the budget allows it.
+"""The queue of a study: which trials wait, and which may be taken within the budget.
 
-Optuna's storages give an order (a trial's number) and one step that only one can take (from WAITING
-to RUNNING, from RUNNING to an end). All that has to be exact is built from these two:
+Optuna's storages provide an order (a trial's number) and atomic changes of state (from WAITING to
+RUNNING, from RUNNING to an end). Exactness rests on these two:
 
-- An interrupted trial is FAIL with `nfopt:again`, and is missing until a trial says
-  `nfopt:retry_of` it. Whoever sees one that is missing puts its parameters back into the queue;
-  where two did, the first of the two trials counts and the other is struck out when it is taken.
-  So a crash at any point loses and doubles nothing.
-- A trial may train if fewer than N trials with a lower number are finished, running, waiting or
-  missing. Of trials asked at one time by several workers, the lower numbers go on.
-- Of the trials that one population left, whoever takes the first takes all.
+- An interrupted trial is FAIL with `nfopt:again`, and is missing until another trial refers to it
+  by `nfopt:retry_of`. Any worker that sees a missing trial enqueues its parameters again; if two
+  did, the first of the two trials counts, and the other is failed when it is taken. So a crash at
+  any point neither loses nor duplicates a trial.
+- A trial may train if fewer than N trials of a lower number are finished, running, waiting or
+  missing. Of trials asked by several workers at the same time, those of lower numbers train.
+- The waiting trials of an interrupted population are taken together: the worker that takes the
+  first takes all.
 """
 
 from __future__ import annotations
@@ -40,30 +41,30 @@ KEPT = (names.FIRST, names.SEED)  # what a retry takes from the interrupted tria
 
 
 def counted(trials: Iterable[FrozenTrial]) -> int:
-    """Count COMPLETE + PRUNED trials."""
+    """The number of COMPLETE + PRUNED trials."""
     return sum(trial.state in COUNTED for trial in trials)
 
 
 def missing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """List the interrupted trials that have not come back, by number."""
-    paid = {trial.user_attrs.get(names.RETRY_OF) for trial in trials}
+    """The interrupted trials that no other trial repeats yet, by number."""
+    repeated = {trial.user_attrs.get(names.RETRY_OF) for trial in trials}
     return [
         trial
         for trial in trials
         if trial.state is TrialState.FAIL
         and trial.user_attrs.get(names.AGAIN)
-        and trial.number not in paid
+        and trial.number not in repeated
         and parameters_of(trial)
     ]
 
 
 def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Read what was suggested, or is to be suggested, to a trial."""
+    """The parameters that a trial has, or was enqueued with."""
     return fixed_parameters(trial) | trial.params
 
 
 def in_play(trials: Sequence[FrozenTrial]) -> list[int]:
-    """List the numbers of the trials that are results, or may become some; they rise."""
+    """Numbers of the trials that are results or may become results, ascending."""
     alive = (*COUNTED, TrialState.WAITING)
     lost = {trial.number for trial in missing(trials)}
     return [
@@ -75,24 +76,27 @@ def in_play(trials: Sequence[FrozenTrial]) -> list[int]:
     ]
 
 
-def allowed(places: Sequence[int], number: int, budget: int | None) -> bool:
-    """Say whether a trial may train under a budget of COMPLETE + PRUNED trials.
+def allowed(numbers: Sequence[int], number: int, budget: int | None) -> bool:
+    """Whether a trial may train within a budget of COMPLETE + PRUNED trials.
+
+    >>> allowed([0, 1, 4], number=5, budget=3), allowed([0, 1, 4], number=4, budget=3)
+    (False, True)
 
     Args:
-        places: From `in_play`.
+        numbers: From `in_play`.
         number: Of the trial.
-        budget: None: there is none.
+        budget: None: no limit.
     """
-    return budget is None or bisect_left(places, number) < budget
+    return budget is None or bisect_left(numbers, number) < budget
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Trials that are to be taken together.
+    """Waiting trials that are to be taken together.
 
     Attributes:
-        trials: In the order of their numbers.
-        origin: First trial of the population that they were interrupted in; None if they are new.
+        trials: By number.
+        origin: First trial of the interrupted population that they repeat; None if they are new.
     """
 
     trials: tuple[FrozenTrial, ...]
@@ -100,7 +104,7 @@ class Waiting:
 
 
 def origin_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """Find the first trial of the population in which what a trial repeats was interrupted."""
+    """The first trial of the interrupted population that a trial repeats a part of, or None."""
     old = trial.user_attrs.get(names.RETRY_OF)
     if not isinstance(old, int) or not 0 <= old < len(trials):
         return None
@@ -109,11 +113,11 @@ def origin_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial 
 
 
 class WorkQueue:
-    """One worker's way to the trials of a study: it takes, reserves and releases them.
+    """A worker's access to the trials of a study: it takes, reserves and releases them.
 
     Args:
         study: The study.
-        lease: Of this worker; whoever sees a trial, sees whose it is. None: one that stands still.
+        lease: Of this worker, stored with its trials. None: one that is never renewed.
         budget: COMPLETE + PRUNED trials of the study at most, or None. It may change.
     """
 
@@ -126,27 +130,27 @@ class WorkQueue:
     # --------------------------------------------------------------------------------------- taking
 
     def next(self, count: int, trials: Sequence[FrozenTrial] | None = None) -> Waiting | None:
-        """Choose what to take: what an interrupted population left, or new trials.
+        """The waiting trials to take next: those of an interrupted population, or new ones.
 
-        What is twice in the queue is struck out.
+        Duplicates in the queue are failed.
 
         Args:
-            count: New trials at most; an interrupted population is never cut.
+            count: New trials at most; an interrupted population is always taken as a whole.
             trials: All of the study, if they were just read.
         """
         if trials is None:
-            if not trials_of(self.study, TrialState.WAITING):  # cheap where nothing waits
+            if not trials_of(self.study, TrialState.WAITING):  # cheap where none wait
                 return None
             trials = trials_of(self.study)
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
         if not waiting:
             return None
-        waiting = self._strike_out(trials, waiting)
-        places = [] if self.budget is None else in_play(trials)
-        waiting = [trial for trial in waiting if allowed(places, trial.number, self.budget)]
+        waiting = self._without_duplicates(trials, waiting)
+        numbers = [] if self.budget is None else in_play(trials)
+        waiting = [trial for trial in waiting if allowed(numbers, trial.number, self.budget)]
         busy: set[int | None] = set()
         for trial in trials:
-            if trial.state is TrialState.RUNNING:  # taken by another, or not yet all interrupted
+            if trial.state is TrialState.RUNNING:  # taken by another worker, or partly interrupted
                 origin = origin_of(trial, trials)
                 busy |= {lead_of(trial), None if origin is None else origin.number}
         populations: dict[int | None, list[FrozenTrial]] = {}
@@ -161,7 +165,7 @@ class WorkQueue:
         return None
 
     def take(self, trial: FrozenTrial) -> optuna.Trial | None:
-        """Take a waiting trial; None if someone else has."""
+        """Take a waiting trial; None if another worker has taken it."""
         taken = take_waiting(self.study, trial)
         if taken is None:
             return None
@@ -172,10 +176,10 @@ class WorkQueue:
             raise
         return taken
 
-    def _strike_out(
+    def _without_duplicates(
         self, trials: Sequence[FrozenTrial], waiting: Sequence[FrozenTrial]
     ) -> list[FrozenTrial]:
-        """Fail what stands in the queue a second time, because two put it there at one time."""
+        """Fail trials that two workers enqueued at the same time, and return the others."""
         retries: dict[object, int] = {}
         firsts: dict[object, int] = {}
         for trial in trials:
@@ -195,23 +199,24 @@ class WorkQueue:
     # ------------------------------------------------------------------------------------ reserving
 
     def reserve(self, count: int) -> list[FrozenTrial]:
-        """Make trials that are not in the queue, as many as the budget has a place for.
+        """Create new running trials, as many as the budget allows.
+
+        The study is not read while their numbers are below the budget.
 
         Args:
-            count: Trials.
+            count: Trials wanted.
 
         Returns:
-            What they are made of, for `start`. Nothing was read of the study while their numbers
-            are below the budget.
+            The trials as created, for `start`.
         """
         alone = self.lease.lead is None
         made = [self._made() for _ in range(count)]
-        # a trial of a low number has a place whatever the others are
+        # a trial of a number below the budget is always allowed
         if self.budget is None or all(trial.number < self.budget for trial in made):
             return made
-        kept, places = [], in_play(trials_of(self.study))
+        kept, numbers = [], in_play(trials_of(self.study))
         for trial in made:
-            if allowed(places, trial.number, self.budget):
+            if allowed(numbers, trial.number, self.budget):
                 kept.append(trial)
             else:
                 self.interrupt(trial, "the budget was met by others", again=False)
@@ -220,9 +225,9 @@ class WorkQueue:
         return kept
 
     def _made(self) -> FrozenTrial:
-        """Make a running trial; its template is what the storage has of it now.
+        """Create a running trial from a template, and return the template.
 
-        The template holds the lease alone: Optuna writes a template while it locks the whole study.
+        It holds only the lease, since Optuna locks the whole study while it writes a template.
         """
         trial = create_trial(state=TrialState.RUNNING, user_attrs=self.lease.attributes())
         create_from(self.study, trial)
@@ -231,7 +236,7 @@ class WorkQueue:
         return trial
 
     def start(self, reserved: FrozenTrial) -> optuna.Trial:
-        """Give a reserved trial to be asked for its parameters."""
+        """The trial of a reservation, to be asked for its parameters."""
         return start_created(self.study, reserved)
 
     # ------------------------------------------------------------------------------------ releasing
@@ -239,12 +244,12 @@ class WorkQueue:
     def interrupt(
         self, trial: optuna.Trial | FrozenTrial, reason: str, *, again: bool = True
     ) -> bool:
-        """Make a running trial FAIL, its parameters to come back; False if someone else was first.
+        """Fail a running trial, so that another one repeats it; False if it had ended already.
 
         Args:
             trial: Of the study, maybe no longer running.
-            reason: Kept with the trial.
-            again: Whether its parameters come back.
+            reason: Stored with the trial.
+            again: Whether another trial must repeat it.
         """
         try:
             set_attribute(self.study, trial, names.REASON, reason)
@@ -255,10 +260,10 @@ class WorkQueue:
             return False
 
     def requeue(self, numbers: Collection[int] | None = None) -> int:
-        """Put the parameters of interrupted trials back into the queue; return how many.
+        """Enqueue the parameters of interrupted trials again; returns their number.
 
         Args:
-            numbers: Only of these trials; None: of all that are missing.
+            numbers: Of these trials only; None: of all missing ones.
         """
         lost = missing(trials_of(self.study))
         if numbers is not None:
@@ -269,7 +274,7 @@ class WorkQueue:
         return len(lost)
 
     def release(self, trials: Iterable[optuna.Trial | FrozenTrial], reason: str) -> None:
-        """Interrupt trials and put their parameters back."""
+        """Interrupt trials, and release their parameters to the queue."""
         trials = list(trials)
         for trial in trials:
             self.interrupt(trial, reason)
@@ -279,11 +284,11 @@ class WorkQueue:
         """Release the running trials whose worker is gone.
 
         Args:
-            observer: That has looked at them before; processes of this host are judged without.
+            observer: Of their leases; not needed for processes of this host.
             trials: All of the study, if they were just read.
 
         Returns:
-            Numbers of the trials that were interrupted by this call.
+            Numbers of the trials that this call interrupted.
         """
         trials = trials_of(self.study) if trials is None else trials
         running = {trial.number: trial for trial in trials if trial.state is TrialState.RUNNING}
@@ -293,7 +298,7 @@ class WorkQueue:
             for number, reason in gone(running.values(), observer).items()
             if self.interrupt(running[number], reason)
         ]
-        # whoever failed a trial queues it too; what they left undone is seen at the second look
+        # the worker that fails a trial also enqueues it; what it did not is overdue after a while
         late = observer.overdue(missing(trials))
         if dead or late:
             self.requeue({*dead, *late})

@@ -1,4 +1,4 @@
-"""Ask a population: what waits in the queue first, then new trials of one shape.
+"""Ask a population: waiting trials first, then new trials of one shape.
 
 candidates = Asker(WorkQueue(study), space, seed).population(8)   # one free trial, 7 of its shape
 """
@@ -38,24 +38,24 @@ class Asker:
     seed: int
 
     def population(self, count: int) -> list[Candidate]:
-        """Ask what waits in the queue first, then trials of the first one's shape.
+        """Take waiting trials, then ask new ones of the first one's shape.
 
         Args:
-            count: At least 1; what an interrupted population left comes back whole.
+            count: At least 1; an interrupted population is taken as a whole.
 
         Returns:
             Candidates. They share their shape, unless different ones waited in the queue. Fewer
-            than `count`, or none, if others have met the budget or were faster.
+            than `count`, or none, if other workers met the budget or took them.
         """
         waiting = self.queue.next(count)
         return self.fill(count, [] if waiting is None else self.take(waiting))
 
     def take(self, waiting: Waiting) -> list[Candidate]:
-        """Take what waits; nothing, if someone else was faster with the first one."""
+        """Take waiting trials; none if another worker took the first one."""
         asked: list[Candidate] = []
         try:
-            for one in waiting.trials:
-                trial = self.queue.take(one)
+            for waiting_trial in waiting.trials:
+                trial = self.queue.take(waiting_trial)
                 candidate = None if trial is None else self._taken(trial)
                 if candidate is not None:
                     asked.append(candidate)
@@ -67,11 +67,11 @@ class Asker:
         return asked
 
     def fill(self, count: int, asked: Sequence[Candidate]) -> list[Candidate]:
-        """Ask further trials, of the shape that the first one has, until there are `count`.
+        """Ask further trials, of the first one's shape, until there are `count`.
 
         Args:
-            count: Of all.
-            asked: Those that there are.
+            count: Of all trials.
+            asked: Those asked already.
         """
         asked, reserved = list(asked), []
         try:
@@ -91,10 +91,13 @@ class Asker:
         return asked
 
     def _taken(self, trial: optuna.Trial) -> Candidate | None:
-        """Describe a trial that was in the queue, to which it goes back if that fails."""
+        """Describe a trial taken from the queue; if that fails, it is released to the queue."""
         try:
             return self._described(trial)
-        except (ValueError, TypeError) as error:  # whoever queued it gave it what the space has not
+        except (
+            ValueError,
+            TypeError,
+        ) as error:  # enqueued with parameters that the space does not have
             why = f"what was queued can't be asked: {' '.join(str(error).split()):.300}"
             self.queue.interrupt(trial, why, again=False)
             warnings.warn(
@@ -108,7 +111,7 @@ class Asker:
             raise
 
     def _described(self, trial: optuna.Trial | FrozenTrial) -> Candidate | None:
-        """Describe a trial; None if someone else ended it, as nothing was heard of this worker."""
+        """Describe a trial; None if another worker ended it after this one's lease expired."""
         try:
             running = self.queue.start(trial) if isinstance(trial, FrozenTrial) else trial
             return describe(running, self.space, self.seed)

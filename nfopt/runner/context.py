@@ -1,4 +1,4 @@
-"""What all parts of one call share: who is told, what stops it, and its time."""
+"""The context that all parts of a call share: its events, what stops it, its clock."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Run:
     """One call of `search`, `fit`, `retrain`, `autonf` or a worker.
 
     Attributes:
-        stop: Asked while it works.
-        on_event: Told of everything.
+        stop: Polled while it works.
+        on_event: Receives all events.
         began: Clock time at which the call began.
         clock: Seconds.
     """
@@ -27,7 +27,7 @@ class Run:
     clock: Callable[[], float] = time.monotonic
 
     def notice(self, text: str) -> None:
-        """Tell one line."""
+        """Send a notice of one line."""
         self.on_event(Notice(text))
 
     def elapsed(self) -> float:
@@ -43,5 +43,5 @@ class Run:
         return None if deadline is None else deadline - self.clock()
 
     def over(self, deadline: float | None, grace: float = 0.0) -> bool:
-        """Say whether a clock time was more than `grace` seconds ago; never, if there is none."""
+        """Whether a clock time was more than `grace` seconds ago; False if there is none."""
         return deadline is not None and self.clock() > deadline + grace

@@ -28,7 +28,7 @@ from nfopt.events import BatchTold
 from nfopt.runner import budget as plan
 from nfopt.runner.ask import Asker
 from nfopt.runner.context import Run
-from nfopt.runner.poll import Looking
+from nfopt.runner.poll import Polling
 from nfopt.runner.trainer import Trainer
 from nfopt.space import SearchSpace
 from nfopt.spec import Recipe
@@ -107,7 +107,7 @@ class Search:
             StudyError: If populations fail, one after the other, altogether.
         """
         place = nll_place(self.objectives)
-        self._looking = Looking(self.study, place, self.lease_seconds)
+        self._looking = Polling(self.study, place, self.lease_seconds)
         self._observer = Observer(self.lease_seconds)
         lease = Lease(self.study, self.lease_seconds, self._observer)
         self._queue = WorkQueue(self.study, lease, self.trials)
@@ -153,12 +153,12 @@ class Search:
         far = self.trials is None or self.trials - self._looking.made > FAR * self.length.size
         if far and self._all_first and not self._waiting and not self._looking.due():
             return None
-        trials = self._looking.look()
+        trials = self._looking.poll()
         dead = self._queue.reap(self._observer, trials)
         if not dead:
             return trials
         self.call.notice(f"{len(dead)} trials of a worker that is gone come back")
-        return self._looking.look()
+        return self._looking.poll()
 
     def _population(self, count: int, trials: Sequence[FrozenTrial] | None) -> int:
         """Ask, train and tell a population; return how many trials it had."""

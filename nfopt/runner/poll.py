@@ -1,7 +1,8 @@
-"""How often a worker looks at a study: at whatever it likes, while looking costs it little.
+"""Polling of a study by a worker, at a limited share of the worker's time.
 
-A look reads every trial that is new, and all that run, row by row. Where populations take seconds
-that is nothing. Where many workers share trials that cost nothing it would be most of their work.
+A poll reads every new and every running trial, row by row. Beside populations that take seconds
+this is negligible. Where many workers share trials that cost nothing, it would be most of their
+work.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import order
 
-SHARE = 0.1  # of a worker's time that looks take, where they are not needed
+SHARE = 0.1  # of a worker's time for polls that are not necessary
 
 
-class Looking:
-    """What one worker knows of a study since it last looked.
+class Polling:
+    """A worker's knowledge of a study since its last poll.
 
     Args:
         study: The study.
-        place: Of the NLL among the values.
-        longest: Seconds between two looks at most.
+        place: Index of the NLL among the values.
+        longest: Seconds between two polls at most.
         clock: Seconds, monotonic.
 
     Attributes:
-        counted: COMPLETE + PRUNED trials: those of the last look, and this worker's own since.
-        best: Number and NLL of the best of these that is COMPLETE, or None.
-        made: Trials that there are at least, of whatever state.
+        counted: COMPLETE + PRUNED trials: those of the last poll, and this worker's own since.
+        best: Number and NLL of the best COMPLETE one of these, or None.
+        made: The least number of trials, of any state, that the study has.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Looking:
         self._next = -1.0
 
     def due(self) -> bool:
-        """Say whether it is time for a look, if none is needed."""
+        """Whether a poll is due that is not otherwise necessary."""
         return self._clock() >= self._next
 
-    def look(self) -> list[FrozenTrial]:
+    def poll(self) -> list[FrozenTrial]:
         """Read all trials, by number."""
         began = self._clock()
         trials = trials_of(self._study)
@@ -74,6 +75,6 @@ class Looking:
 
     def _note(self, number: int, state: TrialState, values: list[float] | None) -> None:
         if state is TrialState.COMPLETE and values:
-            found = values[self._place]
-            if self.best is None or order(found, number) < order(self.best[1], self.best[0]):
-                self.best = (number, found)
+            nll = values[self._place]
+            if self.best is None or order(nll, number) < order(self.best[1], self.best[0]):
+                self.best = (number, nll)

@@ -14,7 +14,7 @@ from study.test_candidate import result
 
 from nfopt.distributed.queue import WorkQueue
 from nfopt.runner.ask import Asker
-from nfopt.runner.poll import Looking
+from nfopt.runner.poll import Polling
 from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.space import SearchSpace
 from nfopt.storage.open import open_storage
@@ -48,54 +48,54 @@ def study() -> optuna.Study:
 
 
 def test_what_a_worker_told_itself_needs_no_look(study: optuna.Study) -> None:
-    looking = Looking(study)
-    looking.look()
-    assert (looking.counted, looking.best, looking.made) == (0, None, 0)
-    looking.add(told(study, 2.0, float("nan"), 1.0, 3.0))
-    known = (looking.counted, looking.best, looking.made)
+    polling = Polling(study)
+    polling.poll()
+    assert (polling.counted, polling.best, polling.made) == (0, None, 0)
+    polling.add(told(study, 2.0, float("nan"), 1.0, 3.0))
+    known = (polling.counted, polling.best, polling.made)
     assert known == (3, (2, 1.0), 4)
-    looking.look()
-    assert known == (looking.counted, looking.best, looking.made)
+    polling.poll()
+    assert known == (polling.counted, polling.best, polling.made)
 
 
 def test_what_others_told_is_seen_at_a_look(study: optuna.Study) -> None:
-    looking = Looking(study)
-    looking.look()
+    polling = Polling(study)
+    polling.poll()
     told(study, 0.5)
-    looking.add(told(study, 2.0))
-    assert (looking.counted, looking.best, looking.made) == (1, (1, 2.0), 2)
-    looking.look()
-    assert (looking.counted, looking.best, looking.made) == (2, (0, 0.5), 2)
+    polling.add(told(study, 2.0))
+    assert (polling.counted, polling.best, polling.made) == (1, (1, 2.0), 2)
+    polling.poll()
+    assert (polling.counted, polling.best, polling.made) == (2, (0, 0.5), 2)
 
 
 def test_the_best_of_an_older_study_is_not_one_that_began_ahead(study: optuna.Study) -> None:
-    looking = Looking(study)
+    polling = Polling(study)
     own, ahead = Asker(WorkQueue(study), SPACE, 0).population(2)
     ahead.trial.set_user_attr(BEGAN_FROM, "warm")
     for candidate, nll in ((own, 2.0), (ahead, 1.0)):
         tell(study, candidate, result(nll=nll))
-    looking.look()
-    assert (looking.counted, looking.best) == (2, (0, 2.0))
+    polling.poll()
+    assert (polling.counted, polling.best) == (2, (0, 2.0))
 
 
 def test_what_was_taken_over_is_not_counted(study: optuna.Study) -> None:
     (candidate,) = Asker(WorkQueue(study), SPACE, 0).population(1)
     WorkQueue(study).interrupt(candidate.trial, "gone")
     tell(study, candidate, result())
-    looking = Looking(study)
-    looking.add([candidate])
+    polling = Polling(study)
+    polling.add([candidate])
     assert candidate.lost
-    assert (looking.counted, looking.best) == (0, None)
+    assert (polling.counted, polling.best) == (0, None)
 
 
 @pytest.mark.parametrize(("longest", "pause"), [(60.0, 10.0), (5.0, 5.0)])
 def test_looks_take_a_tenth_of_the_time(study: optuna.Study, longest: float, pause: float) -> None:
     clock = Clock()
-    looking = Looking(study, longest=longest, clock=clock)
-    assert looking.due()
-    looking.look()
+    polling = Polling(study, longest=longest, clock=clock)
+    assert polling.due()
+    polling.poll()
     began = clock.now
-    while not looking.due():
+    while not polling.due():
         pass
     assert clock.now - began == pause
 
