@@ -52,7 +52,8 @@ def make(folder: Path, trials: int) -> str:
     made = []
     for number in range(trials):
         params = other.ask(kinds).params
-        spec, train = space.build(params)
+        recipe = space.build(params)
+        spec, train = recipe.flow, recipe.train
         nll = 10.0 + float(np.sin(number)) + 1e-3 * number
         ended = begun + datetime.timedelta(seconds=number)
         made.append(

@@ -15,19 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
+from small_study import LIMITS, flow, source
 
 from nfopt import attributes as names
 from nfopt.cli.failures import mistake
 from nfopt.cli.status import describe
+from nfopt.distributed.queue import WorkQueue
 from nfopt.errors import StudyWarning
 from nfopt.report.page import html_page
-from nfopt.runner.ask import ask_population
+from nfopt.runner.ask import Asker
 from nfopt.runner.worker import run_worker
 from nfopt.space import SearchSpace
 from nfopt.spec import TrainSpec
 from nfopt.stored import attributes_of, trials_of
 from nfopt.study.create import Wanted, load, open_study
-from tests.small_study import LIMITS, flow, source
 
 __all__ = ["source"]
 
@@ -84,7 +85,8 @@ def made(source: Any) -> Made:
     study.set_user_attr(names.BUDGET, {"trials": 1, "minutes": None, "until": None})
     for number in range(3):
         trial = study.ask()
-        spec, train = space.suggest(trial)
+        recipe = space.suggest(trial)
+        spec, train = recipe.flow, recipe.train
         for name, value in (
             (names.SPEC, spec.to_json()),
             (names.TRAIN, train.to_json()),
@@ -109,7 +111,7 @@ def commands(storage: InMemoryStorage, data: Any) -> Iterator[Any]:
 def ask(study: optuna.Study) -> None:
     """Ask a trial of a study's own sampler."""
     space = SearchSpace.from_json(json.dumps(attributes_of(study)[names.SPACE]))
-    ask_population(study, space, 2, 0)
+    Asker(WorkQueue(study), space, 0).population(2)
 
 
 def run_all(storage: InMemoryStorage, data: Any) -> list[str]:
