@@ -103,7 +103,7 @@ def read(
         "rows": list(data.sizes),
         "columns": list(data.columns),
         "context_columns": list(data.context_columns),
-        "table": msgspec.to_builtins(data.origin),
+        "table": msgspec.json.decode(msgspec.json.encode(data.origin)),
         "fingerprint": data.fingerprint,
     }
     return Source(data, described)
@@ -239,7 +239,7 @@ def keep(data: Prepared, folder: Path) -> Path:
         "preprocessing": msgspec.json.decode(data.lines.blank.to_json()),
         "fingerprint": data.fingerprint,
         "warnings": data.warnings,
-        "table": msgspec.to_builtins(data.origin),
+        "table": msgspec.json.decode(msgspec.json.encode(data.origin)),
     }
     arrays = {
         f"{number}.{name}": values
