@@ -19,12 +19,12 @@ def check_device(device: torch.device | str | None) -> str:
     if not isinstance(given, str | torch.device):
         raise TypeError(f"`device` must be a name such as cpu or cuda, got {given!r}.")
     try:
-        found = torch.device(device)
-        torch.empty(1, device=found).cpu()  # a meta device computes nothing
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen).cpu()  # a meta device computes nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"`device` {str(device)!r} can't be used: {reason}") from None
-    return str(found)
+    return str(chosen)
 
 
 def check_seed(seed: object) -> None:

@@ -104,9 +104,9 @@ def load(path: Path) -> Stored:
 
 
 def versions() -> dict[str, str]:
-    """Say with which versions a flow was made."""
-    found = {name: _version(name) for name in ("nfopt", "torch", "numpy", "optuna")}
-    return found | {"python": platform.python_version()}
+    """The versions that a flow is made with."""
+    packages = {name: _version(name) for name in ("nfopt", "torch", "numpy", "optuna")}
+    return packages | {"python": platform.python_version()}
 
 
 @lru_cache(maxsize=16)
@@ -127,8 +127,8 @@ def _preprocessings(description: _Description) -> list[Preprocessing]:
     """Read the members' preprocessing; in version 1 they share one."""
     given = description.preprocessing
     each = given if isinstance(given, list) else [given]
-    found = [Preprocessing.from_json(msgspec.json.encode(one).decode()) for one in each]
+    distinct = [Preprocessing.from_json(msgspec.json.encode(one).decode()) for one in each]
     maps = description.maps if isinstance(given, list) else [0] * len(description.members)
-    if len(maps) != len(description.members) or not set(maps) <= set(range(len(found))):
-        raise ValueError(f"`maps` must be one of {len(found)} a member, got {maps}")
-    return [found[number] for number in maps]
+    if len(maps) != len(description.members) or not set(maps) <= set(range(len(distinct))):
+        raise ValueError(f"`maps` must be one of {len(distinct)} a member, got {maps}")
+    return [distinct[number] for number in maps]

@@ -30,10 +30,10 @@ def score(stack: Stack, maps: Sequence[Preprocessing], rows: LinePart) -> Array:
         Nats, shape (P, n). A row without density has -inf: outside the bounds, or so far away that
         its density is below what double precision holds.
     """
-    found = np.empty((len(stack), len(rows)))
+    log_p = np.empty((len(stack), len(rows)))
     for chunk in chunks(len(rows), ROWS):
-        found[:, chunk] = _chunk(stack, maps, rows.take(np.arange(len(rows))[chunk]))
-    return found
+        log_p[:, chunk] = _chunk(stack, maps, rows.take(np.arange(len(rows))[chunk]))
+    return log_p
 
 
 def _chunk(stack: Stack, maps: Sequence[Preprocessing], rows: LinePart) -> Array:
@@ -44,15 +44,15 @@ def _chunk(stack: Stack, maps: Sequence[Preprocessing], rows: LinePart) -> Array
     if rows.context is not None:
         seen = _stacked([one.forward_context(rows.context) for one in distinct], which)
     x = _stacked([z for z, _ in mapped], which)
-    found = _log_prob(stack, x, seen)
-    wrong = ~np.isfinite(found).all(axis=0) & np.isfinite(rows.logdet)
+    log_p = _log_prob(stack, x, seen)
+    wrong = ~np.isfinite(log_p).all(axis=0) & np.isfinite(rows.logdet)
     if wrong.any():
         exact = stack.to(dtype=torch.float64)
         far = x[..., wrong, :]
         again = _log_prob(exact, far, None if seen is None else seen[..., wrong, :])
         gone = np.isnan(again) & (np.abs(far) > FAR).any(axis=-1)
-        found[:, wrong] = np.where(gone, -np.inf, again)
-    return found + np.stack([logdet for _, logdet in mapped])[which]
+        log_p[:, wrong] = np.where(gone, -np.inf, again)
+    return log_p + np.stack([logdet for _, logdet in mapped])[which]
 
 
 def _stacked(each: Sequence[Array], which: Sequence[int]) -> Array:
@@ -65,5 +65,5 @@ def _log_prob(stack: Stack, x: Array, context: Array | None) -> Array:
         return torch.from_numpy(np.ascontiguousarray(values)).to(stack.device, stack.dtype)
 
     seen = None if context is None else tensor(context)
-    found: Array = log_prob(stack, tensor(x), seen).double().cpu().numpy()
-    return found
+    log_p: Array = log_prob(stack, tensor(x), seen).double().cpu().numpy()
+    return log_p

@@ -61,8 +61,8 @@ def build(plan: Plan, params: Values, context_features: int, train: TrainSpec) -
         context_features=context_features,
         base=base,
     )
-    found = {key: values[key] for key in TRAINING if key in values}
-    trained = msgspec.structs.replace(train, **found)
+    searched_fields = {key: values[key] for key in TRAINING if key in values}
+    trained = msgspec.structs.replace(train, **searched_fields)
     return Recipe(flow, trained, str(values["marginals"]))
 
 
@@ -71,7 +71,7 @@ def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
     kinds = [str(values.get(f"layer_{number}.kind", plan.layer_kinds[0])) for number in numbers]
     masks = _masks(plan, values, kinds)
     mixing = str(values["mixing"])
-    place = np.arange(plan.features)  # the feature at each position, as permutations move them
+    feature_at = np.arange(plan.features)  # the feature at each position, as permutations move them
     edges = decode_edges(plan, values) if plan.edges else None
     free = decode_order(plan, values)
     layers: list[Layer] = []
@@ -79,7 +79,7 @@ def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
         if kind != "identity":
             between = mixing_layers(mixing, number, plan.features)
             layers += between
-            place = moved(place, between)
+            feature_at = moved(feature_at, between)
         made = searched("layers", kind)
         fields: dict[str, Any] = {}
         if "map" in made.__struct_fields__:
@@ -89,7 +89,7 @@ def _layers(plan: Plan, values: Values) -> tuple[Layer, ...]:
         if kind == "coupling":
             fields["mask"] = masks[number]
         if kind == "autoregressive":
-            order, parents = _dependencies(plan, values, number, kinds, place, edges, free)
+            order, parents = _dependencies(plan, values, number, kinds, feature_at, edges, free)
             fields |= {"order": order, "parents": parents}
         layers.append(made(**fields))
     return settle(layers) if plan.idle else tuple(layers)
@@ -125,14 +125,14 @@ def mixing_layers(name: str, number: int, features: int) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def moved(place: NDArray[np.int64], layers: Sequence[Layer]) -> NDArray[np.int64]:
-    """Where permutations leave the features; an LU starts as the identity and counts as none."""
+def moved(feature_at: NDArray[np.int64], layers: Sequence[Layer]) -> NDArray[np.int64]:
+    """The feature at each position after these layers; an LU starts as the identity."""
     for layer in layers:
         if isinstance(layer, Reverse):
-            place = place[::-1]
+            feature_at = feature_at[::-1]
         elif isinstance(layer, Permutation):
-            place = place[list(layer.order)]
-    return place
+            feature_at = feature_at[list(layer.order)]
+    return feature_at
 
 
 def random_order(number: int, features: int) -> Order:
@@ -153,13 +153,13 @@ def _masks(plan: Plan, values: Values, kinds: Sequence[str]) -> dict[int, str]:
         wanted = np.concatenate([_own_mask(plan, values, number) for number in numbers])
     else:
         wanted = design(plan, str(values["masks"]), len(numbers))
-    # Where other layers transform the features, a coupling need not see to all of them.
+    # Beside layers that transform all features, couplings need not cover them.
     cover = set(kinds) <= {"coupling", "identity"}
     return dict(zip(numbers, letters(repair(wanted, cover=cover)), strict=True))
 
 
 def _own_mask(plan: Plan, values: Values, number: int) -> Masks:
-    """What a layer's bits or its partner's say, made valid before it is complemented."""
+    """The mask of a layer's own bits, or the complement of its partner's; repaired before."""
     own = number if number in plan.own_masks else number - 1
     transformed = decode(values, f"layer_{own}.mask", plan.features, plan.encoding)
     mask = from_transformed(transformed[None, :])
@@ -199,7 +199,9 @@ def settle(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 # ------------------------------------------------------------------------------ orders and parents
 
 
-def order_at(plan: Plan, name: str, place: NDArray[np.int64], free: Order | None = None) -> Order:
+def order_at(
+    plan: Plan, name: str, feature_at: NDArray[np.int64], free: Order | None = None
+) -> Order:
     """A named order of the positions of a layer; `free` is that of the features under search."""
     features = plan.features
     if name.startswith("random_"):
@@ -209,25 +211,25 @@ def order_at(plan: Plan, name: str, place: NDArray[np.int64], free: Order | None
     if name.startswith("dependence") and plan.guide is not None:
         own = plan.guide.order
     if own is not None:
-        position = np.argsort(place)
+        position = np.argsort(feature_at)
         order = [int(position[feature]) for feature in own]
     return tuple(order[::-1] if name.endswith("reverse") else order)
 
 
-def ranking_at(plan: Plan, measure: str, place: NDArray[np.int64]) -> list[list[int]]:
+def ranking_at(plan: Plan, measure: str, feature_at: NDArray[np.int64]) -> list[list[int]]:
     """The ranking of each position's parents in a layer."""
     ranks = plan.guide.ranks[measure] if plan.guide is not None else ()
-    position = np.argsort(place)
-    return [[int(position[other]) for other in ranks[feature]] for feature in place]
+    position = np.argsort(feature_at)
+    return [[int(position[other]) for other in ranks[feature]] for feature in feature_at]
 
 
-def edges_at(edges: Bits, order: Order, place: NDArray[np.int64]) -> graph.Adjacency:
-    """Of the edges between features those that a layer's order allows, between positions."""
-    return np.asarray(edges[np.ix_(place, place)] & graph.from_order(order))
+def edges_at(edges: Bits, order: Order, feature_at: NDArray[np.int64]) -> graph.Adjacency:
+    """The edges that a layer's order allows, between positions."""
+    return np.asarray(edges[np.ix_(feature_at, feature_at)] & graph.from_order(order))
 
 
 def decode_edges(plan: Plan, values: Values) -> Bits:
-    """The edges under search, shape (D, D); of those with an order only the ones along it."""
+    """The edges under search, shape (D, D); with a searched order only those along it."""
     edges = np.zeros((plan.features, plan.features), dtype=bool)
     for feature in range(plan.features):
         name = f"feature_{feature + 1}.edges"
@@ -238,7 +240,7 @@ def decode_edges(plan: Plan, values: Values) -> Bits:
 
 
 def decode_order(plan: Plan, values: Values) -> Order | None:
-    """The order of the features under search, if there is one; each value gives one."""
+    """The searched order of the features, or None; any values give an order."""
     if not plan.places:
         return None
     places = [int(values[name]) for name in plan.places]
@@ -246,17 +248,17 @@ def decode_order(plan: Plan, values: Values) -> Order | None:
 
 
 def encode_order(plan: Plan, order: Sequence[int]) -> dict[str, Value]:
-    """Write an order of the features, each once, as the parameters that stand for it."""
+    """The parameters of an order of the features."""
     return {plan.places[feature]: number for number, feature in enumerate(order, 1)}
 
 
 def parents_within(
-    plan: Plan, measure: str, budget: int, order: Order, place: NDArray[np.int64]
+    plan: Plan, measure: str, budget: int, order: Order, feature_at: NDArray[np.int64]
 ) -> graph.Parents | None:
-    """The parents within a budget, or None if the budget takes all that the order allows."""
+    """The parents within a budget; None if the budget includes all that the order allows."""
     if budget >= plan.features - 1 or plan.guide is None:
         return None
-    ranking = ranking_at(plan, measure, place)
+    ranking = ranking_at(plan, measure, feature_at)
     if budget > len(ranking[0]):
         return None
     return graph.strongest_parents(order, ranking, budget)
@@ -267,21 +269,23 @@ def _dependencies(
     values: Values,
     number: int,
     kinds: Sequence[str],
-    place: NDArray[np.int64],
+    feature_at: NDArray[np.int64],
     edges: Bits | None,
     free: Order | None,
 ) -> tuple[Order | None, graph.Parents | None]:
     """The order of an autoregressive layer, or its parents; exactly one of the two."""
     if not plan.ordered:
-        # The first as given, the second in reverse, and so on.
+        # Orders alternate between the given one and its reverse.
         before = kinds[: number - 1].count("autoregressive")
         order = tuple(range(plan.features))
         return (order[::-1] if before % 2 else order), None
-    order = order_at(plan, str(values[f"layer_{number}.order"]), place, free)
+    order = order_at(plan, str(values[f"layer_{number}.order"]), feature_at, free)
     if edges is not None:
-        # a layer that goes backwards has the edges of the searched order turned round
-        allowed = edges_at(edges if free is None else edges | edges.T, order, place)
+        # a layer of the reversed order has the reversed edges
+        allowed = edges_at(edges if free is None else edges | edges.T, order, feature_at)
         whole = np.array_equal(allowed, graph.from_order(order))
         return (order, None) if whole else (None, graph.parents_of(allowed))
-    parents = parents_within(plan, str(values["measure"]), int(values["parents"]), order, place)
+    parents = parents_within(
+        plan, str(values["measure"]), int(values["parents"]), order, feature_at
+    )
     return (order, None) if parents is None else (None, parents)

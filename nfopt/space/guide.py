@@ -50,8 +50,8 @@ class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """
         unknown = sorted(set(strengths) - set(MEASURES))
         if unknown or not strengths:
-            found = unknown[0] if unknown else "empty"
-            raise ValueError(f"`strengths` must be of {', '.join(MEASURES)}, not {found}.")
+            given = unknown[0] if unknown else "empty"
+            raise ValueError(f"`strengths` must be of {', '.join(MEASURES)}, not {given}.")
         leading = strengths.get("mutual_information", list(strengths.values())[-1])
         features = len(leading)
         cuts = designs.dependence(layers, features, leading) if features > 1 else None

@@ -105,9 +105,9 @@ def params_of(plan: Plan, recipe: Recipe, context_features: int) -> dict[str, Va
     rebuilt = build(plan, params, context_features, recipe.train).flow
     wanted = settle(flow.layers) if plan.idle else flow.layers
     if rebuilt.layers != wanted:
-        for number, (found, layer) in enumerate(zip(rebuilt.layers, wanted, strict=False)):
-            if found != layer:
-                outside(f"layer {number} is {_brief(layer)}, the nearest is {_brief(found)}")
+        for number, (nearest, layer) in enumerate(zip(rebuilt.layers, wanted, strict=False)):
+            if nearest != layer:
+                outside(f"layer {number} is {_brief(layer)}, the nearest is {_brief(nearest)}")
         outside(f"it has {len(wanted)} layers, the nearest {len(rebuilt.layers)}")
     if rebuilt.base != flow.base:
         outside(f"its base is {_brief(flow.base)}, the nearest is {_brief(rebuilt.base)}")
@@ -185,16 +185,16 @@ def _design(plan: Plan, slots: Sequence[Slot]) -> Value:
 
 
 def _order_params(plan: Plan, slots: Sequence[Slot]) -> dict[str, Value]:
-    place = np.arange(plan.features)
+    feature_at = np.arange(plan.features)
     layers: dict[int, tuple[Autoregressive, NDArray[np.int64]]] = {}
     for number, (before, layer) in enumerate(slots, 1):
-        place = moved(place, before)
+        feature_at = moved(feature_at, before)
         if isinstance(layer, Autoregressive):
-            layers[number] = (layer, place)
+            layers[number] = (layer, feature_at)
     if plan.edges:
         edges = np.zeros((plan.features, plan.features), dtype=bool)
-        for layer, place in layers.values():
-            position = np.argsort(place)
+        for layer, feature_at in layers.values():
+            position = np.argsort(feature_at)
             edges |= layer.adjacency()[np.ix_(position, position)]
         order, params = None, dict[str, Value]()
         if plan.places:
@@ -228,8 +228,10 @@ def _searched_order(
     plan: Plan, layers: dict[int, tuple[Autoregressive, NDArray[np.int64]]]
 ) -> tuple[int, ...]:
     """The order that the first layer's edges are along; backwards where the space has only that."""
-    for layer, place in layers.values():
-        order = tuple(int(place[position]) for position in topological_order(layer.adjacency()))
+    for layer, feature_at in layers.values():
+        order = tuple(
+            int(feature_at[position]) for position in topological_order(layer.adjacency())
+        )
         return order if "searched" in plan.limits["orders"] else order[::-1]
     return tuple(range(plan.features))
 
@@ -247,14 +249,14 @@ def _orders(
         f"layer_{number}.order": names[(number - 1) % min(2, len(names))]
         for number in range(1, plan.depth + 1)
     }
-    for number, (layer, place) in layers.items():
+    for number, (layer, feature_at) in layers.items():
         graph = layer.adjacency()
         for name in names:
-            order = order_at(plan, name, place, free)
+            order = order_at(plan, name, feature_at, free)
             if edges is not None:
-                same = np.array_equal(edges_at(edges, order, place), graph)
+                same = np.array_equal(edges_at(edges, order, feature_at), graph)
             else:
-                parents = parents_within(plan, measure, budget, order, place)
+                parents = parents_within(plan, measure, budget, order, feature_at)
                 same = layer.order == order if parents is None else layer.parents == parents
             if same:
                 params[f"layer_{number}.order"] = name
