@@ -48,7 +48,19 @@ def _run(
             on_event=note,
             **more,
         )
-    flow: Flow = result.flow
+    return of_flow(result.flow, seed, result.parameters, result.structure, curve)
+
+
+def of_flow(flow: Flow, seed: int, parameters: int, structure: str, curve: Curve) -> Fitted:
+    """Compare a flow or mixture that nfopt has delivered.
+
+    Args:
+        flow: Trained on the rows that are compared on.
+        seed: Of its samples.
+        parameters: Of all its members.
+        structure: In words.
+        curve: See `Fitted`.
+    """
 
     def log_prob(part: Part) -> Array:
         scores: Array = mixture(member_scores(flow, part)).numpy()
@@ -59,8 +71,8 @@ def _run(
 
     return Fitted(
         log_prob,
-        None if data.context_features else sample,
-        result.parameters,
-        f"flows: {len(flow)}; {result.structure}",
+        None if flow.context_columns else sample,
+        parameters,
+        f"flows: {len(flow)}; {structure}",
         curve,
     )

@@ -113,7 +113,7 @@ def compare(
             rival.load()
             own = Clock(seconds, clock)
             fitted = rival.fit(data, own, seed)
-            row = _row(rival, fitted, data, own.gone())
+            row = measured(rival, fitted, data, own.gone())
         except Exception as error:
             if rival.ours:
                 raise
@@ -122,7 +122,8 @@ def compare(
         yield row
 
 
-def _row(rival: Rival, fitted: Fitted, data: Prepared, seconds: float) -> Row:
+def measured(rival: Rival, fitted: Fitted, data: Prepared, seconds: float) -> Row:
+    """Score what was fitted in so many seconds, once on the test rows, and time it."""
     validation = fitted.log_prob(data.part("val"))
     part = data.part("test")
     began = time.perf_counter()
