@@ -1,7 +1,7 @@
 """The best known flow, and how to train it, for a number of features and rows: no search.
 
-What `nfopt fit` trains and every study tries first. The rules were found by training on the tables
-that `studies/recipe` names; that script prints the comparison behind each of them.
+What `nfopt fit` trains and every study tries first. `studies/portfolio` trains a pool of recipes on
+many tables, from which they are to be chosen; `studies/evidence` says what was seen before.
 """
 
 from __future__ import annotations

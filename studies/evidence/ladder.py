@@ -14,11 +14,11 @@ from nfopt.compare import zuko_flows
 from nfopt.compare.ours import of_flow
 from nfopt.compare.rival import Clock, Curve, Fitted, Rival
 from nfopt.compare.run import RIVALS
-from nfopt.data import Prepared
+from nfopt.data import DEFAULT, Prepared
 from nfopt.events import Event, Training
 from nfopt.spec import Autoregressive, Conditioner, FlowSpec, Spline, TrainSpec
 
-MAPS = "asinh"
+MAPS = DEFAULT
 MUON_RATE, MUON_DECAY, AVERAGE = 8e-3, 0.01, 0.99
 WITHOUT_END = 1 << 30  # steps: the time ends it
 ADAMW = TrainSpec(weight_decay=0.01, steps=WITHOUT_END)  # torch's own decay, 2e-3, 512, cosine, 5

@@ -86,6 +86,9 @@ def command(cell: Cell, data: Path, folder: Path) -> list[str]:
 
 def execute(cell: Cell, data: Path, scores: Path) -> dict[str, Any] | None:
     """Compute a cell; None if it failed, which is said."""
+    if not (data / f"{cell.set}.npz").is_file():
+        print(f"failed: there is no {cell.set}.npz in {data}", file=sys.stderr, flush=True)
+        return None
     folder = Path(tempfile.mkdtemp(prefix="nfopt-evidence-"))
     try:
         rows, out = table(cell, data, folder), folder / "cell"
