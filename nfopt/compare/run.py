@@ -126,9 +126,11 @@ def measured(rival: Rival, fitted: Fitted, data: Prepared, seconds: float) -> Ro
     """Score what was fitted in so many seconds, once on the test rows, and time it."""
     validation = fitted.log_prob(data.part("val"))
     part = data.part("test")
-    began = time.perf_counter()
     scores = fitted.log_prob(part)
-    scoring = (time.perf_counter() - began) * ROWS / max(1, len(scores))
+    thousand = part.take(np.arange(ROWS) % len(part))
+    began = time.perf_counter()
+    fitted.log_prob(thousand)
+    scoring = time.perf_counter() - began
     sampling = None
     if fitted.sample is not None:
         began = time.perf_counter()
