@@ -127,7 +127,7 @@ def on_grid(column: Array, hint: ColumnHint, ends: tuple[float, float]) -> Array
     first, last = ends
     cells = np.clip(np.rint((column - first) / hint.step), 0.0, np.rint((last - first) / hint.step))
     values = first + cells * hint.step
-    decimals = max(_decimals(first), _decimals(hint.step))
+    decimals = max(_decimals(round(first, _DECIMALS)), _decimals(hint.step))
     if decimals <= _DECIMALS:  # the numbers as they are written: 0.3, not 0.1 + 0.2
         values = np.round(values, decimals)
     return values + 0.0  # no -0.0
