@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -51,6 +53,31 @@ def save(home: Path, stored: Stored) -> None:
     The weights carry a copy of the description, so that whenever a crash comes, the directory
     holds a whole flow: the old one or this one.
     """
+    tensors, text = _written(stored)
+    with replacing(home / DESCRIPTION) as about, replacing(home / WEIGHTS) as weights:
+        save_file(tensors, weights, metadata={DESCRIPTION: text})
+        about.write_text(text + "\n", encoding="utf-8")
+
+
+def dumps(stored: Stored) -> tuple[bytes, str]:
+    """Give what the two files would hold: safetensors and JSON."""
+    tensors, text = _written(stored)
+    return save_bytes(tensors), text
+
+
+def loads(weights: bytes, text: str) -> Stored:
+    """Read what `dumps` gave.
+
+    Raises:
+        ValueError: If it is broken, or of a version that is not known.
+    """
+    try:
+        return _stored(_describe(text), load_bytes(weights))
+    except (SafetensorError, msgspec.MsgspecError) as error:
+        raise ValueError(f"the state of a flow can't be read: {error}") from None
+
+
+def _written(stored: Stored) -> tuple[dict[str, Tensor], str]:
     distinct = list(dict.fromkeys(stored.preprocessings))
     description = _Description(
         members=[msgspec.json.decode(spec.to_json()) for spec in stored.specs],
@@ -64,9 +91,7 @@ def save(home: Path, stored: Stored) -> None:
         for member, weights in enumerate(stored.weights)
         for name, weight in weights.items()
     }
-    with replacing(home / DESCRIPTION) as about, replacing(home / WEIGHTS) as weights:
-        save_file(tensors, weights, metadata={DESCRIPTION: text})
-        about.write_text(text + "\n", encoding="utf-8")
+    return tensors, text
 
 
 def load(path: Path) -> Stored:
@@ -90,17 +115,20 @@ def load(path: Path) -> Stored:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if carried.strip() != text.strip():  # a save was cut between its two files
             description = _describe(carried)
-        specs = [FlowSpec.from_json(msgspec.json.encode(spec)) for spec in description.members]
-        preprocessings = _preprocessings(description)
+        return _stored(description, tensors)
     except (SafetensorError, msgspec.MsgspecError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"`path` {str(home)!r} can't be read as a flow: {reason}.") from None
+
+
+def _stored(description: _Description, tensors: Mapping[str, Tensor]) -> Stored:
+    specs = [FlowSpec.from_json(msgspec.json.encode(spec)) for spec in description.members]
     weights: list[dict[str, Tensor]] = [{} for _ in specs]
     for name, tensor in tensors.items():
         member, _, weight = name.partition(".")
         if member.isdigit() and int(member) < len(specs):
             weights[int(member)][weight] = tensor
-    return Stored(specs, weights, preprocessings, description.info)
+    return Stored(specs, weights, _preprocessings(description), description.info)
 
 
 def versions() -> dict[str, str]:
