@@ -170,6 +170,7 @@ def main() -> None:
         parser.error("--data is needed: a folder of NPZ files")
     if given.core is not None:
         os.sched_setaffinity(0, {given.core})
+    given.results.parent.mkdir(parents=True, exist_ok=True)
     for cell in left:
         print(cell.name, flush=True)
         found = execute(cell, given.data.resolve(), scores / here)
