@@ -63,18 +63,7 @@ class Flow:
         if isinstance(preprocessing, Preprocessing):
             preprocessing = [preprocessing] * len(specs)
         maps = list(preprocessing)
-        if len(maps) != len(specs) or len({one.rule for one in maps}) > 1:
-            raise ValueError(
-                "`preprocessing` must be one, or one a member that differ in their marginal maps"
-                f" alone: got {len(maps)} for {len(specs)}."
-            )
-        wanted = (len(maps[0].columns), len(maps[0].context))
-        for spec in specs:
-            if (spec.features, spec.context_features) != wanted:
-                raise ValueError(
-                    f"`specs` must have {wanted[0]} features and {wanted[1]} context features as"
-                    f" `preprocessing`, got {spec.features} and {spec.context_features}."
-                )
+        disk.check_fit(specs, maps)
         self.specs = tuple(specs)
         self.preprocessings = tuple(maps)
         self.info: dict[str, Any] = dict(info or {})
@@ -308,7 +297,7 @@ class Flow:
         try:
             return cls._of(stored, device)
         except ValueError as error:
-            raise ValueError(f"`path` {str(path)!r} can't be read as a flow: {error}") from None
+            raise disk.unreadable(Path(path), error) from None
 
     @classmethod
     def loads(cls, weights: bytes, text: str, *, device: torch.device | str = "cpu") -> Flow:
