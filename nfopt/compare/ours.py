@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from nfopt import api
 from nfopt.compare.rival import Array, Clock, Curve, Fitted
 from nfopt.data import Part, Prepared
 from nfopt.events import Event, Training
+from nfopt.files import TemporaryFolder
 from nfopt.model import Flow
 from nfopt.study.results import FitResult, member_scores, mixture
 
@@ -37,7 +37,7 @@ def _run(
         if isinstance(event, Training) and event.nll is not None:
             curve.append((event.seconds, event.nll))
 
-    with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+    with TemporaryFolder() as folder:
         result = call(
             data,
             minutes=clock.seconds / 60,

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfopt.data import Preprocessing
-from nfopt.files import replacing
+from nfopt.files import remove_unfinished, replacing
 from nfopt.layers.plain import check_range
 from nfopt.model.weights_file import MOST_DESCRIBED, described_in, read_weights, weights_of
 from nfopt.spec import FlowSpec
@@ -89,6 +89,7 @@ def save(home: Path, stored: Stored) -> None:
     holds a whole flow: the old one or this one.
     """
     tensors, text = _written(stored)
+    remove_unfinished(home)
     with replacing(home / DESCRIPTION) as about, replacing(home / WEIGHTS) as weights:
         save_file(tensors, weights, metadata={DESCRIPTION: text})
         about.write_text(text + "\n", encoding="utf-8")
