@@ -6,7 +6,7 @@
     flow.disagreement(x)             # where the members of an ensemble differ: a sign of trust
     flow.save("elsewhere")
 
-An ensemble is the mixture of its members with equal weights.
+An ensemble is the mixture of its members, each with its share.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from torch import Tensor
 from nfopt.data import LinePart, Origin, Preprocessing
 from nfopt.flows import Stack, build
 from nfopt.model import disk
-from nfopt.model.arguments import check_device, check_seed, precision_of
+from nfopt.model.arguments import check_device, check_seed
 from nfopt.model.chunks import chunk_rows, chunks
 from nfopt.model.inputs import read_context, read_rows
-from nfopt.model.score import ROWS, score
+from nfopt.model.score import ROWS, check_shares, mixed, score
 from nfopt.spec import FlowSpec
 
 Array = NDArray[np.float64]
@@ -41,10 +41,11 @@ class Flow:
         weights: Of each member, as `Stack.weights` gives them.
         preprocessing: From data to what the members see: one for all, or one a member.
         info: Anything that JSON can hold; nfopt keeps `name`, `fingerprint`, `versions`, `scores`.
+        shares: Of the members in the mixture, positive; None: all alike. They are scaled to sum 1.
         device: Where it computes.
 
     Raises:
-        ValueError: If specs, weights and preprocessing do not fit together.
+        ValueError: If specs, weights, preprocessing and shares do not fit together.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Flow:
         preprocessing: Preprocessing | Sequence[Preprocessing],
         info: Mapping[str, Any] | None = None,
         *,
+        shares: Sequence[float] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if not specs or len(specs) != len(weights):
@@ -63,7 +65,19 @@ class Flow:
         if isinstance(preprocessing, Preprocessing):
             preprocessing = [preprocessing] * len(specs)
         maps = list(preprocessing)
-        disk.check_fit(specs, maps)
+        if len(maps) != len(specs) or len({one.rule for one in maps}) > 1:
+            raise ValueError(
+                "`preprocessing` must be one, or one a member that differ in their marginal maps"
+                f" alone: got {len(maps)} for {len(specs)}."
+            )
+        wanted = (len(maps[0].columns), len(maps[0].context))
+        for spec in specs:
+            if (spec.features, spec.context_features) != wanted:
+                raise ValueError(
+                    f"`specs` must have {wanted[0]} features and {wanted[1]} context features as"
+                    f" `preprocessing`, got {spec.features} and {spec.context_features}."
+                )
+        self.shares = check_shares(shares, len(specs))
         self.specs = tuple(specs)
         self.preprocessings = tuple(maps)
         self.info: dict[str, Any] = dict(info or {})
@@ -142,18 +156,12 @@ class Flow:
     def to(self, device: torch.device | str) -> Flow:
         """Copy the flow to a device."""
         weights = [self.weights(member) for member in range(len(self))]
-        return Flow(self.specs, weights, self.preprocessings, self.info, device=device)
+        more: dict[str, Any] = {"shares": self.shares, "device": device}
+        return Flow(self.specs, weights, self.preprocessings, self.info, **more)
 
     # ------------------------------------------------------------------------------------ density
 
-    def log_prob(
-        self,
-        x: Any,
-        context: Any = None,
-        *,
-        as_fitted: bool = False,
-        dtype: DTypeLike = np.float32,
-    ) -> Array:
+    def log_prob(self, x: Any, context: Any = None, *, as_fitted: bool = False) -> Array:
         """Log-density of rows on the data's own scale, of the mixture of the members.
 
         Of a tied column it is the density of the values spread within their step: at the value
@@ -165,8 +173,6 @@ class Flow:
             context: Shape (n, C), or one row for all, shape (C,); where the flow is conditional.
             as_fitted: Spread tied columns as the loader spread the test rows, from the seed and the
                 content of the rows, so that these have the scores that were reported.
-            dtype: Precision of the flow: float32, or float64, in which a row's score depends on
-                the rows beside it by less than 1e-9.
 
         Returns:
             Nats, shape (n,). A row outside the bounds of the data has -inf, and so has one so far
@@ -175,30 +181,22 @@ class Flow:
         Raises:
             ValueError: If a column is missing, not numeric or not finite, or a shape is wrong.
         """
-        return mixed(self.members_log_prob(x, context, as_fitted=as_fitted, dtype=dtype))
+        return mixed(self.members_log_prob(x, context, as_fitted=as_fitted), self.shares)
 
-    def members_log_prob(
-        self,
-        x: Any,
-        context: Any = None,
-        *,
-        as_fitted: bool = False,
-        dtype: DTypeLike = np.float32,
-    ) -> Array:
+    def members_log_prob(self, x: Any, context: Any = None, *, as_fitted: bool = False) -> Array:
         """Log-density of rows under each member, shape (K, n), in nats; arguments as `log_prob`."""
         rows, seen = self._rows(x, context)
         if as_fitted:
             rows = self.preprocessing.as_fitted(rows, seen)
         line, logdet = self.preprocessing.to_line(rows)
-        return self.members_scores(LinePart(line, logdet, seen), dtype)
+        return self.members_scores(LinePart(line, logdet, seen))
 
-    def members_scores(self, rows: LinePart, dtype: DTypeLike = np.float32) -> Array:
+    def members_scores(self, rows: LinePart) -> Array:
         """Score the rows of a prepared table under each member, shape (K, n), in nats."""
-        scores, precision = np.empty((len(self), len(rows))), precision_of(dtype)
+        scores = np.empty((len(self), len(rows)))
         for stack in self.stacks:
             maps = [self.preprocessings[member] for member in stack.positions]
-            exact = stack if stack.dtype == precision else stack.to(dtype=precision)
-            scores[list(stack.positions)] = score(exact, maps, rows)
+            scores[list(stack.positions)] = score(stack, maps, rows)
         return scores
 
     def disagreement(self, x: Any, context: Any = None) -> Array:
@@ -241,10 +239,13 @@ class Flow:
             raise ValueError(f"`n` must be a whole number of at least 0, got {n!r}.")
         if seed is not None:
             check_seed(seed)
-        precision = precision_of(dtype)
+        precision = _precision(dtype)
         seen = read_context(context, int(n), self.context_columns, self.origin)
         rng = np.random.default_rng(seed)
-        drawn = rng.integers(len(self), size=n)
+        if self.shares is None:
+            drawn = rng.integers(len(self), size=n)
+        else:
+            drawn = rng.choice(len(self), size=n, p=self.shares)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 62)))
         values = np.empty((n, len(self.columns)))
         for stack in self.stacks:
@@ -271,12 +272,11 @@ class Flow:
         Returns:
             The directory.
         """
-        disk.save(Path(directory), self._stored())
+        weights = [self.weights(member) for member in range(len(self))]
+        maps = self.preprocessings
+        stored = disk.Stored(self.specs, weights, maps, self.info, self.shares)
+        disk.save(Path(directory), stored)
         return Path(directory)
-
-    def dumps(self) -> tuple[bytes, str]:
-        """Give what the two files would hold: the weights as safetensors, the rest as JSON."""
-        return disk.dumps(self._stored())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> Flow:
@@ -295,24 +295,18 @@ class Flow:
         check_device(device)
         stored = disk.load(Path(path))
         try:
-            return cls._of(stored, device)
+            return cls(
+                stored.specs,
+                stored.weights,
+                stored.preprocessings,
+                stored.info,
+                shares=stored.shares,
+                device=device,
+            )
         except ValueError as error:
-            raise disk.unreadable(Path(path), error) from None
-
-    @classmethod
-    def loads(cls, weights: bytes, text: str, *, device: torch.device | str = "cpu") -> Flow:
-        """Read what `dumps` gave; ValueError if it is broken, or of a version that is not known."""
-        return cls._of(disk.loads(weights, text), device)
+            raise ValueError(f"`path` {str(path)!r} can't be read as a flow: {error}") from None
 
     # ------------------------------------------------------------------------------------- inside
-
-    def _stored(self) -> disk.Stored:
-        weights = [self.weights(member) for member in range(len(self))]
-        return disk.Stored(self.specs, weights, self.preprocessings, self.info)
-
-    @classmethod
-    def _of(cls, stored: disk.Stored, device: torch.device | str) -> Flow:
-        return cls(stored.specs, stored.weights, stored.preprocessings, stored.info, device=device)
 
     def _tensor(self, values: Array, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(values).to(self.device, dtype)
@@ -321,10 +315,19 @@ class Flow:
         return read_rows(x, context, self.columns, self.context_columns, self.origin)
 
 
-def mixed(scores: Array) -> Array:
-    """Log-density of the mixture with equal weights of K members' scores, (K, n) to (n,)."""
-    highest = scores.max(axis=0)
-    shift = np.where(np.isfinite(highest), highest, 0.0)
-    with np.errstate(divide="ignore"):  # no density in any member: -inf
-        found: Array = np.log(np.exp(scores - shift).mean(axis=0)) + shift
+def _precision(dtype: DTypeLike) -> torch.dtype:
+    """Read a dtype of NumPy's, or torch's own.
+
+    Raises:
+        ValueError: If it is neither float32 nor float64.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if not isinstance(dtype, torch.dtype):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = repr(dtype)
+    found = {"float32": torch.float32, "float64": torch.float64}.get(name)
+    if found is None:
+        raise ValueError(f"`dtype` must be float32 or float64, got {name}.")
     return found

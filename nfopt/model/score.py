@@ -67,3 +67,25 @@ def _log_prob(stack: Stack, x: Array, context: Array | None) -> Array:
     seen = None if context is None else tensor(context)
     log_p: Array = log_prob(stack, tensor(x), seen).double().cpu().numpy()
     return log_p
+
+
+def mixed(scores: Array, shares: Sequence[float] | None = None) -> Array:
+    """Log-density of the mixture of K members, (K, n) to (n,); without shares all count alike."""
+    share = np.full(len(scores), 1 / len(scores)) if shares is None else np.asarray(shares)
+    highest = scores.max(axis=0)
+    shift = np.where(np.isfinite(highest), highest, 0.0)
+    with np.errstate(divide="ignore"):  # no density in any member: -inf
+        found: Array = np.log(share @ np.exp(scores - shift)) + shift
+    return found
+
+
+def check_shares(given: Sequence[float] | None, members: int) -> tuple[float, ...] | None:
+    """Scale shares to sum 1; None where all are alike."""
+    if given is None:
+        return None
+    shares = [float(share) for share in given]
+    if len(shares) != members or not all(0 < share < float("inf") for share in shares):
+        raise ValueError(f"`shares` must be {members} positive numbers, got {list(given)}.")
+    if len(set(shares)) == 1:
+        return None
+    return tuple(share / sum(shares) for share in shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,15 +152,31 @@ def test_repr_says_the_structure_in_words() -> None:
     assert f"; {affine().parameter_count()} parameters" in repr(make_flow(both))
 
 
-def test_in_double_precision_a_row_has_one_score(flow: Flow) -> None:
-    x, given = table(40), context_of(flow, 40)
-    plain, exact = flow.log_prob(x, given), flow.log_prob(x, given, dtype=np.float64)
-    np.testing.assert_allclose(exact, plain, rtol=1e-4, atol=1e-4)
-    assert not np.array_equal(exact, plain)
-    alone = [
-        flow.log_prob(
-            x[at : at + 1], None if given is None else given[at : at + 1], dtype="float64"
-        )
-        for at in range(40)
-    ]
-    np.testing.assert_allclose(np.concatenate(alone), exact, rtol=0, atol=1e-9)
+# ------------------------------------------------------------------------------------- shares
+
+
+def test_members_count_by_their_shares(tmp_path: Path) -> None:
+    flow = make_flow([affine(), spline()], shares=[3, 1])
+    x = table(20, seed=2)
+    members = flow.members_log_prob(x)
+    expected = np.log(0.75 * np.exp(members[0]) + 0.25 * np.exp(members[1]))
+    np.testing.assert_allclose(flow.log_prob(x), expected, atol=1e-10)
+    again = Flow.load(flow.save(tmp_path))
+    assert again.shares == flow.shares == (0.75, 0.25)
+    np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
+    np.testing.assert_array_equal(again.to("cpu").log_prob(x), flow.log_prob(x))
+
+
+def test_samples_are_drawn_by_the_shares() -> None:
+    parts = make_flow([affine(), spline()])
+    flow = make_flow([affine(), spline()], shares=[99, 1])
+    means = [float(make_flow([spec]).sample(4000, seed=0)[:, 0].mean()) for spec in parts.specs]
+    assert abs(means[0] - means[1]) > 0.5  # else it can't be told whose the samples are
+    assert abs(flow.sample(4000, seed=0)[:, 0].mean() - means[0]) < 0.2 * abs(means[0] - means[1])
+
+
+def test_equal_shares_are_none_and_wrong_ones_are_refused() -> None:
+    assert make_flow([affine()] * 2, shares=[2, 2]).shares is None
+    for wrong in ([1.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, math.inf]):
+        with pytest.raises(ValueError, match="`shares` must be 2 positive numbers"):
+            make_flow([affine()] * 2, shares=wrong)
