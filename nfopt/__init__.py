@@ -16,6 +16,7 @@ _HOME = {
     "Flow": "nfopt.model",
     "FlowSpec": "nfopt.spec",
     "Objective": "nfopt.study.objective",
+    "RungPruner": "nfopt.samplers.pruning",
     "SearchSpace": "nfopt.space",
     "Recipe": "nfopt.spec",
     "TrainSpec": "nfopt.spec",
