@@ -10,13 +10,13 @@ from typing import Any, Unpack
 
 import optuna
 
-from nfopt.data import Prepared
+from nfopt.data import DEFAULT, Prepared
 from nfopt.events import OnEvent, ignore
 from nfopt.model import Flow
 from nfopt.model.arguments import check_device, check_seed
-from nfopt.recipes import recipe
+from nfopt.recipes import portfolio, recipe
 from nfopt.report import publishing, reported, watching
-from nfopt.runner.deliver import run_fit, run_retrain
+from nfopt.runner.fit import run_fit, run_retrain
 from nfopt.runner.options import (
     FirstOptions,
     SearchOptions,
@@ -71,7 +71,7 @@ def search(
     should_stop: Callable[[], bool] | None = None,
     **data_options: Unpack[DataOptions],
 ) -> SearchResult:
-    """Find, retrain and save the best flow for a table of continuous data.
+    """Find, train and save the best flow for a table of continuous data.
 
     A study of the same name in the same storage goes on where it was. Ctrl-C raises
     KeyboardInterrupt after everything is stored.
@@ -89,7 +89,7 @@ def search(
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, Recipes, or JSON files.
         warm_start: "autonf": a short differentiable search proposes first trials of a new study.
-        members: Flows to keep at most, as a mixture where that validates better; None: 5.
+        members: Distinct flows of the mixture at most; None: 8; 1 gives one flow.
         device: "cpu", "cuda", ...; None: CUDA where there is one.
         threads: CPU threads of all workers together; None: as torch has it, of several all cores.
         workers: Processes that search; with CUDA each needs a GPU of its own.
@@ -176,7 +176,7 @@ def fit(
     data: Any,
     *,
     minutes: float | None = None,
-    members: int = 1,
+    members: int | None = None,
     flow: Flows | None = None,
     marginals: str | Sequence[str] | None = None,
     device: str | None = None,
@@ -192,8 +192,9 @@ def fit(
 
     Args:
         data: As in `search`.
-        minutes: Wall clock of the whole call; None: the recipe's own number of steps.
-        members: Seeds trained as one program; their mixture is the flow.
+        minutes: Wall clock of the whole call; None: full trainings.
+        members: Seeds trained as one program; their mixture is the flow. None: as many as `minutes`
+            allows, at most 8, mixed by what validates best; without `minutes` one.
         flow: Another than the recipe's: a FlowSpec, maybe with a TrainSpec, a Recipe, a JSON file.
         marginals: Other marginal maps: "standardise", "asinh", "quantile", or one a column.
         device: As in `search`.
@@ -219,7 +220,7 @@ def fit(
         name = source.name if out is not None else arguments.check_name(source.name, None)
         return run_fit(
             source,
-            best,
+            [best] if flow or marginals else _portfolio(source.data),
             members=members,
             minutes=minutes,
             seed=seed,
@@ -289,3 +290,9 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
 
 def _recipe(data: Prepared) -> Recipe:
     return recipe(data.features, data.sizes[0], context_features=data.context_features)
+
+
+def _portfolio(data: Prepared) -> list[Recipe]:
+    """List the best known recipes, the best first."""
+    rows, values = data.sizes[0], data.under(DEFAULT).train
+    return portfolio(data.features, rows, values=values, context_features=data.context_features)

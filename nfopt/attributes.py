@@ -34,6 +34,7 @@ WORKER = "nfopt:worker"  # host, process, when the process began
 NLL_2SE = "nfopt:nll_2se"  # two standard errors of the validation NLL
 REASON = "nfopt:reason"  # why it was pruned or failed, in words
 FIRST = "nfopt:first"  # of a first trial (a recipe, an initial spec): which one, see `first_key`
+REPEATS = "nfopt:repeats"  # of a further seed of a recipe: its `first_key`
 RETRY_OF = "nfopt:retry_of"  # number of the interrupted trial whose parameters these are
 LEASE = "nfopt:lease"  # that its worker lives: a counter, or whose counter; see `leases`
 AGAIN = "nfopt:again"  # true: interrupted, no result; its parameters come back in another trial
@@ -58,7 +59,7 @@ ARTIFACTS = "nfopt:artifacts"  # where checkpoints, weights and pictures are kep
 ARTIFACTS_TOKEN = "nfopt:artifacts_token"  # stands in the study's folder there, too
 LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
 KEPT = "nfopt:kept"  # file of data that was given in memory; see `kept`
-LEADER = "nfopt:leader"  # `first_key` of the best recipe, which is never pruned
+LEADER = "nfopt:leader"  # `first_key` of the best recipe, by which time is measured
 
 
 # ------------------------------------------------------------------------------------ what may be
@@ -129,6 +130,7 @@ class _Trial(msgspec.Struct, rename=_named):
     nll_2se: Amount | None = None
     reason: Text | Unset = UNSET
     first: Word | Unset = UNSET
+    repeats: Word | Unset = UNSET
     retry_of: Count | Unset = UNSET
     lease: _Lease | Unset = UNSET
     again: bool | Unset = UNSET
@@ -169,6 +171,7 @@ class _Budget(msgspec.Struct):
 
 class _Population(msgspec.Struct):
     size: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+    steps: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] | None = None
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     seconds: Annotated[float, msgspec.Meta(gt=0, le=1e300)] | None = None
     full: Amount | None = None

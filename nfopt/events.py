@@ -175,17 +175,34 @@ class SearchEnded:
 
 @dataclass(frozen=True)
 class Finalists:
-    """The search is over; these are retrained with fresh seeds.
+    """These are trained in full, from seeds of their own.
 
     Attributes:
         numbers: Trial numbers; None is the recipe where it is no trial of the study.
         summaries: Their structures in words.
-        seconds: Wall-clock seconds that the retraining may take, or None.
+        seconds: Wall-clock seconds that it may take, or None.
     """
 
     numbers: tuple[int | None, ...]
     summaries: tuple[str, ...]
     seconds: float | None
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The search is over; these flows make up the mixture.
+
+    Attributes:
+        numbers: Of their trials, the best alone first.
+        times: How often each counts.
+        summaries: Their structures in words.
+        trained: Flows that it was chosen from.
+    """
+
+    numbers: tuple[int, ...]
+    times: tuple[int, ...]
+    summaries: tuple[str, ...]
+    trained: int
 
 
 @dataclass(frozen=True)
@@ -218,6 +235,7 @@ Event = (
     | BatchTold
     | SearchEnded
     | Finalists
+    | Mixed
     | Done
 )
 OnEvent = Callable[[Event], None]

@@ -22,6 +22,7 @@ SOMETIMES = {
     ORIGIN,
     names.REASON,
     names.FIRST,
+    names.REPEATS,
     names.RETRY_OF,
     names.AGAIN,
     names.CHECKPOINT,
@@ -64,7 +65,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "recipe", lambda *args, **more: TINY)
-        patch.setattr("nfopt.runner.options.first_trials", lambda *args, **more: [TINY])
+        patch.setattr(api, "portfolio", lambda *args, **more: [TINY])
+        patch.setattr("nfopt.runner.options.portfolio", lambda *args, **more: [TINY])
         return api.search(
             np.random.default_rng(0).normal(size=(200, 2)),
             trials=2,

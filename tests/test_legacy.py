@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 import nfopt
+from nfopt import api
 from nfopt.cli.app import app
+from nfopt.errors import StudyError
 from nfopt.study.ranking import best_of
 from nfopt.study.weights import kept_flow
 
@@ -63,3 +65,20 @@ def test_status_and_report_show_it(url: str) -> None:
     made = runner.invoke(app, ["report", "legacy", "--storage", url, "--out", "page.html"])
     assert made.exit_code == 0, made.output
     assert Path("page.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_one_of_its_trials_is_trained_again(url: str) -> None:
+    study = nfopt.load_study("legacy", url)
+    result = api.retrain(study, EXPECTED["best"], data="table.csv", minutes=0.02, out="again")
+    assert result.number == EXPECTED["best"]
+    assert np.isfinite(nfopt.load("again").log_prob(pd.read_csv("table.csv")[:8])).all()
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_searching_on_is_refused_in_one_line(url: str) -> None:
+    said: list[object] = []
+    with pytest.raises(StudyError, match=r"made by nfopt 0\.1, whose trials were parts of a train"):
+        nfopt.search("table.csv", study="legacy", storage=url, trials=99, on_event=said.append)
+    assert said == []
+    assert len(nfopt.load_study("legacy", url).trials) == len(EXPECTED["values"])

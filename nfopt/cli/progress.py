@@ -83,7 +83,7 @@ class State:
                 self._trials, self._searching, self._rung = event.trials, event.seconds, ""
                 if event.best_nll is not None:
                     self._best = f"best: trial {event.best_number} {-event.best_nll:.3f}"
-            case events.Finalists():
+            case events.Finalists() | events.Mixed():
                 self._rung = self._best = ""
 
     def share(self, event: Training) -> float:
@@ -207,7 +207,13 @@ def line_of(event: Event) -> str:
                 "the recipe" if number is None else f"trial {number}" for number in event.numbers
             )
             limit = "" if event.seconds is None else f", up to {clock_text(event.seconds)}"
-            return f"retraining with fresh seeds: {who}{limit}"
+            return f"training in full, from fresh seeds: {who}{limit}"
+        case events.Mixed():
+            who = ", ".join(
+                f"trial {number}" + (f" ({times} times)" if times > 1 else "")
+                for number, times in zip(event.numbers, event.times, strict=True)
+            )
+            return f"chosen on validation rows of {count(event.trained, 'trained flow')}: {who}"
         case _:
             return ""
 

@@ -99,7 +99,9 @@ def _show(title: str, result: FitResult, further: Sequence[str]) -> None:
     flow = result.flow
     pairs = [("structure", result.structure)]
     if len(flow) > 1:
-        pairs.append(("members", f"{len(flow)}, mixed with equal weights"))
+        shares = [f"{share:.2f}" for share in flow.shares or ()]
+        how = f"shares {', '.join(shares)}" if shares else "equal weights"
+        pairs.append(("members", f"{len(flow)}, mixed with {how}"))
     if flow.context_columns:
         pairs.append(("given", ", ".join(flow.context_columns)))
     pairs += [

@@ -44,18 +44,18 @@ def search(
         typer.Option(
             parser=whole("members", 1),
             metavar="K",
-            help="Flows to keep at most, mixed where that is better on validation rows; 1 keeps a "
-            "single flow. Without it: 5.",
+            help="Distinct flows of the mixture at most; 1 keeps a single flow. Without it: 8.",
             rich_help_panel=o.RUN,
         ),
     ] = None,
     table: TableOptions = AS_IT_IS,
 ) -> None:
-    """Find, retrain and save the best flow for a table.
+    """Find, train and save the best flow for a table.
 
-    With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. Up to
-    half of the time is the search, the rest retrains the best candidates with fresh seeds; the best
-    of them, or a mixture of several, is chosen on validation rows and scored once on test rows.
+    With neither --minutes nor --trials it takes 10 minutes; with both, whichever comes first. Every
+    trial is a training: who is behind at a rung ends there, the others are trained to their end,
+    and the last of the time trains further seeds of the best. A mixture of all that was trained is
+    chosen on validation rows and scored once on test rows.
     Without --out the flow is saved in nfopt-runs/STUDY. A search that was stopped goes on when the
     same command is given again.
     """
@@ -92,14 +92,15 @@ def fit(
     data: o.DataArgument,
     minutes: o.Minutes = None,
     members: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole("members", 1),
             metavar="K",
-            help="Flows trained side by side from different seeds and used as one ensemble.",
+            help="Flows trained side by side from different seeds and used as one ensemble. "
+            "Without it: as many as --minutes allows, at most 8; without --minutes one.",
             rich_help_panel=o.RUN,
         ),
-    ] = 1,
+    ] = None,
     marginals: o.Marginals = None,
     out: o.Out = None,
     seed: o.Seed = 0,
@@ -110,7 +111,8 @@ def fit(
 ) -> None:
     """Train and save the best known flow for a table of this size, without a search.
 
-    Without --minutes it trains for the recipe's own number of steps. Without --out the flow is
+    With --minutes it trains as many members of the best recipe as fit, then of the next ones.
+    Without it, one flow of the recipe's own number of steps. Without --out the flow is
     saved in nfopt-runs/NAME-fit, after the data.
     """
     from_data = table.read()

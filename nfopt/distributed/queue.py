@@ -37,7 +37,7 @@ from nfopt.optuna_internals import (
 from nfopt.stored import trials_of
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-KEPT = (names.FIRST, names.SEED)  # what a retry takes from the interrupted trial
+KEPT = (names.FIRST, names.REPEATS, names.SEED)  # what a retry takes from the interrupted trial
 
 
 def counted(trials: Iterable[FrozenTrial]) -> int:

@@ -206,5 +206,6 @@ def _plain(text: str) -> str:
 def _letters() -> str:
     return (
         "In a trial's picture of its masks, C conditions, T is transformed, I is idle. The NLL of a"
-        " trial is that of its short training; the flow that is kept is retrained in full."
+        " pruned trial is that of the rung where it ended; what is delivered is a mixture of the"
+        " flows that were trained."
     )

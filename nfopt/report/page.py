@@ -48,7 +48,7 @@ def html_page(study: optuna.Study) -> str:
         f"<p>Data {escape(str(data.get('name', 'unknown')))}, {len(columns)} columns:"
         f" {escape(', '.join(columns[:40]))}. Sampler {escape(str(known.get(names.SAMPLER)))}."
         f" {ended['COMPLETE']:,} trials complete, {ended['PRUNED']:,} pruned.</p>",
-        "<p>Validation NLLs are those of a trial's short training, in nats a row; lower is better."
+        "<p>Validation NLLs are in nats a row; lower is better."
         "</p><table><tr><th>trial<th>validation NLL<th>parameters<th>structure</tr>",
     ]
     for row, nll in best_rows:

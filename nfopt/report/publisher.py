@@ -13,6 +13,7 @@ A search never stops, and never waits long, for a picture: what fails is said on
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,13 +31,13 @@ from nfopt.events import (
     Finalists,
     GroupTrained,
     Member,
+    Mixed,
     Notice,
     OnEvent,
     SearchEnded,
     Started,
     ignore,
 )
-from nfopt.files import TemporaryFolder
 from nfopt.model import Flow
 from nfopt.optuna_internals import ArtifactStore
 from nfopt.report import attachments, figures
@@ -123,7 +124,7 @@ class Publisher:
                 self._guarded(lambda: self._search(event))
             case BatchTold():
                 self._guarded(lambda: self._round(pause=True))
-            case Finalists():
+            case Finalists() | Mixed():
                 self._guarded(self._round)
             case Done():
                 self._guarded(lambda: self._winner(event))
@@ -194,7 +195,7 @@ class Publisher:
         store = self._own_store()
         if store is None:
             return
-        with TemporaryFolder() as folder:
+        with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
             path = Path(folder, name)  # Optuna takes a file, and its name
             path.write_bytes(content)
             upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)

@@ -1,10 +1,10 @@
-"""How a search divides its time: pure arithmetic, every share a named constant.
+"""How a call divides its time: pure arithmetic, every share a named constant.
 
-    |-- search: populations of equal length --|-- retrain --|-- score, save --|
+    |-- recipes compared at rungs --|-- further seeds of the best --|-- mix, score, save --|
 
-A trial's length is a property of its study (it is stored there, so that trials stay comparable over
-resumes): a share of the full steps where a number of trials is asked for, which makes a study
-repeatable, or seconds a population where only the time is.
+A trial is a whole training: who is behind at a rung ends there, and whatever was trained may stand
+in the mixture. How many trainings fit decides what is worth trying: of two or three, seeds of the
+first recipe; of a few, the portfolio; of many, offspring too. The last ones go to the best.
 """
 
 from __future__ import annotations
@@ -12,29 +12,59 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nfopt.study.length import FINALISTS, MEMBERS, TRIAL_SHARE, Length
+from nfopt.samplers.pruning import KEEP
+from nfopt.study.length import RUNGS
 
-SEARCH_SHARE = 0.45  # of the time at most; the rest retrains and scores the finalists
-LEAST_SEARCH_SHARE = 0.1
-POPULATIONS = 10  # at least, that fit into the search
-START_SHARE = 0.6  # of a population's time must be left, or it is not begun
+RACE = 3.0  # trainings that must fit before recipes are compared at all
+SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
+SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
+FEWEST_COMPARED, MOST_COMPARED = 4, 6  # members of a stack that is compared at rungs
+MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
+MARGIN = 1.1  # of the measured seconds must be left for a training
 TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured
-GRACE = 0.25  # seconds over the end of the search after which a population is stopped
+GRACE = 0.25  # seconds over the end after which a training is stopped
 
-POPULATION_CPU = (1, 8, 16)  # least, default, greatest
-POPULATION_CUDA = (8, 32, 64)
-BATCHES_OF_TRIALS = 4  # populations that a budget in trials is cut into, if they are large enough
-FEWEST_BY_TRIALS = 4  # members of a population then: a later call may ask for many more trials
+POPULATION = {"cpu": 4, "cuda": 32}  # members where only a number of trials is given
 
-MORE_SEEDS = 6  # trainings of the best finalist from other seeds at most, if time is left
+SEARCH_SHARE = 0.45  # of the time, of a differentiable search; the rest trains what it found
+MORE_SEEDS = 6  # trainings of the flow that it found, from other seeds, if time is left
 FITS = 1.2  # times what a training took must be left for another one
-RESERVE = 0.03  # of the whole time, for scoring and saving
+RESERVE = 0.03  # of the whole time, for mixing, scoring and saving
 RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Seconds of one training of full length, as measured.
+
+    Attributes:
+        alone: Of one flow.
+        stacked: Of each member of a stack.
+    """
+
+    alone: float
+    stacked: float
+
+    def of(self, members: float) -> float:
+        """Seconds of a stack that is trained to the end."""
+        return max(self.alone, members * self.stacked) if members else 0.0
+
+    def compared(self, members: int) -> float:
+        """Seconds of a stack of which the expected share goes on at each rung."""
+        seconds, before, living = 0.0, 0.0, members
+        for rung in RUNGS:
+            seconds += (rung - before) * self.of(living)
+            before, living = rung, max(1, math.ceil(KEEP * living))
+        return seconds
+
+    def times(self, factor: float) -> Pace:
+        """Give the pace of a machine, or of steps, that take a factor longer."""
+        return Pace(factor * self.alone, factor * self.stacked)
+
+
+@dataclass(frozen=True)
 class Times:
-    """When each phase must be over, in seconds since the call began.
+    """When each phase of a differentiable search must be over, in seconds since the call began.
 
     Attributes:
         search: End of the search.
@@ -47,119 +77,65 @@ class Times:
     total: float
 
 
-def times(
-    total: float,
-    already: float = 0.0,
-    stacked_seconds: float | None = None,
-    members: int = MEMBERS,
-) -> Times:
-    """Divide the seconds of a call.
-
-    A flow that is not trained for long enough loses more than a search can find, and a mixture of
-    several gains more, so the search has what full trainings of the members leave, within limits.
+def times(total: float, already: float = 0.0) -> Times:
+    """Divide the seconds of a call with a differentiable search.
 
     Args:
         total: Seconds of the whole call.
         already: Seconds gone until the search could begin (loading the data).
-        stacked_seconds: Of the recipe's full training, a member of a stack; None if unknown.
-        members: Flows to keep at most.
     """
+    end = trained_by(total)
+    left = max(0.0, end - already)
+    return Times(search=already + SEARCH_SHARE * left, retrain=end, total=total)
+
+
+def trained_by(total: float) -> float:
+    """Seconds since a call began at which all training must be over."""
     reserve = min(max(RESERVE * total, RESERVE_SECONDS[0]), RESERVE_SECONDS[1], 0.2 * total)
-    left = max(0.0, total - reserve - already)
-    share = SEARCH_SHARE
-    if stacked_seconds and left:
-        # of a single flow two are trained, so that there is something to choose from
-        spare = 1.0 - max(members, 2) * stacked_seconds / left
-        share = min(SEARCH_SHARE, max(LEAST_SEARCH_SHARE, spare))
-    return Times(search=already + share * left, retrain=total - reserve, total=total)
+    return total - reserve
 
 
 def leave(end: float, now: float, scoring: float) -> float:
-    """Say when the retraining must be over, so that there is time to score.
+    """Say when training must be over, so that there is time to score.
 
     Args:
-        end: Of retraining and scoring together, seconds since the call began.
+        end: Of training and scoring together, seconds since the call began.
         now: Seconds since the call began.
         scoring: Seconds that scoring takes; it gets half of what is left, at most.
     """
     return end - min(scoring, 0.5 * max(0.0, end - now))
 
 
-def population_range(device: str) -> tuple[int, int, int]:
-    """Least, usual and greatest size of a population on a device."""
-    return POPULATION_CPU if device == "cpu" else POPULATION_CUDA
+def fitting(seconds: float, pace: Pace) -> float:
+    """Say how many trainings fit, as members of stacks; below one, the share of one."""
+    if seconds < MARGIN * pace.alone:
+        return max(0.0, min(1.0, seconds / max(pace.alone, 1e-9)))
+    return seconds / max(pace.stacked, 1e-9)
 
 
-def length(
-    *,
-    device: str,
-    trials: int | None,
-    search_seconds: float | None,
-    full_seconds: float | None = None,
-    stacked_seconds: float | None = None,
-) -> Length:
-    """Choose the population's size and the length of a trial of a new study.
-
-    Where time is short, populations are small (down to single trials) rather than trials: one of
-    less than a quarter of a full training says little about the whole.
-
-    Args:
-        device: Its type: "cpu", "cuda", ...
-        trials: The budget in trials, or None.
-        search_seconds: Seconds of the search where there is no budget in trials.
-        full_seconds: Measured seconds of the recipe's full training, or None if unknown.
-        stacked_seconds: The same, a member of a stack; None: as alone.
-    """
-    least, usual, most = population_range(device)
-    if trials is not None:
-        size = max(FEWEST_BY_TRIALS, math.ceil(trials / BATCHES_OF_TRIALS))
-        return Length(size=min(usual, size), share=TRIAL_SHARE)
-    if search_seconds is None:
-        raise ValueError("`search_seconds` must be given where `trials` is not.")
-    seconds = max(search_seconds / POPULATIONS, 1e-3)
-    if full_seconds is None:
-        return Length(size=usual, seconds=seconds)
-    stacked = stacked_seconds or full_seconds
-    size = min(most, max(least, int(seconds / max(TRIAL_SHARE * stacked, 1e-9))))
-    # with time to spare, more populations rather than trials beyond a full training
-    return Length(
-        size=size, seconds=min(seconds, size * stacked), full=full_seconds, stacked=stacked_seconds
-    )
+def members_fitting(seconds: float, pace: Pace, most: int) -> int:
+    """Members of one stack that is trained to the end in time; 0 if not even one is."""
+    if seconds < MARGIN * pace.alone:
+        return 0
+    return max(1, min(most, int(seconds / max(MARGIN * pace.stacked, 1e-9))))
 
 
-def first_round(
-    seconds: float | None, full: float | None, stacked: float | None, members: int = MEMBERS
-) -> tuple[int, int]:
-    """Say how many finalists are retrained first, and how many flows that makes.
+def compared_size(total: float, left: float, pace: Pace) -> int:
+    """Members of the next stack whose recipes are compared; 0 where none is to be any more.
 
-    Several, where each of them can be trained in full, one after the other, and the best of them
-    as many times again; else one, from as many seeds side by side as can be trained in full.
+    What is left then goes to further seeds of the best.
 
     Args:
-        seconds: Left for retraining, or None if steps count.
-        full: Seconds of one full training, or None if unknown.
-        stacked: The same, a member of a stack; None: as alone.
-        members: Flows to keep at most.
-
-    Returns:
-        Finalists, and flows to train: as many, or more of the one.
+        total: Seconds of all trainings of the call.
+        left: Of them, still to come.
+        pace: Of a training.
     """
-    if seconds is None:
-        return FINALISTS + 1, FINALISTS + 1
-    if not full:
-        return 2, 2
-    further = stacked or full
-    for count in range(FINALISTS + 1, 1, -1):
-        if count * full + full + (count - 1) * further <= seconds:
-            return count, count
-    return 1, max(1, min(members, 1 + int((seconds - full) / further)))
-
-
-def may_start(left: float, expected: float | None) -> bool:
-    """Say whether a population may begin.
-
-    Args:
-        left: Seconds left for the search.
-        expected: Seconds that it is expected to take, or None if unknown.
-    """
-    return left > 0 and (expected is None or left >= START_SHARE * expected)
+    if fitting(total, pace) < RACE:
+        return 0
+    spare = left - SEEDS_SHARE * total
+    for size in range(MOST_COMPARED, FEWEST_COMPARED - 1, -1):
+        if MARGIN * pace.compared(size) <= spare:
+            return size
+    # the first comparison is made even if it takes more than its share
+    first = left > (1 - SEEDS_SHARE) * total and MARGIN * pace.compared(FEWEST_COMPARED) <= left
+    return FEWEST_COMPARED if first else 0

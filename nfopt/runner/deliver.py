@@ -1,34 +1,33 @@
-"""From candidates to a flow on disk: retrain, choose, score once, save. And `retrain`, `fit`."""
+"""The end of a call: a mixture, chosen on validation rows, scored once on test rows, saved."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import optuna
+import torch
+from optuna.trial import FrozenTrial
+from torch import Tensor
 
 from nfopt import attributes as names
 from nfopt import seeds
-from nfopt.data import DEFAULT, Prepared
+from nfopt.data import DEFAULT
 from nfopt.distributed.queue import COUNTED
-from nfopt.errors import NfoptError
-from nfopt.events import Done, Finalists, OnEvent, ignore
+from nfopt.errors import StudyError
+from nfopt.events import Done, Mixed
 from nfopt.model import Flow
+from nfopt.model.mixture import choose_mixture
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
-from nfopt.runner.retrain import Finalist, Retraining, Trained
-from nfopt.signals import listening
-from nfopt.spec import FlowSpec, Recipe
-from nfopt.storage.url import RUNS
+from nfopt.runner.retrain import Finalist, Retraining
+from nfopt.spec import FlowSpec
 from nfopt.stored import attributes_of, recipe_of, trials_of
-from nfopt.study.arguments import check_members, check_minutes
-from nfopt.study.dataset import Source, read_again
+from nfopt.study.ranking import best_of, order
 from nfopt.study.results import (
-    FitResult,
     Score,
     SearchResult,
     gap_text,
@@ -39,120 +38,205 @@ from nfopt.study.results import (
 )
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import scoring_seconds
+from nfopt.study.weights import BY_MIXTURE, BY_NLL, Kept, KeptFlows
+
+ROWS = 1000  # scored and sampled, to say what that costs
 
 
 def deliver(
     study: optuna.Study,
-    finalists: Sequence[Finalist],
-    data: Prepared,
-    retraining: Retraining,
+    kept: KeptFlows,
+    rows: MappedRows,
+    call: Run,
     out: Path,
     warnings: list[str],
     *,
-    mean_group: float = math.nan,
+    members: int,
+    mean_group: float,
+    deadline: float | None = None,
 ) -> SearchResult:
-    """Retrain candidates of a study, keep the best on validation data, score it once, save it.
-
-    What is kept is one flow or, where `retraining.members` allows it, a mixture of several.
+    """Mix what a study has kept, chosen on validation rows; score it once on test rows; save it.
 
     Args:
         study: The study.
-        finalists: Candidates, the best first.
-        data: All rows.
-        retraining: How; it holds the same rows on its device.
+        kept: Its flows.
+        rows: All rows, on the device that scores.
+        call: The call.
         out: Folder.
-        warnings: Those so far; a gap between test and validation is added.
+        warnings: Those so far; what can't be read and a gap to the test rows are added.
+        members: Distinct flows at most.
         mean_group: Of the search, for the result.
+        deadline: Clock time at which all training must be over, or None.
+
+    Raises:
+        StudyError: If nothing of the study can be delivered.
     """
-    retraining.call.on_event(
-        Finalists(
-            numbers=tuple(finalist.number for finalist in finalists),
-            summaries=tuple(finalist.spec.summary() for finalist in finalists),
-            seconds=retraining.call.left(retraining.deadline),
+    flows, unreadable = kept.all()
+    for line in unreadable:
+        call.notice(line)
+    best = best_of(study)
+    if best is not None and best.number not in {one.number for one in flows}:
+        again = _train_again(study, best, rows, call, None if not flows else deadline)
+        flows = sorted([*flows, *again], key=lambda one: order(one.nll, one.number))
+    if not flows:
+        raise StudyError(
+            f"None of the trials of study {study.study_name!r} left a flow that can be used: give"
+            " it more time, limit the search with `space`, or look at the data."
+        )
+    scores = torch.stack([_scores(one, rows) for one in flows])
+    weights = rows.under(DEFAULT).val_weights
+    picked = choose_mixture(scores, members, weights)
+    chosen = [flows[row] for row in picked]
+    call.on_event(
+        Mixed(
+            numbers=tuple(one.number for one in chosen),
+            times=tuple(picked.values()),
+            summaries=tuple(one.flow.specs[0].summary() for one in chosen),
+            trained=len(flows),
         )
     )
-    kept = retraining.run(finalists)
-    best = kept[0]
-    flow = Flow(
-        [each.finalist.spec for each in kept],
-        [each.weights for each in kept],
-        [retraining.data.preprocessing(each.finalist.recipe.marginals) for each in kept],
-        device=retraining.data.device,
-    )
-    common = _conclude(
+    flow = merge([one.flow for one in chosen], list(picked.values()), rows.device)
+    leads = chosen[0].number
+    validation = score_of(mixture(scores[list(picked)], flow_shares(picked)), rows.data.parts[1])
+    trials = trials_of(study)
+    common = conclude(
         flow,
-        _validation(flow, kept, data),
-        data,
-        retraining.call,
+        validation,
+        rows,
+        call,
         out,
-        warnings,
+        [*warnings, *unreadable],
         study=study.study_name,
-        trial=best.finalist.number,
-        trials=[each.finalist.number for each in kept],
-        train=msgspec.to_builtins(best.finalist.train),
-        marginals=[each.finalist.recipe.marginals for each in kept],
-        seeds=[each.seed for each in kept],
-        steps=[each.steps for each in kept],
+        trial=leads,
+        trials=[one.number for one in chosen for _ in one.flow.specs],
+        train=msgspec.to_builtins(recipe_of(trials[leads]).train),
+        marginals=[recipe_of(trials[o.number]).marginals for o in chosen for _ in o.flow.specs],
+        seeds=[seed for one in chosen for seed in one.flow.info["seeds"]],
+        steps=[steps for one in chosen for steps in one.flow.info["steps"]],
     )
-    trials = len(trials_of(study, *COUNTED))
+    kept.tidy(_staying(flows, scores, weights) | {one.number for one in chosen})
     return SearchResult(
         **common,
         study=study,
-        trials=trials,
-        number=best.finalist.number,
+        trials=len(trials_of(study, *COUNTED)),
+        complete=len(trials_of(study, COUNTED[0])),
+        pruned=len(trials_of(study, COUNTED[1])),
+        number=leads,
         mean_group=mean_group,
     )
 
 
-def deadline_of(
-    call: Run,
-    times: plan.Times | None,
-    specs: Sequence[FlowSpec],
-    data: Prepared,
+def _train_again(
+    study: optuna.Study,
+    best: FrozenTrial,
     rows: MappedRows,
-    members: int = 1,
+    call: Run,
+    deadline: float | None,
+) -> list[Kept]:
+    """Train the recipe of the best trial again, as its flow can't be read; none if there's no time.
+
+    Args:
+        study: The study.
+        best: The trial.
+        rows: All rows.
+        call: The call.
+        deadline: Clock time at which it must be over, or None.
+    """
+    left = call.left(deadline)
+    if left is not None and left <= 0:
+        call.notice(f"trial {best.number}, the best, is left out: there is no time to train it")
+        return []
+    call.notice(f"the flow of trial {best.number}, the best, is not there: it is trained again")
+    seed = int(attributes_of(study).get(names.STUDY_SEED, 0))
+    retraining = Retraining(rows, seeds.derive(seed, seeds.RETRAIN, best.number), call, deadline)
+    found = []
+    for one in retraining.all([Finalist(best.number, recipe_of(best))]):
+        if not one.reason:
+            maps = rows.preprocessing(one.finalist.recipe.marginals)
+            info = {"seeds": [one.seed], "steps": [one.steps]}
+            flow = Flow([one.finalist.spec], [one.weights], maps, info, device=rows.device)
+            found.append(Kept(best.number, one.nll, flow, one.scores))
+    return found
+
+
+def _scores(one: Kept, rows: MappedRows) -> Tensor:
+    """Log-density of the validation rows; computed for what another process has trained."""
+    if one.scores is not None:
+        return one.scores.double()
+    scores = member_scores(one.flow, rows.data.parts[1])
+    return mixture(scores)
+
+
+def _staying(flows: Sequence[Kept], scores: Tensor, weights: Tensor | None) -> set[int]:
+    """Numbers of the trials whose flows stay: the best alone, and those that help most."""
+    stay = {one.number for one in flows[:BY_NLL]}
+    return stay | {flows[row].number for row in choose_mixture(scores, BY_MIXTURE, weights)}
+
+
+def merge(flows: Sequence[Flow], times: Sequence[int], device: torch.device | str) -> Flow:
+    """Make one mixture of several flows.
+
+    Args:
+        flows: For the same columns.
+        times: How often each counts.
+        device: Where it computes.
+    """
+    shares: list[float] = []
+    for flow, count in zip(flows, times, strict=True):
+        own = flow.shares or [1 / len(flow)] * len(flow)
+        shares += [count * share for share in own]
+    return Flow(
+        [spec for flow in flows for spec in flow.specs],
+        [flow.weights(member) for flow in flows for member in range(len(flow))],
+        [maps for flow in flows for maps in flow.preprocessings],
+        shares=shares,
+        device=device,
+    )
+
+
+def flow_shares(picked: dict[int, int]) -> list[float]:
+    """Shares of what was picked, in the order of the picks."""
+    return [times / sum(picked.values()) for times in picked.values()]
+
+
+def trained_by(
+    call: Run, seconds: float | None, specs: Sequence[FlowSpec], rows: MappedRows, members: int = 1
 ) -> float | None:
-    """Clock time at which retraining must be over, so that scoring fits into the call's time.
+    """Clock time at which all training must be over, so that scoring fits into the call's time.
 
     Args:
         call: The call.
-        times: Of the call, or None: it has all the time.
+        seconds: Of the whole call, or None: it has all the time.
         specs: Flows of which some will be scored.
-        data: All rows.
-        rows: The same, on their device.
+        rows: All rows.
         members: Flows to score at most.
     """
-    if times is None:
+    if seconds is None:
         return None
-    scored = data.sizes[2] + (data.sizes[1] if members > 1 else 0)
+    scored = rows.data.sizes[2] + (rows.data.sizes[1] if members > 1 else 0)
     scoring = members * scoring_seconds(specs, rows.under(DEFAULT), scored)
-    return call.at(plan.leave(times.retrain, call.elapsed(), scoring))
+    return call.at(plan.leave(plan.trained_by(seconds), call.elapsed(), scoring))
 
 
-def _validation(flow: Flow, members: Sequence[Trained], data: Prepared) -> Score:
-    """Score a flow on validation data; one member's score is known from its training."""
-    if len(members) == 1:
-        return Score(members[0].nll, members[0].nll_2se)
-    return score_of(mixture(member_scores(flow, data.parts[1])), data.parts[1])
-
-
-def _conclude(
+def conclude(
     flow: Flow,
     validation: Score,
-    data: Prepared,
+    rows: MappedRows,
     call: Run,
     out: Path | None,
     warnings: list[str],
     **info: Any,
 ) -> dict[str, Any]:
     """Score a flow on test data, once; save it; return a result's fields."""
+    data = rows.data
     tested = member_scores(flow, data.parts[2])
-    test = score_of(mixture(tested), data.parts[2])
+    test = score_of(mixture(tested, flow.shares), data.parts[2])
     gap = gap_text(validation, test)
     if gap is not None:
         call.notice(gap)
         warnings = [*warnings, gap]
-    flow.info = info_of(data, validation, test, **info, warnings=warnings)
+    costs = _costs(flow, rows)
+    flow.info = info_of(data, validation, test, **info, costs=costs, warnings=warnings)
     call.stop.check()
     saved = None if out is None else flow.save(out)
     seconds = call.elapsed()
@@ -177,145 +261,21 @@ def _conclude(
         "out": saved,
         "members": tuple(score_of(row, data.parts[2]).nll for row in tested),
         "disagreement": float(tested.std(dim=0, correction=0).mean()),
+        "costs": costs,
         "warnings": tuple(warnings),
     }
 
 
-def run_fit(
-    source: Source,
-    recipe: Recipe,
-    *,
-    members: int = 1,
-    minutes: float | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    out: str | Path | None = None,
-    on_event: OnEvent = ignore,
-    should_stop: Callable[[], bool] | None = None,
-    began: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> FitResult:
-    """Train one recipe from several seeds as one stack, without a search.
-
-    Args:
-        source: The data.
-        recipe: Flow, training and marginal maps.
-        members: Seeds; their mixture is the flow.
-        minutes: Wall clock of the whole call; None: the recipe's full steps.
-        seed: Of weights, batches and dropout.
-        device: Where to train.
-        out: Folder for the flow, or None.
-        on_event: Told of the progress.
-        should_stop: Asked about five times a second.
-        began: Clock time at which the call began; None: now.
-        clock: Seconds.
-
-    Raises:
-        ValueError: If an argument is not usable.
-        NfoptError: If no member can be used.
-        KeyboardInterrupt: On SIGINT, SIGTERM or `should_stop`.
-    """
-    began = clock() if began is None else began
-    check_minutes(minutes)
-    check_members(members)
-    data = source.data
-    warnings = list(data.warnings)
-    with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock)
-        times = None if minutes is None else plan.times(60.0 * minutes, call.elapsed())
-        rows = MappedRows(data, device)
-        training = Retraining(
-            data=rows,
-            seed=seed,
-            call=call,
-            deadline=deadline_of(call, times, [recipe.flow], data, rows, members),
-            phase="fit",
-        )
-        trained = training.all([Finalist(None, recipe)] * members)
-        good = [member for member in trained if not member.reason]
-        if not good:
-            raise NfoptError(
-                f"The flow can't be trained on this data ({trained[0].reason}):"
-                " look at its columns, or give `bounds` or `log` for heavy tails."
-            )
-        if len(good) < members:
-            lost = [member.reason for member in trained if member.reason]
-            warnings.append(f"{len(lost)} of {members} members are left out: {lost[0]}")
-            call.notice(warnings[-1])
-        flow = Flow(
-            [member.finalist.spec for member in good],
-            [member.weights for member in good],
-            rows.preprocessing(recipe.marginals),
-            device=device,
-        )
-        common = _conclude(
-            flow,
-            _validation(flow, good, data),
-            data,
-            call,
-            None if out is None else Path(out),
-            warnings,
-            train=msgspec.to_builtins(recipe.train),
-            marginals=[recipe.marginals] * len(good),
-            seeds=[member.seed for member in good],
-            steps=[member.steps for member in good],
-        )
-    return FitResult(**common)
-
-
-def run_retrain(
-    study: optuna.Study,
-    number: int,
-    *,
-    data: Any = None,
-    minutes: float | None = None,
-    seed: int | None = None,
-    device: str = "cpu",
-    out: str | Path | None = None,
-    on_event: OnEvent = ignore,
-    should_stop: Callable[[], bool] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> SearchResult:
-    """Train one trial of a study in full, score and save it.
-
-    Args:
-        study: What `load_study` gave.
-        number: Of the trial.
-        data: Where the data is now; None: where the study found it.
-        minutes: Wall clock of the whole call; None: the trial's full steps.
-        seed: Of the weights; None: one of the study's own.
-        device: Where to train.
-        out: Folder for the flow; None: nfopt-runs/STUDY-NUMBER.
-        on_event: Told of the progress.
-        should_stop: Asked about five times a second.
-        clock: Seconds.
-
-    Raises:
-        ValueError: If there is no such trial, or it was never trained.
-        StudyError: If the data is not the study's.
-    """
-    began = clock()
-    check_minutes(minutes)
-    trials = trials_of(study)
-    if not 0 <= number < len(trials):
-        raise ValueError(
-            f"`trial` {number} is not in study {study.study_name!r}, which has {len(trials)} trials"
-            f"{f', 0 to {len(trials) - 1}' if trials else ''}."
-        )
-    recipe = recipe_of(trials[number])
-    source = read_again(attributes_of(study), data)
-    own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
-    with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock)
-        times = None if minutes is None else plan.times(60.0 * minutes, call.elapsed())
-        rows = MappedRows(source.data, device)
-        retraining = Retraining(
-            data=rows,
-            seed=seeds.derive(own, seeds.RETRAIN, number),
-            call=call,
-            deadline=deadline_of(call, times, [recipe.flow], source.data, rows),
-        )
-        target = RUNS / f"{study.study_name}-{number}" if out is None else Path(out)
-        warnings = list(source.data.warnings)
-        finalists = [Finalist(number, recipe)]
-        return deliver(study, finalists, source.data, retraining, target, warnings)
+def _costs(flow: Flow, rows: MappedRows) -> dict[str, float]:
+    """Seconds to score and to sample 1,000 rows, measured on a few."""
+    part = rows.data.parts[1]
+    few = part.take(range(min(len(part), 200)))  # type: ignore[arg-type]
+    began = time.perf_counter()
+    member_scores(flow, few)
+    scored = time.perf_counter() - began
+    found = {"score_1000": scored * ROWS / len(few)}
+    if not flow.context_columns:
+        began = time.perf_counter()
+        flow.sample(100, seed=0)
+        found["sample_1000"] = (time.perf_counter() - began) * ROWS / 100
+    return found

@@ -11,22 +11,22 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.data import Preprocessing
 from nfopt.distributed.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.distributed.lease import BEATS, SECONDS, Lease, Observer, ours
-from nfopt.distributed.queue import COUNTED, WorkQueue, counted
+from nfopt.distributed.queue import COUNTED, WorkQueue
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold
 from nfopt.runner import budget as plan
+from nfopt.runner.agenda import Agenda, Next
 from nfopt.runner.ask import Asker
+from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
 from nfopt.runner.poll import Polling
 from nfopt.runner.trainer import Trainer
@@ -34,12 +34,11 @@ from nfopt.space import SearchSpace
 from nfopt.spec import Recipe
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate, groups, release
-from nfopt.study.first_trials import first_key
 from nfopt.study.length import Length
 from nfopt.study.ranking import nll_place
 from nfopt.study.rows import MappedRows
 from nfopt.study.sampler import StudySampler
-from nfopt.study.weights import BestWeights
+from nfopt.study.weights import KeptFlows
 
 MOST_FAILURES = 3  # populations in a row without a single counted trial
 FAR = 100  # populations for which the budget has room still, so that nobody need count it
@@ -60,19 +59,19 @@ class Search:
         length: The population's size and a trial's length.
         seed: Of the study.
         call: What this is a part of.
+        recipe: The best that is known without a search.
         trials: COMPLETE + PRUNED to reach, or None.
         deadline: Clock time at which the search must be over, or None.
-        first: Recipes and initial specs that the space has, the best recipe first; each leads a
-            population of its own shape, and the first one is never pruned.
-        leader: `first_key` of the best recipe, where `first` does not say.
+        first: Recipes and initial specs that the space has, to be tried first.
+        pace: Seconds of a training of the best recipe, where time is the budget.
         objectives: What the study's values are; rungs prune where it is one.
-        preprocessing: Gives the fitted maps, so that the best trials can be kept as flows.
         lease_seconds: That others wait for a sign of life.
         checkpoint_seconds: Between two checkpoints of a population.
         budget: Gives trials and deadline anew before each population, as another process may change
             them; None: they stay.
         waits: For others that run; else it ends when there is nothing left to ask.
         trainer: What trains a population.
+        kept: The flows of its best trials, once it runs.
     """
 
     study: optuna.Study
@@ -81,12 +80,12 @@ class Search:
     length: Length
     seed: int
     call: Run
+    recipe: Recipe
     trials: int | None = None
     deadline: float | None = None
     first: Sequence[Recipe] = ()
-    leader: str | None = None
+    pace: Pace | None = None
     objectives: Sequence[str] = ("nll",)
-    preprocessing: Callable[[str], Preprocessing] | None = None
     lease_seconds: float = SECONDS
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     budget: Callable[[], Budget] | None = None
@@ -96,7 +95,8 @@ class Search:
     _barren: int = 0
     _waiting: bool = False
     _exhausted: bool = False
-    _all_first: bool = False  # all first trials were asked
+    _agenda: Agenda = field(init=False)
+    kept: KeptFlows = field(init=False)
     _trainer: Trainer = field(init=False)
 
     def run(self) -> None:
@@ -114,6 +114,16 @@ class Search:
         self._asker = Asker(self._queue, self.space, self.seed)
         on_event = self.call.on_event
         checkpoints = Checkpoints(self.study, lease, on_event, self.checkpoint_seconds)
+        self.kept = KeptFlows(self.study, checkpoints, self.data.preprocessing, place)
+        self._agenda = Agenda(
+            study=self.study,
+            space=self.space,
+            size=self.length.size,
+            recipe=self.recipe,
+            first=self.first,
+            pace=self.pace,
+            left=self._time_left,
+        )
         self._trainer = self.trainer(
             queue=self._queue,
             data=self.data,
@@ -121,9 +131,10 @@ class Search:
             objectives=self.objectives,
             call=self.call,
             deadline=self.deadline,
-            leader=first_key(self.first[0]) if self.first else self.leader,
             checkpoints=checkpoints,
-            best=BestWeights(self.study, checkpoints, self.preprocessing, place),
+            kept=self.kept,
+            pace=self.pace,
+            dearness=self._agenda.dearness,
         )
         try:
             with lease.beating():
@@ -140,18 +151,18 @@ class Search:
             self.trials, self.deadline = self.budget()
             self._queue.budget, self._trainer.deadline = self.trials, self.deadline
         trials = self._look()
-        count = self._next_size(trials)
-        if count == 0:
+        chosen = self._next(trials)
+        if chosen.count == 0:
             return self._wait()
         self._waiting = False
-        if not self._population(count, trials):
+        if not self._population(chosen):
             self._pause(0.05)  # others were faster
         return True
 
     def _look(self) -> list[FrozenTrial] | None:
         """Read the study, and take over what was left behind; None if a look can wait."""
         far = self.trials is None or self.trials - self._looking.made > FAR * self.length.size
-        if far and self._all_first and not self._waiting and not self._looking.due():
+        if far and self._agenda.all_first and not self._waiting and not self._looking.due():
             return None
         trials = self._looking.poll()
         dead = self._queue.reap(self._observer, trials)
@@ -160,11 +171,10 @@ class Search:
         self.call.notice(f"{len(dead)} trials of a worker that is gone come back")
         return self._looking.poll()
 
-    def _population(self, count: int, trials: Sequence[FrozenTrial] | None) -> int:
+    def _population(self, chosen: Next) -> int:
         """Ask, train and tell a population; return how many trials it had."""
         started = self.call.clock()
-        self._enqueue_first(count, trials)
-        waiting = self._queue.next(count)
+        waiting = self._queue.next(chosen.count)
         origin = None if waiting is None else waiting.origin
         candidates: list[Candidate] = []
         self._trainer.saving = None
@@ -172,8 +182,9 @@ class Search:
         try:
             if waiting is not None:
                 candidates = self._asker.take(waiting)
-            if origin is None or (candidates and names.CHECKPOINT not in origin.user_attrs):
-                candidates = self._asker.fill(count, candidates)
+            fresh = origin is None or (candidates and names.CHECKPOINT not in origin.user_attrs)
+            if fresh and chosen.offspring:
+                candidates = self._asker.fill(chosen.count, candidates)
             self.call.stop.check()
             trained = self._trainer.train(candidates, origin) if candidates else 0.0
         except KeyboardInterrupt:
@@ -193,33 +204,16 @@ class Search:
 
     # --------------------------------------------------------------------------------------- budget
 
-    def _next_size(self, trials: Sequence[FrozenTrial] | None) -> int:
-        """Say how many trials the next population has; 0 if there is none.
+    def _next(self, trials: Sequence[FrozenTrial] | None) -> Next:
+        """Say what the next population is."""
+        chosen = self._agenda.decide(trials, self.trials)
+        untried = self._untried() if chosen.offspring else None
+        return chosen if untried is None else replace(chosen, count=min(chosen.count, untried))
 
-        Args:
-            trials: All of the study; None: not read, as the end is far.
-        """
-        size = self.length.size
-        untried = self._untried()
-        if untried is not None:
-            size = min(size, untried)
-        if self.trials is not None and trials is not None:
-            # those that other processes train will count
-            running = [t for t in trials if t.state is TrialState.RUNNING and ours(t)]
-            open_trials = max(0, self.trials - counted(trials) - len(running))
-            # few trials are shared among the first ones that are still to lead a population
-            fair = max(1, open_trials // max(1, len(self._pending(trials))))
-            workers = {repr(t.user_attrs.get(names.WORKER)) for t in running}
-            mine = math.ceil(open_trials / (1 + len(workers)))
-            size = min(size, open_trials, fair, mine)
-        if size and self.deadline is not None:
-            expected = self.length.seconds_of(size)
-            if expected is None and self._trainer.member_seconds is not None:
-                expected = self._trainer.member_seconds * size
-            left = self.deadline - self.call.clock() - size * self._trial_overhead
-            if not plan.may_start(left, expected):
-                return 0
-        return size
+    def _time_left(self) -> float | None:
+        """Seconds that are left for trainings, asking and telling a trial taken off."""
+        left = self.call.left(self.deadline)
+        return None if left is None else left - self._trial_overhead
 
     def _untried(self) -> int | None:
         """Count the flows of a small finite space that are still to train; None: there are many."""
@@ -254,31 +248,6 @@ class Search:
         while (left := until - time.monotonic()) > 0:
             self.call.stop.check()
             time.sleep(min(left, 0.1))
-
-    # --------------------------------------------------------------------------------- first trials
-
-    def _enqueue_first(self, count: int, trials: Sequence[FrozenTrial] | None) -> None:
-        """Queue the next first trial, and those of its shape, unless something waits already."""
-        pending = {} if self._all_first or trials is None else self._pending(trials)
-        self._all_first |= trials is not None and not pending
-        if not pending or trials_of(self.study, TrialState.WAITING):
-            return
-        for key, params in next(iter(pending.values()))[:count]:
-            self.study.enqueue_trial(params, user_attrs={names.FIRST: key})
-
-    def _pending(
-        self, trials: Sequence[FrozenTrial]
-    ) -> dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]]:
-        """Keys and parameters of the first trials that were never asked, by their shape."""
-        done = {trial.user_attrs.get(names.FIRST) for trial in trials}
-        pending: dict[tuple[object, ...], list[tuple[str, dict[str, Any]]]] = {}
-        for recipe in self.first:
-            key = first_key(recipe)
-            if key not in done:
-                params = self.space.params_of(recipe)
-                shape = tuple(params[name] for name in self.space.shape_parameters)
-                pending.setdefault(shape, []).append((key, params))
-        return pending
 
     # -------------------------------------------------------------------------------------- telling
 

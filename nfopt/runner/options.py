@@ -12,7 +12,7 @@ from nfopt.data import DEFAULT, Prepared
 from nfopt.distributed.artifacts import artifact_store
 from nfopt.distributed.lease import check_lease
 from nfopt.events import Watch
-from nfopt.recipes import first_trials
+from nfopt.recipes import portfolio
 from nfopt.runner.autonf.warm_start import check_warm_start
 from nfopt.runner.engines import share_out
 from nfopt.space import SearchSpace
@@ -105,7 +105,7 @@ class FirstOptions:
         """List what is tried first on some data: the best recipe, the caller's own, the others."""
         shape = {"context_features": data.context_features}
         rows, values = data.sizes[0], data.under(DEFAULT).train
-        best = self.recipes or first_trials(data.features, rows, values=values, **shape)
+        best = self.recipes or portfolio(data.features, rows, values=values, **shape)
         return [best[0], *self.initial, *best[1:]]
 
 

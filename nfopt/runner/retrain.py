@@ -1,38 +1,23 @@
-"""The end of a search: retrain the best candidates with fresh seeds, choose on validation data.
-
-All finalists are trained cold, for the same share of the time. What time that leaves trains the
-best of them again from other seeds. What is kept is the best of all on validation data, or the
-mixture of several, see `nfopt.runner.ensemble`.
-"""
+"""Full trainings of recipes that are known, side by side: for `fit`, `retrain` and `autonf`."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-import optuna
 import torch
-from optuna.trial import TrialState
 
-from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.errors import StudyError
 from nfopt.events import Training
-from nfopt.model import log_prob
+from nfopt.model.mixture import choose_mixture
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
-from nfopt.runner.ensemble import choose_members
 from nfopt.spec import FlowSpec, Recipe, TrainSpec
-from nfopt.stored import recipe_of, trials_of, usable
 from nfopt.study.candidate import fault, stack_key
-from nfopt.study.first_trials import first_key
-from nfopt.study.length import FINALISTS
-from nfopt.study.ranking import comparable, nll_place, order
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import train_stack
+from nfopt.study.stacks import train_stack, validation_scores
 from nfopt.training import Progress
-
-RECIPE_PLACE = 1  # among the finalists, from 0, at most: short trials favour what learns fast
 
 
 @dataclass(frozen=True)
@@ -83,77 +68,6 @@ class Trained:
     reason: str
 
 
-def choose_finalists(
-    study: optuna.Study,
-    recipe: Recipe,
-    objectives: Sequence[str] = ("nll",),
-    count: int = FINALISTS,
-    *,
-    trusted: bool = True,
-) -> list[Finalist]:
-    """Choose the best trials by validation NLL, with distinct specs, and always the recipe.
-
-    Args:
-        study: The study.
-        recipe: The best recipe that the space has.
-        objectives: What the study's values are.
-        count: Trials to choose.
-        trusted: Whether the trials were long enough to rank the recipe behind others.
-
-    Returns:
-        Finalists, the best first; the recipe second unless it is the best, or first where
-        the trials are not to be trusted.
-    """
-    place = nll_place(objectives)
-    trials = [
-        trial
-        for trial in comparable(trials_of(study))
-        if trial.values and names.SPEC in trial.user_attrs and names.TRAIN in trial.user_attrs
-    ]
-    trials.sort(
-        key=lambda t: (t.state is not TrialState.COMPLETE, *order(t.values[place], t.number))
-    )
-    chosen: dict[str, Finalist] = {}
-    recipe_trial, key = None, first_key(recipe)
-    for trial in trials:
-        if trial.user_attrs.get(names.FIRST) == key:
-            recipe_trial = trial.number
-        # a pruned trial's value is of a lower rung: only where nothing better is known
-        good = trial.state is TrialState.COMPLETE or not chosen
-        if len(chosen) < count and good and usable(trial):
-            own = Finalist(trial.number, recipe_of(trial))
-            chosen.setdefault(f"{own.spec.digest()} {own.recipe.marginals}", own)
-    finalists = list(chosen.values())
-    numbers = [each.number for each in finalists]
-    # a trial may have the recipe's flow and another training
-    known = recipe_trial is not None and recipe_trial in numbers
-    place = numbers.index(recipe_trial) if known else len(finalists)
-    own = finalists.pop(place) if known else Finalist(recipe_trial, recipe)
-    finalists.insert(min(place, RECIPE_PLACE), own)
-    if not trusted:
-        finalists.sort(key=lambda each: each.number != recipe_trial)
-    return finalists
-
-
-def first_round(
-    finalists: Sequence[Finalist], recipe: Recipe, count: int, flows: int
-) -> list[Finalist]:
-    """Choose what is trained first.
-
-    Args:
-        finalists: The best first.
-        recipe: The best recipe that the space has.
-        count: How many of them.
-        flows: Flows in all; where that is more than `count`, the best finalist and the recipe have
-            half of the places each, because short trials favour what learns fast.
-    """
-    chosen = list(finalists[:count])
-    if flows <= count:
-        return chosen
-    other = next((each for each in finalists if each.recipe == recipe), chosen[0])
-    return chosen[:1] * (flows - flows // 2) + [other] * (flows // 2)
-
-
 @dataclass
 class Retraining:
     """Full trainings of finalists.
@@ -177,8 +91,8 @@ class Retraining:
     members: int = 1
     phase: str = "retrain"
 
-    def run(self, finalists: Sequence[Finalist], again: int = 0) -> list[Trained]:
-        """Train the finalists and return the best, first, and what is to be mixed with it.
+    def run(self, finalists: Sequence[Finalist], again: int = 0) -> list[tuple[Trained, int]]:
+        """Train the finalists and return what is to be mixed and how often each counts.
 
         Args:
             finalists: To train once each, the same one more than once from different seeds.
@@ -203,16 +117,20 @@ class Retraining:
             best, more = _best(trained), more - len(group)
         good = sorted(_good(trained), key=lambda each: each.nll)
         weights = self.data.under(best.finalist.recipe.marginals).val_weights
-        chosen = choose_members(torch.stack([t.scores for t in good]), self.members, weights)
-        return [good[k] for k in chosen]
+        chosen = choose_mixture(torch.stack([t.scores for t in good]), self.members, weights)
+        return [(good[k], times) for k, times in chosen.items()]
 
-    def all(self, finalists: Sequence[Finalist]) -> list[Trained]:
+    def all(self, finalists: Sequence[Finalist], again: int = 0) -> list[Trained]:
         """Train all finalists once, in the order given if they share their shape.
+
+        Args:
+            finalists: To train once each, the same one more than once from different seeds.
+            again: Counts the calls, so that seeds are fresh each time.
 
         Raises:
             KeyboardInterrupt: If the call's `stop` says so.
         """
-        return self._round(finalists, self.call.left(self.deadline), (0, 0))
+        return self._round(finalists, self.call.left(self.deadline), (again, 0))
 
     def _round(
         self, finalists: Sequence[Finalist], seconds: float | None, path: tuple[int, int]
@@ -251,9 +169,7 @@ class Retraining:
             should_stop=self.call.stop,
         )
         self.call.stop.check()
-        x, context, _, logdet = data.validation()
-        scores = log_prob(stack, x, context).double()
-        scores = (scores if logdet is None else scores + logdet).cpu()
+        scores = validation_scores(stack, data)
         return [
             Trained(
                 finalist,

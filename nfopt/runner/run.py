@@ -1,4 +1,4 @@
-"""A whole call: open the study, search, retrain, score, save."""
+"""A whole call: open the study, search, mix what was trained, score, save."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from nfopt.runner import budget as plan
 from nfopt.runner.autonf.warm_start import SHARE as WARM_SHARE
 from nfopt.runner.autonf.warm_start import warm_flows
 from nfopt.runner.context import Run
-from nfopt.runner.deliver import deadline_of, deliver
+from nfopt.runner.deliver import deliver, trained_by
 from nfopt.runner.engines import ENGINES
+from nfopt.runner.fit import pace_of
 from nfopt.runner.local_workers import Places
 from nfopt.runner.loop import Search
 from nfopt.runner.options import (
@@ -30,7 +31,6 @@ from nfopt.runner.options import (
     StudyOptions,
     WorkerOptions,
 )
-from nfopt.runner.retrain import Retraining, choose_finalists, first_round
 from nfopt.runner.worker import threads_of
 from nfopt.signals import listening
 from nfopt.space import SearchSpace
@@ -54,7 +54,6 @@ from nfopt.study.first_trials import check_initial, first_key, first_of, holds
 from nfopt.study.length import Length
 from nfopt.study.results import SearchResult
 from nfopt.study.rows import MappedRows, search_rows
-from nfopt.training.measure import WHOLE_STEP, measure_step
 
 
 def run_search(
@@ -67,7 +66,7 @@ def run_search(
     began: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:
-    """Search, retrain, score and save.
+    """Search, mix what was trained, score and save.
 
     Args:
         source: The data.
@@ -113,19 +112,22 @@ def run_search(
         if isinstance(storage, PatientStorage):
             storage.listen(on_wait=call.notice, should_stop=stop)
         opened = open_study(wanted, storage)
+        if opened.length is not None:
+            opened.length.check(name)
         rows = search_rows(source.data, opened.seed, workers.device, tell)
         if not holds(opened.space, recipes[0]):
             what = recipes[0].flow.summary()
             call.notice(f"the best known recipe, {what}, is outside `space` and is not tried")
         tried = first_of(opened.space, recipes)
-        times, length = _plan(opened, tried[0], rows, budget, members, call)
+        length = _length(opened, tried[0], rows)
+        pace = None if budget.seconds is None else pace_of(tried[0], rows)
+        ends = trained_by(call, budget.seconds, [tried[0].flow], rows, members)
         if first.warm_start is not None and not opened.resumed:
             tried[1:1] = _warm_flows(opened, tried[0], rows, budget, call)
-        left = None if times is None else times.search - call.elapsed()
         settle(opened.study, study.artifacts, make=True)
         lasting = describe_run(study, source, home, tried[0], call)
         _write(opened.study, lasting)
-        _write(opened.study, {names.BUDGET: _budget(budget, left)})
+        _write(opened.study, {names.BUDGET: _budget(budget, call.left(ends))})
         tell(_started(opened, study.storage, source, budget, length))
         search = Search(
             study=opened.study,
@@ -134,39 +136,27 @@ def run_search(
             length=length,
             seed=opened.seed,
             call=call,
+            recipe=tried[0],
             trials=budget.trials,
-            deadline=None if times is None else call.at(times.search),
+            deadline=ends,
             first=tried,
+            pace=pace,
             objectives=opened.objectives,
-            preprocessing=rows.preprocessing,
             lease_seconds=lease_seconds(opened.study),
         )
         places = Places(source.described["source"] or lasting.get(names.KEPT), study.artifacts)
         _work(search, study.storage, workers, places)
         sweep(opened.study)
-        finalists = choose_finalists(
-            opened.study, tried[0], opened.objectives, trusted=length.trusted
-        )
-        everything = MappedRows(source.data, workers.device)
-        specs = [finalist.spec for finalist in finalists]
-        deadline = deadline_of(call, times, specs, source.data, everything, members)
-        seconds = call.left(deadline)
-        count, flows = plan.first_round(seconds, length.full, length.stacked, members)
         return deliver(
             opened.study,
-            first_round(finalists, tried[0], count, flows),
-            source.data,
-            Retraining(
-                data=everything,
-                seed=opened.seed,
-                call=call,
-                deadline=deadline,
-                more=plan.MORE_SEEDS,
-                members=members,
-            ),
+            search.kept,
+            rows,
+            call,
             home,
             said,
+            members=members,
             mean_group=search.mean_group,
+            deadline=ends,
         )
 
 
@@ -286,38 +276,12 @@ def describe_run(
     return known
 
 
-def _plan(
-    opened: Opened,
-    recipe: Recipe,
-    data: MappedRows,
-    budget: Budget,
-    members: int,
-    call: Run,
-) -> tuple[plan.Times | None, Length]:
-    """Divide the time, and take the length that the study has, or choose one and store it."""
-    device = data.kind
-    length = opened.length
-    full, stacked = (None, None) if length is None else (length.full, length.stacked)
-    if full is None and budget.seconds is not None:
-        usual = plan.population_range(device)[1]
-        seen = data.under(recipe.marginals)
-        steps = measure_step(recipe.flow, recipe.train, seen, usual)
-        full, stacked = (WHOLE_STEP * recipe.train.steps * step for step in steps)
-    times = None
-    if budget.seconds is not None:
-        times = plan.times(budget.seconds, call.elapsed(), stacked or full, members)
-    if length is None:
-        seconds = None
-        if budget.trials is None and times is not None:
-            seconds = times.search - call.elapsed()
-        length = plan.length(
-            device=device,
-            trials=budget.trials,
-            search_seconds=seconds,
-            full_seconds=full,
-            stacked_seconds=stacked,
-        )
-        # of two workers that begin at once, the later one's choice holds for whoever comes next
-        opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
-        length = length_of(attributes_of(opened.study)) or length
-    return times, length
+def _length(opened: Opened, recipe: Recipe, rows: MappedRows) -> Length:
+    """Take the length that the study has, or choose one and store it."""
+    if opened.length is not None:
+        return opened.length
+    size = plan.POPULATION["cpu" if rows.kind == "cpu" else "cuda"]
+    length = Length(size=size, steps=max(1, recipe.train.steps))
+    # of two workers that begin at once, the later one's choice holds for whoever comes next
+    opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
+    return length_of(attributes_of(opened.study)) or length

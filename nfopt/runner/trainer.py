@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
+from torch import Tensor
 
 from nfopt import attributes as names
 from nfopt import seeds
@@ -16,16 +18,18 @@ from nfopt.distributed.queue import WorkQueue
 from nfopt.events import GroupTrained, Member, RungReached, Training
 from nfopt.flows import Stack
 from nfopt.runner import budget as plan
+from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
-from nfopt.runner.pruning import to_prune
+from nfopt.samplers.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
+from nfopt.spec import FlowSpec
 from nfopt.stored import trials_of
-from nfopt.study.candidate import Candidate, fault, groups, report, tell
+from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import failed, train_stack
-from nfopt.study.weights import BestWeights
+from nfopt.study.stacks import failed, train_stack, validation_scores, with_round_trips
+from nfopt.study.weights import KeptFlows
 from nfopt.training import CheckpointError, MemberResult, Progress, Rung
 
 Members = Sequence[Candidate | None]  # None: was in the population, and is not ours any more
@@ -41,11 +45,11 @@ class Trainer:
     objectives: Sequence[str]
     call: Run
     deadline: float | None
-    leader: str | None
     checkpoints: Checkpoints
-    best: BestWeights
+    kept: KeptFlows
+    pace: Pace | None = None
+    dearness: Callable[[FlowSpec], float] = lambda spec: 1.0  # against the pace's recipe
     group_sizes: list[int] = field(default_factory=list)
-    member_seconds: float | None = None  # measured, where a trial's length is in steps
     saving: Saving | None = None
 
     # ------------------------------------------------------------------------------- populations
@@ -106,8 +110,8 @@ class Trainer:
             trains=[c.train for c in group],
             seeds=[c.seed for c in group],
             batches=seeds.derive(group[0].seed, seeds.BATCHES),
-            steps=self.length.steps_of(group[0].train.steps),
-            seconds=self._seconds(len(group)),
+            steps=self.length.steps or group[0].train.steps,
+            seconds=self._seconds(),
             device=self.data.kind,
             marginals=[c.marginals for c in group],
             rungs=[{} for _ in group],
@@ -158,13 +162,11 @@ class Trainer:
         live = sum(member is not None for member in members)
         self.group_sizes.append(live)
         taken = self.call.clock() - began
-        self.member_seconds = taken / len(members)
         if self.queue.lease.lost:
             self._give_up(members)
         kept = self._tell(members, results, stack, rest)
         saving.end(kept=kept)
         self.saving = None
-        self.best.tidy()
         return taken
 
     def _run(self, members: Members, saving: Saving) -> tuple[Stack, list[MemberResult]]:
@@ -184,6 +186,19 @@ class Trainer:
             checkpoint_seconds=self.checkpoints.seconds,
             on_checkpoint=saving.saved,
         )
+
+    def _scores(self, stack: Stack) -> Tensor:
+        """Log-density of the validation rows under each member, on the data's own scale."""
+        assert self.saving is not None
+        return validation_scores(stack, self.data.of_members(self.saving.asked.marginals))
+
+    def _sounded(self, candidate: Candidate, result: MemberResult, stack: Stack) -> MemberResult:
+        """Measure the round trip of a flow whose time was over after a rung: it is kept, too."""
+        if result.status != "interrupted" or not candidate.rungs or math.isinf(result.nll):
+            return result
+        assert self.saving is not None
+        data = self.data.of_members(self.saving.asked.marginals)
+        return with_round_trips(stack, [result], data)[0]
 
     def _give_up(self, members: Members) -> None:
         lost = [member for member in members if member is not None and not member.told]
@@ -218,12 +233,17 @@ class Trainer:
         ]
         if told and not stopped:
             self.call.on_event(GroupTrained(tuple(told), stack, self.call.elapsed()))
+        scores = None if stopped or not told else self._scores(stack)
+        if not stopped:
+            pairs = [
+                (candidate, self._sounded(candidate, result, stack)) for candidate, result in pairs
+            ]
         for candidate, result in pairs:
             if stopped and result.status in ("interrupted", "complete"):
                 again = True  # an interrupted run has not scored its members
                 continue  # the caller releases it
-            if result.status == "complete" and not fault(result):
-                self.best.offer(candidate, result, stack)
+            if scores is not None and _keepable(result):
+                self.kept.offer(candidate, result, stack, scores[result.member])
             if candidate.number == self.queue.lease.lead:
                 self.queue.lease.drop()
             if not candidate.told:
@@ -235,12 +255,10 @@ class Trainer:
 
     # -------------------------------------------------------------------------------- while it runs
 
-    def _seconds(self, members: int) -> float | None:
-        seconds = self.length.seconds_of(members)
+    def _seconds(self) -> float | None:
+        """Seconds that a training has at most: its rate falls earlier rather than not at all."""
         left = self.call.left(self.deadline)
-        if seconds is not None and left is not None and plan.may_start(left, seconds):
-            return min(seconds, left)  # the schedule ends a little earlier
-        return seconds  # if it is far too late for that, the deadline stops it at its last rung
+        return None if left is None else max(left, 1e-3)
 
     def late(self) -> bool:
         """Say whether the search should be over."""
@@ -278,17 +296,22 @@ class Trainer:
             and trial.number not in numbers
             and not trial.user_attrs.get(names.AGAIN)
         ]
-        # the best recipe is what every other trial is compared with
-        spare = [m for m, candidate in own.items() if self._leads(candidate)]
-        pruned = to_prune({m: values[m] for m in own}, history, spare=spare)
+        # further seeds of the best are to come to their end, whatever they look like on the way
+        spare = [m for m, c in own.items() if names.REPEATS in c.trial.user_attrs]
+        most = self._going_on(rung.fraction, asked)
+        pruned = to_prune({m: values[m] for m in own}, history, spare=spare, most=most)
         told = {own[m].number: values[m] for m in own}
         gone = tuple(sorted(own[m].number for m in pruned))
         self.call.on_event(RungReached(rung.fraction, told, gone))
         return pruned | strangers
 
-    def _leads(self, candidate: Candidate) -> bool:
-        key = candidate.trial.user_attrs.get(names.FIRST)
-        return key is not None and key == self.leader
+    def _going_on(self, fraction: float, asked: Asked) -> int | None:
+        """Members that can be trained to their end in the time that is left; None: all."""
+        left = self.call.left(self.deadline)
+        if left is None or self.pace is None:
+            return None
+        rest = self.pace.times((1.0 - fraction) * self.dearness(asked.specs[0]))
+        return max(1, plan.members_fitting(left, rest, len(asked.specs)))
 
     def _progress(self, asked: Asked, progress: Progress) -> None:
         asked.step = progress.step
@@ -304,3 +327,9 @@ class Trainer:
                 seconds=self.call.elapsed(),
             )
         )
+
+
+def _keepable(result: MemberResult) -> bool:
+    """Whether a trained flow can be used, also one that ended at a rung or soon after it."""
+    sound = math.isfinite(result.nll) and result.round_trip <= MAX_ROUND_TRIP
+    return result.status in ("complete", "pruned", "interrupted") and sound

@@ -3,7 +3,7 @@
     run_worker("magic", "postgresql+psycopg://...")       in this process, on any machine
 
 The study says what is needed: where the data is and its fingerprint, the space, the sampler, the
-budget, the length of a trial. Scoring and retraining are the business of `nfopt search`.
+budget, the length of a trial. Mixing and scoring are the business of `nfopt search`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,20 @@ from nfopt.events import BatchTold, OnEvent, Started, ignore
 from nfopt.model.arguments import check_device
 from nfopt.model.disk import versions
 from nfopt.optuna_internals import storage_of
+from nfopt.recipes import recipe
 from nfopt.runner.context import Run
+from nfopt.runner.fit import pace_of
 from nfopt.runner.loop import Budget, Search
 from nfopt.signals import Stop, listening
+from nfopt.space import SearchSpace
+from nfopt.spec import Recipe
 from nfopt.storage.open import clear_errors, mask_url
 from nfopt.storage.retrying import PatientStorage
-from nfopt.stored import attributes_of, space_of, trials_of
+from nfopt.stored import attributes_of, recipe_of, space_of, trials_of, usable
 from nfopt.study.arguments import check_minutes
 from nfopt.study.create import length_of, load_study
-from nfopt.study.dataset import read_again
+from nfopt.study.dataset import Source, read_again
+from nfopt.study.first_trials import first_of
 from nfopt.study.length import Length
 from nfopt.study.rows import search_rows
 
@@ -133,6 +138,7 @@ def run_worker(
         if said:
             call.notice(said)
         length = _length(opened, stop)
+        length.check(study)
         seed = int(known.get(names.STUDY_SEED, 0))
         source = read_again(known, data)
         space = space_of(study, known)
@@ -147,6 +153,7 @@ def run_worker(
         def budget() -> Budget:
             return budget_of(attributes_of(opened), clock, ends)
 
+        best = _leader(opened, space, source)
         trials, _ = budget()
         finished = counted(trials_of(opened))
         call.on_event(
@@ -169,14 +176,26 @@ def run_worker(
             length=length,
             seed=seed,
             call=call,
-            leader=known.get(names.LEADER),
+            recipe=best,
+            pace=None if budget()[1] is None else pace_of(best, rows),
             objectives=tuple(known.get(names.OBJECTIVES, ("nll",))),
-            preprocessing=rows.preprocessing,
             lease_seconds=lease_seconds(opened),
             checkpoint_seconds=checkpoint_seconds,
             budget=budget,
         ).run()
         return Worked(study, counted(trials_of(opened)), own.trials, call.elapsed())
+
+
+def _leader(study: optuna.Study, space: SearchSpace, source: Source) -> Recipe:
+    """Find the recipe that the study measures time by; else the best that its space has."""
+    key = attributes_of(study).get(names.LEADER)
+    for trial in trials_of(study):
+        leads = key is not None and trial.user_attrs.get(names.FIRST) == key
+        if leads and names.SPEC in trial.user_attrs and usable(trial):
+            return recipe_of(trial)
+    data = source.data
+    known = recipe(data.features, data.sizes[0], context_features=data.context_features)
+    return first_of(space, [known])[0]
 
 
 class _Counter:

@@ -11,15 +11,16 @@ from nfopt import attributes as names
 from nfopt import seeds, stored
 from nfopt.data import DEFAULT, Prepared
 from nfopt.distributed.lease import Lease, lease_seconds
-from nfopt.recipes import first_trials
+from nfopt.recipes import portfolio
 from nfopt.space import SearchSpace
 from nfopt.study.candidate import Candidate, describe, facts, fault, report, values_of
 from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read
-from nfopt.study.length import TRIAL_SHARE
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack
 from nfopt.training import Rung
+
+TRIAL_SHARE = 0.25  # of a full training
 
 
 class Objective:
@@ -61,7 +62,7 @@ class Objective:
         if space is None:
             rows, context = prepared.sizes[0], prepared.context_features
             values = prepared.under(DEFAULT).train
-            first = first_trials(
+            first = portfolio(
                 prepared.features,
                 rows,
                 values=values,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,6 @@ class Score:
 class FitResult:
     """A trained flow, chosen on validation data and scored once on test data.
 
-    Without test rows (see `nfopt.data.split_without_test`) what is of the test is nan.
-
     Attributes:
         flow: The flow, on the data's own scale; an ensemble where there are several members, the
             best on validation data first.
@@ -50,6 +49,7 @@ class FitResult:
         members: Test NLL of each member alone, in nats a row.
         disagreement: Mean over the test rows of the members' standard deviation of log_prob, in
             nats; 0 for one member.
+        costs: Seconds to score 1,000 rows, and to draw as many where there is no context.
         warnings: One line each.
     """
 
@@ -63,6 +63,7 @@ class FitResult:
     out: Path | None
     members: tuple[float, ...] = ()
     disagreement: float = 0.0
+    costs: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -74,6 +75,7 @@ class FitResult:
         """Return what `--json` prints."""
         return {
             "members": len(self.flow),
+            "shares": None if self.flow.shares is None else list(self.flow.shares),
             "members_test_nll": list(self.members),
             "validation_nll": self.validation_nll,
             "validation_nll_2se": self.validation_nll_2se,
@@ -82,6 +84,7 @@ class FitResult:
             "disagreement": self.disagreement,
             "parameters": self.parameters,
             "structure": self.structure,
+            "costs": dict(self.costs),
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),
         }
@@ -89,17 +92,21 @@ class FitResult:
 
 @dataclass(frozen=True, eq=False)
 class SearchResult(FitResult):
-    """The flow that a search found, retrained.
+    """The mixture of what a search has trained.
 
     Attributes:
         study: An ordinary Optuna study.
         trials: Its COMPLETE + PRUNED trials.
+        complete: Those that were trained to their end.
+        pruned: Those that ended at a rung.
         number: The trial that the flow comes from; None if it is the recipe, outside the study.
         mean_group: Mean number of trials that were trained as one stack in this call; nan if none.
     """
 
     study: optuna.Study = None  # type: ignore[assignment]
     trials: int = 0
+    complete: int = 0
+    pruned: int = 0
     number: int | None = None
     mean_group: float = math.nan
 
@@ -108,13 +115,17 @@ class SearchResult(FitResult):
         return {
             "study": self.study.study_name,
             "trials": self.trials,
+            "complete": self.complete,
+            "pruned": self.pruned,
             "best": {"number": self.number, "validation_nll": self.validation_nll},
             "members": len(self.flow),
+            "shares": None if self.flow.shares is None else list(self.flow.shares),
             "members_test_nll": list(self.members),
             "test_nll": self.test_nll,
             "test_nll_2se": self.test_nll_2se,
             "parameters": self.parameters,
             "structure": self.structure,
+            "costs": dict(self.costs),
             "mean_group": None if math.isnan(self.mean_group) else self.mean_group,
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),
@@ -127,15 +138,15 @@ def member_scores(flow: Flow, part: Part) -> torch.Tensor:
     return torch.from_numpy(flow.members_scores(part.source))
 
 
-def mixture(scores: torch.Tensor) -> torch.Tensor:
-    """Log-density of the members' mixture, (n,)."""
-    return scores.logsumexp(0) - math.log(len(scores))
+def mixture(scores: torch.Tensor, shares: Sequence[float] | None = None) -> torch.Tensor:
+    """Log-density of the members' mixture, (n,); without shares all count alike."""
+    if shares is None:
+        return scores.logsumexp(0) - math.log(len(scores))
+    return (scores + scores.new_tensor(shares).log()[:, None]).logsumexp(0)
 
 
 def score_of(scores: torch.Tensor, part: Part) -> Score:
-    """Average log-densities of a part's rows, shape (n,), to a score; nan where there are none."""
-    if len(scores) == 0:
-        return Score(math.nan, math.nan)
+    """Average log-densities of a part's rows, shape (n,), to a score."""
     weights = None if part.weights is None else torch.from_numpy(part.weights).double()
     if weights is None:
         spread = float(scores.std()) if len(scores) > 1 else math.nan

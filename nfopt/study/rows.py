@@ -70,9 +70,6 @@ def search_rows(data: Prepared, seed: int, device: str, on_event: OnEvent) -> Ma
             val_rows=SEARCH_VAL_ROWS,
         )
         on_event(
-            Notice(
-                f"the search uses {SEARCH_ROWS:,} of {rows:,} training rows;"
-                " the retraining uses all"
-            )
+            Notice(f"the search uses {SEARCH_ROWS:,} of {rows:,} training rows; `fit` uses all")
         )
     return MappedRows(data, device)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import torch
+from torch import Tensor
 
 from nfopt import seeds
 from nfopt.flows import Stack, build
@@ -97,10 +98,25 @@ def train_stack(
         )
     except torch.OutOfMemoryError:
         return stack, [failed(member, "out of memory") for member in range(len(stack))]
-    if any(r.status == "complete" and math.isnan(r.round_trip) for r in results):
-        errors = round_trip_error(stack, *data.validation(FIRST)[:2]).tolist()
-        results = [dataclasses.replace(r, round_trip=errors[r.member]) for r in results]
+    unknown = ("complete", "pruned")
+    if any(r.status in unknown and math.isnan(r.round_trip) for r in results):
+        results = with_round_trips(stack, results, data)
     return stack, results
+
+
+def with_round_trips(
+    stack: Stack, results: Sequence[MemberResult], data: TrainData
+) -> list[MemberResult]:
+    """Measure the round trip of what was interrupted, as far as it is to be used."""
+    errors = round_trip_error(stack, *data.validation(FIRST)[:2]).tolist()
+    return [dataclasses.replace(r, round_trip=errors[r.member]) for r in results]
+
+
+def validation_scores(stack: Stack, data: TrainData) -> Tensor:
+    """Log-density of the validation rows under each member, (P, M), on the data's own scale."""
+    x, context, _, logdet = data.validation()
+    scores = log_prob(stack, x, context).double()
+    return (scores if logdet is None else scores + logdet).cpu()
 
 
 def failed(member: int, reason: str) -> MemberResult:

@@ -1,74 +1,106 @@
-"""The weights of a study's best trials, kept in its store of artifacts.
+"""The flows of a study's trials, kept with the weights that they ended with.
 
 kept_flow(study, 17).log_prob(x)      the flow of trial 17, as it was when the trial ended
+
+Trials that ended at a rung are kept too: nothing that was trained is thrown away while there is
+room. Workers only add; what is not worth its place is removed by the process that delivers.
 """
 
 from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import optuna
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from nfopt import attributes as names
 from nfopt.data import Preprocessing
 from nfopt.distributed import artifacts
 from nfopt.distributed.checkpoints import Checkpoints
+from nfopt.distributed.lease import ours
 from nfopt.errors import StudyError
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
+from nfopt.samplers.trials import began_ahead
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
-from nfopt.study.ranking import nll_of, order
+from nfopt.study.ranking import order
 from nfopt.training import MemberResult
 
-KEPT = 5  # trials
-MOST_BYTES = 1 << 28  # of them all; the best one is kept whatever its size
+BY_NLL, BY_MIXTURE = 16, 16  # trials that stay kept: the best alone, and those that help most
+MOST = BY_NLL + BY_MIXTURE  # trials that are kept until then
+MOST_BYTES = 1 << 28  # of all their weights; the best one is kept whatever its size
 
 
-class BestWeights:
-    """Keeps the weights of the best trials, and removes those of trials that no longer are.
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A trained flow of a trial.
+
+    Attributes:
+        number: Of the trial.
+        nll: Validation NLL, nats a row.
+        flow: With its preprocessing.
+        scores: Log-density of the validation rows, shape (M,), where this process has computed it.
+    """
+
+    number: int
+    nll: float
+    flow: Flow
+    scores: Tensor | None = None
+
+
+class KeptFlows:
+    """Keeps the flows of the best trials of a study, in its store of artifacts and in memory.
+
+    Where there is no store, or it fails, what this process has trained stays in its memory.
 
     Args:
         study: The study.
         checkpoints: Whose store is used for as long as it works.
-        preprocessing: Gives the fitted maps by name; None: nothing is kept.
+        preprocessing: Gives the fitted maps by name.
         place: Of the NLL among the values.
-        count: Trials to keep.
-        most_bytes: Of all weights together; beyond it only the best trial's are kept.
+        most: Trials to keep.
+        most_bytes: Of all weights together.
     """
 
     def __init__(
         self,
         study: optuna.Study,
         checkpoints: Checkpoints,
-        preprocessing: Callable[[str], Preprocessing] | None,
+        preprocessing: Callable[[str], Preprocessing],
         place: int = 0,
-        count: int = KEPT,
+        most: int = MOST,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        self._study, self._checkpoints = study, checkpoints
-        self._preprocessing, self._place, self._count = preprocessing, place, count
-        self._most_bytes = most_bytes
-        self._removed: set[int] = set()
+        self._study, self._checkpoints, self._place = study, checkpoints, place
+        self._preprocessing = preprocessing
+        self._most, self._most_bytes = most, most_bytes
+        self._mine: dict[int, Kept] = {}
+        self._seen: set[int] = set()
 
-    def offer(self, candidate: Candidate, result: MemberResult, stack: Stack) -> None:
-        """Keep a trial's weights, if it is among the best; it is told right after."""
-        store = self._checkpoints.store
-        if store is None or self._preprocessing is None:
-            return
+    def offer(
+        self, candidate: Candidate, result: MemberResult, stack: Stack, scores: Tensor
+    ) -> None:
+        """Keep a trial's flow, if it is among the best; it is told right after.
+
+        Args:
+            candidate: The trial.
+            result: How it ended.
+            stack: That has its weights.
+            scores: Its log-density of the validation rows, shape (M,).
+        """
         size = _bytes(candidate.spec.parameter_count())
-        mine = _Ranked(result.nll, candidate.number, size)
-        if mine not in self._best(trials_of(self._study), mine):
+        if not self._worth(result.nll, size):
             return
         info = {
             "trial": candidate.number,
@@ -79,9 +111,12 @@ class BestWeights:
             "steps": [result.steps],
             "scores": {"validation_nll": result.nll, "validation_nll_2se": result.nll_2se},
         }
-        flow = Flow.of(
-            stack, self._preprocessing(candidate.marginals), info, members=[result.member]
-        )
+        maps = self._preprocessing(candidate.marginals)
+        flow = Flow.of(stack, maps, info, members=[result.member])
+        self._remember(Kept(candidate.number, result.nll, flow, scores.cpu()))
+        store = self._checkpoints.store
+        if store is None:
+            return
         key = f"weights-{uuid.uuid4().hex}.safetensors"
         try:
             with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
@@ -95,48 +130,82 @@ class BestWeights:
         except UpdateFinishedTrialError:
             candidate.lose()
 
-    def tidy(self) -> None:
-        """Remove the weights of trials that are not among the best."""
-        store = self._checkpoints.store
-        if store is None:
-            return
+    def _worth(self, nll: float, size: int) -> bool:
+        """Whether a flow is among the best of the study, and there is room for it."""
         trials = trials_of(self._study)
-        best = {ranked.number for ranked in self._best(trials)}
+        others = [(t.values[self._place], _size(t)) for t in kept_trials(trials)]
+        better = sum(other <= nll for other, _ in others)
+        room = sum(other for _, other in others) + size <= self._most_bytes
+        return better == 0 or (better < self._most and room)
+
+    def _remember(self, kept: Kept) -> None:
+        self._mine[kept.number] = kept
+        ranked = sorted(self._mine.values(), key=lambda one: order(one.nll, one.number))
+        total = 0
+        stay: set[int] = set()
+        for one in ranked[: self._most]:
+            total += sum(_bytes(spec.parameter_count()) for spec in one.flow.specs)
+            if total <= self._most_bytes or not stay:
+                stay.add(one.number)
+        self._mine = {number: one for number, one in self._mine.items() if number in stay}
+
+    def all(self) -> tuple[list[Kept], list[str]]:
+        """Read all that is kept of the study, the best first.
+
+        Returns:
+            The flows, and a line for each that should be there and can't be read.
+        """
+        found, wrong = dict(self._mine), []
+        known = {trial.number: trial for trial in trials_of(self._study)}
+        self._seen = {number for number, trial in known.items() if trial.state.is_finished()}
+        kept = kept_trials(list(known.values()))
+        kept.sort(key=lambda trial: order(trial.values[self._place], trial.number))
+        for rank, trial in enumerate(kept):
+            if trial.number in found:
+                continue
+            try:
+                flow = kept_flow(self._study, trial.number)
+            except ValueError as error:
+                if rank < BY_NLL:  # those further behind were removed by an earlier `tidy`
+                    wrong.append(str(error))
+                continue
+            except StudyError as error:
+                wrong.append(str(error))
+                continue
+            found[trial.number] = Kept(trial.number, trial.values[self._place], flow)
+        good = [one for one in found.values() if _ended_well(known.get(one.number))]
+        return sorted(good, key=lambda one: order(one.nll, one.number)), wrong
+
+    def tidy(self, stay: Collection[int]) -> None:
+        """Remove the weights of the trials that `all` saw, but some; once nobody searches.
+
+        For the process that delivers.
+        """
+        store, trials = self._checkpoints.store, trials_of(self._study)
+        if store is None or any(t.state is TrialState.RUNNING and ours(t) for t in trials):
+            return
         for trial in trials:
-            if (
-                names.WEIGHTS in trial.user_attrs
-                and trial.state.is_finished()
-                and trial.number not in best | self._removed
-            ):
-                self._removed.add(trial.number)
+            known = names.WEIGHTS in trial.user_attrs and trial.number in self._seen
+            if known and trial.number not in stay:
                 try:
                     artifacts.drop(store, trial.user_attrs[names.WEIGHTS])
                 except artifacts.failures() as error:
                     self._checkpoints.fail(error)
                     return
 
-    def _best(self, trials: Sequence[FrozenTrial], *more: _Ranked) -> list[_Ranked]:
-        """Choose whose weights are kept, the best first."""
-        ranked = [
-            _Ranked(nll, trial.number, _size(trial))
-            for trial in trials
-            if (nll := nll_of(trial, self._place)) is not None
-        ]
-        ranked += more
-        chosen: list[_Ranked] = []
-        total = 0
-        ranked.sort(key=lambda each: order(each.nll, each.number))
-        for each in ranked[: self._count]:
-            if total + each.size <= self._most_bytes or not chosen:
-                chosen.append(each)
-                total += each.size
-        return chosen
+
+def kept_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """List the finished trials whose weights were kept and whose NLL is known."""
+    return [
+        trial
+        for trial in trials
+        if names.WEIGHTS in trial.user_attrs and _ended_well(trial) and trial.values
+    ]
 
 
-class _Ranked(NamedTuple):
-    nll: float
-    number: int
-    size: int  # bytes
+def _ended_well(trial: FrozenTrial | None) -> bool:
+    good = (TrialState.COMPLETE, TrialState.PRUNED)
+    return trial is not None and trial.state in good and not began_ahead(trial)
 
 
 def _bytes(parameters: int) -> int:

@@ -12,8 +12,11 @@ from torch import Tensor
 from nfopt.flows import Stack, build
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training.batches import TrainData
+from nfopt.training.population import Population
+from nfopt.training.schedule import Plan
 
 WHOLE_STEP = 1.5  # of a measured one: optimiser, validation, and whatever else the machine does
+CHECKED = 1.1  # of the steps' time, with the validation checks
 WARM_UP, MEASURED = 3, 5  # steps
 SLOW_STEP = 0.1  # seconds of one member's step from which on a stack saves nothing
 
@@ -52,6 +55,55 @@ def measure_step(
     (stack,) = _stack(spec, data, members)
     together = statistics.median(_seconds(stack, train, data, WARM_UP + MEASURED, clock)[WARM_UP:])
     return alone, together / members
+
+
+def measure_training(
+    spec: FlowSpec,
+    train: TrainSpec,
+    data: TrainData,
+    members: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float]:
+    """Estimate the seconds of a full training from a few of its steps, the optimiser's included.
+
+    Args:
+        spec: The flow.
+        train: Its training.
+        data: Rows, on the device to measure.
+        members: P of the stack.
+        clock: Seconds; for tests.
+
+    Returns:
+        Of a flow alone, and of each member of a stack; 0 for a flow without weights.
+    """
+    found = []
+    for count in (1, members):
+        (stack,) = _stack(spec, data, count)
+        if stack.theta.shape[1] == 0:
+            return 0.0, 0.0
+        taken = _optimised(stack, train, data, WARM_UP + MEASURED, clock)
+        found.append(statistics.median(taken[WARM_UP:]) / count)
+        if found[0] > SLOW_STEP:
+            break
+    whole = CHECKED * train.steps
+    return whole * found[0], whole * min(found)
+
+
+def _optimised(
+    stack: Stack, train: TrainSpec, data: TrainData, count: int, clock: Callable[[], float]
+) -> list[float]:
+    """Seconds of some steps of a population."""
+    members = range(len(stack.specs))
+    population = Population.start(
+        stack, members, [train] * len(members), data.rows, (0, 0), Plan(max(1, train.steps))
+    )
+    taken = []
+    for _ in range(count):
+        began = clock()
+        population.advance(0.5, data)
+        population.wait()
+        taken.append(clock() - began)
+    return taken
 
 
 def step(stack: Stack, x: Tensor, context: Tensor | None) -> None:

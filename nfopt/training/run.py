@@ -133,8 +133,10 @@ class Run:
     # --------------------------------------------------------------------------------------- checks
 
     def rung_reached(self, part: Population, progress: float) -> float | None:
-        """Return the highest rung that is reached and was not yet reported, if any."""
-        reached = [r for r in self.rungs[part.next_rung :] if r <= progress + 1e-9]
+        """Return the highest rung that is reached (by steps, if it has any) and not reported."""
+        share = part.step / part.plan.steps if part.plan.steps else progress
+        later = self.rungs[part.next_rung :]
+        reached = [rung for rung in later if progress >= 1.0 or rung <= share + 1e-9]
         return reached[-1] if reached else None
 
     def check_due(self, part: Population) -> bool:

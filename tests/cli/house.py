@@ -38,9 +38,8 @@ def tiny_recipes(patch: pytest.MonkeyPatch) -> None:
         return Recipe(flow, TrainSpec(steps=40, batch_size=64), "asinh")
 
     patch.setattr("nfopt.api.recipe", recipe)
-    patch.setattr(
-        "nfopt.runner.options.first_trials", lambda *args, **more: [recipe(*args, **more)]
-    )
+    for place in ("nfopt.api", "nfopt.runner.options"):
+        patch.setattr(f"{place}.portfolio", lambda *args, **more: [recipe(*args, **more)])
 
 
 def furnish(folder: Path, *, study: bool) -> None:

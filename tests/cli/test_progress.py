@@ -48,7 +48,9 @@ def test_lines_come_seldom() -> None:
         (_training(61.0), "searching 4 flows (2 x affine coupling): 50%, "
                           "validation log-likelihood -1.250, 1:01"),
         (events.Finalists((3, None), ("a", "b"), 30.0),
-         "retraining with fresh seeds: trial 3, the recipe, up to 30 s"),
+         "training in full, from fresh seeds: trial 3, the recipe, up to 30 s"),
+        (events.Mixed((3, 7), (2, 1), ("a", "b"), 9),
+         "chosen on validation rows of 9 trained flows: trial 3 (2 times), trial 7"),
         (events.Notice("see `drop_rows`"), "Note: see `--drop-rows`"),
         (events.RungReached(0.25, {0: 1.0}, ()), ""),
     ],

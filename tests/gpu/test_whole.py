@@ -48,7 +48,7 @@ TINY = (coupling_spec(Spline(bins=4)), SPEC)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small flow in the place of the recipes."""
     monkeypatch.setattr(api, "recipe", lambda *given, **more: TINY)
-    monkeypatch.setattr("nfopt.runner.options.first_trials", lambda *given, **more: [TINY])
+    monkeypatch.setattr("nfopt.runner.options.portfolio", lambda *given, **more: [TINY])
 
 
 def same_on_the_cpu(flow: Flow, out: Path) -> None:

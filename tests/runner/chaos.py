@@ -200,7 +200,8 @@ def chaos(
     run_search(source, Budget(1), options)
     storage = open_storage(url)
     study = optuna.load_study(study_name="chaos", storage=storage)
-    study.set_user_attr(names.POPULATION, {"size": 4, "share": 0.25})
+    steps = RECIPE.train.steps // 4
+    study.set_user_attr(names.POPULATION, {"size": 4, "steps": steps})
     study.set_user_attr(names.BUDGET, {"trials": trials, "minutes": None, "until": None})
     nursery = Nursery(folder, url)
     killed, restarted, next_kill, given_up = 0, 0, 0.0, True

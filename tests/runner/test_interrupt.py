@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from nfopt import attributes as names
-from nfopt.events import Event, Training
+from nfopt.events import Event, Mixed, Training
 from nfopt.study.results import SearchResult
 
 ROOT = Path(__file__).parents[2]
@@ -30,13 +30,11 @@ TRIALS = 8
 SCRIPT = f"""
 import os, sys, time
 from tests.small_study import LIMITS, RECIPES, run_with, table
-from nfopt.runner import budget
 from nfopt.study.arguments import Budget
 from nfopt.study.dataset import read
 from nfopt.events import Training
 
 folder = sys.argv[1]
-budget.TRIAL_SHARE = 1.0
 
 def tell(event):
     if isinstance(event, Training) and event.step >= 10:
@@ -121,7 +119,6 @@ def test_the_study_resumes_and_nothing_is_lost(
     one = ended[number]
     before = one.study.trials[:4]
     lost = [t for t in before if t.state in (TrialState.FAIL, TrialState.RUNNING)]
-    one.study.set_user_attr(names.POPULATION, {"size": 4, "share": 0.25})
     result = search(trials=TRIALS, storage=f"sqlite:///{one.folder}/s.db")
     assert result.trials == TRIALS
     trials = result.study.trials
@@ -139,12 +136,12 @@ def test_the_study_resumes_and_nothing_is_lost(
     assert len(led) == 1
 
 
-@pytest.mark.parametrize("phase", ["search", "retrain"])
+@pytest.mark.parametrize("at", [Training, Mixed])
 def test_should_stop_is_like_a_signal(
-    search: Search, memory: BaseStorage, events: list[Event], tmp_path: Path, phase: str
+    search: Search, memory: BaseStorage, events: list[Event], tmp_path: Path, at: type
 ) -> None:
     def stop() -> bool:
-        return any(isinstance(event, Training) and event.phase == phase for event in events)
+        return any(isinstance(event, at) for event in events)
 
     with pytest.raises(KeyboardInterrupt):
         search(trials=4, should_stop=stop)
@@ -152,9 +149,14 @@ def test_should_stop_is_like_a_signal(
     states = Counter(trial.state for trial in study.trials)
     assert states[TrialState.RUNNING] == 0
     assert not (tmp_path / "out").exists()
-    if phase == "retrain":
+    if at is Mixed:
         assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == 4
-    assert search(trials=4).trials == 4
+    events.clear()
+    result = search(trials=4)
+    assert result.trials == 4
+    # flows of a study in memory end with the call that trained them
+    again = any("it is trained again" in line for line in result.warnings)
+    assert again is (at is Mixed)
 
 
 def test_sigterm_is_noted_and_handlers_are_put_back(search: Search, memory: BaseStorage) -> None:

@@ -4,110 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 import torch
-from optuna.trial import TrialState, create_trial
-from small_study import BEST, TRAIN, flow
+from small_study import TRAIN, flow
 
-from nfopt import attributes as names
 from nfopt.data import Part
 from nfopt.errors import StudyError
 from nfopt.model import Flow
+from nfopt.model.mixture import LEAST_GAIN
 from nfopt.runner import budget as plan
 from nfopt.runner import retrain as finish
 from nfopt.runner.context import Run
-from nfopt.runner.ensemble import LEAST_GAIN
-from nfopt.runner.retrain import Finalist, Retraining, choose_finalists, first_round
+from nfopt.runner.retrain import Finalist, Retraining, Trained
 from nfopt.signals import Stop
 from nfopt.spec import FlowSpec, Recipe, TrainSpec
 from nfopt.study import stacks as scoring
 from nfopt.study.dataset import Source
-from nfopt.study.first_trials import first_key
 from nfopt.study.results import Score, gap_text, member_scores, mixture, score_of
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack
 from nfopt.training import TrainData
 
-
-def study_of(*trials: tuple[FlowSpec, TrialState, float | None, dict[str, Any]]) -> optuna.Study:
-    study = optuna.create_study()
-    for spec, state, value, more in trials:
-        known = {names.SPEC: spec.to_json(), names.TRAIN: TRAIN.to_json()} | more
-        study.add_trial(create_trial(state=state, value=value, user_attrs=known))
-    return study
-
-
-KEY = first_key(BEST)
-DONE, CUT, BAD = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
-A, B, C, D = (flow("CTC", width=width) for width in (4, 5, 6, 7))
-
-
-def numbers(study: optuna.Study, count: int = 2) -> set[int | None]:
-    return {each.number for each in choose_finalists(study, BEST, count=count)}
-
-
-def test_the_best_with_distinct_specs_and_the_recipe() -> None:
-    study = study_of(
-        (A, DONE, 2.0, {}),
-        (B, DONE, 1.0, {}),
-        (B, DONE, 1.1, {}),
-        (C, DONE, 3.0, {}),
-        (D, CUT, 0.5, {}),
-        (D, BAD, None, {}),
-        (BEST.flow, DONE, 9.0, {names.FIRST: KEY}),
-    )
-    assert numbers(study) == {0, 1, 6}
-    assert numbers(study, count=1) == {1, 6}
-    assert numbers(study, count=10) == {0, 1, 3, 6}
-    assert [each.number for each in choose_finalists(study, BEST)] == [1, 6, 0, 3]
-
-
-def test_a_recipe_behind_others_comes_second() -> None:
-    study = study_of(
-        (A, DONE, 1.0, {}), (B, DONE, 2.0, {}), (BEST.flow, DONE, 3.0, {names.FIRST: KEY})
-    )
-    assert [each.number for each in choose_finalists(study, BEST)] == [0, 2, 1]
-
-
-def test_a_recipe_among_the_best_is_there_once() -> None:
-    study = study_of((BEST.flow, DONE, 1.0, {names.FIRST: KEY}), (A, DONE, 2.0, {}))
-    assert [each.number for each in choose_finalists(study, BEST)] == [0, 1]
-
-
-def test_another_training_of_the_recipes_flow_does_not_replace_it() -> None:
-    study = study_of((BEST.flow, DONE, 1.0, {}), (BEST.flow, DONE, 2.0, {names.FIRST: KEY}))
-    assert numbers(study) == {0, 1}
-
-
-def test_without_trials_there_is_the_recipe() -> None:
-    (only,) = choose_finalists(study_of((A, BAD, None, {})), BEST)
-    assert (only.number, only.recipe) == (None, BEST)
-
-
-def test_where_nothing_is_complete_the_best_pruned_one() -> None:
-    study = study_of((A, CUT, 2.0, {}), (B, CUT, 1.0, {}))
-    assert numbers(study) == {1, None}
-
-
-def test_trials_of_others_are_no_finalists() -> None:
-    study = optuna.create_study()
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    assert numbers(study) == {None}
-
-
-def test_the_recipe_has_half_of_the_places_where_there_is_one_finalist() -> None:
-    best, third = Finalist(1, Recipe(A, TRAIN)), Finalist(2, Recipe(C, TRAIN))
-    recipe = Finalist(0, BEST)
-    assert first_round([best, third, recipe], BEST, 2, 2) == [best, third]
-    assert first_round([best, third, recipe], BEST, 1, 1) == [best]
-    assert first_round([best, third, recipe], BEST, 1, 5) == [best] * 3 + [recipe] * 2
-    assert first_round([recipe, third], BEST, 1, 3) == [recipe] * 3
-    assert first_round([recipe], BEST, 4, 4) == [recipe]
+A, B = (flow("CTC", width=width) for width in (4, 5))
 
 
 def retraining(
@@ -117,6 +39,12 @@ def retraining(
     return Retraining(data=MappedRows(source.data), seed=0, call=call, **more)
 
 
+def alone(picked: Sequence[tuple[Trained, int]]) -> Trained:
+    ((only, times),) = picked
+    assert times == 1
+    return only
+
+
 def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
     return [Finalist(number, Recipe(spec, train)) for number, spec in enumerate(specs)]
 
@@ -124,7 +52,7 @@ def finalists(*specs: FlowSpec, train: TrainSpec = TRAIN) -> list[Finalist]:
 def test_the_lowest_validation_nll_wins(source: Source) -> None:
     idle = TRAIN.__class__(steps=40, batch_size=64, learning_rate=1e-7)
     good = Finalist(1, Recipe(flow("CTC", "TCT"), TRAIN))
-    (best,) = retraining(source).run([*finalists(A, train=idle), good])
+    best = alone(retraining(source).run([*finalists(A, train=idle), good]))
     assert best.finalist is good
     assert best.steps == TRAIN.steps
 
@@ -142,10 +70,10 @@ def test_flows_that_do_not_invert_or_have_no_density_are_passed_over(
 
     monkeypatch.setattr(finish, "train_stack", witness)
     kept = retraining(source, members=2).run(finalists(A, B))
-    assert [each.finalist.spec for each in kept] == [B]
+    assert [each.finalist.spec for each, _ in kept] == [B]
     spoiled = {"nll": math.nan}
     kept = retraining(source, members=2).run(finalists(A, B))
-    assert [each.finalist.spec for each in kept] == [B]
+    assert [each.finalist.spec for each, _ in kept] == [B]
     with pytest.raises(StudyError, match=r"None of 1 retrained flows.*not finite"):
         retraining(source).run(finalists(A))
 
@@ -189,10 +117,13 @@ def test_time_that_is_left_trains_the_best_again(source: Source) -> None:
 
 def test_a_mixture_is_kept_where_it_is_better(source: Source) -> None:
     kept = retraining(source, members=3).run(finalists(A, flow("CTC", "TCT"), B))
-    alone = retraining(source).run(finalists(A, flow("CTC", "TCT"), B))
-    assert kept[0].finalist == alone[0].finalist
-    mixed = mixture(torch.stack([each.scores.double() for each in kept])).mean()
-    assert len(kept) == 1 or mixed > kept[0].scores.double().mean() + LEAST_GAIN
+    best = alone(retraining(source).run(finalists(A, flow("CTC", "TCT"), B)))
+    assert kept[0][0].finalist == best.finalist
+    total = sum(times for _, times in kept)
+    mixed = mixture(
+        torch.stack([each.scores.double() for each, _ in kept]), [n / total for _, n in kept]
+    ).mean()
+    assert len(kept) == 1 or mixed > best.scores.double().mean() + LEAST_GAIN
 
 
 def test_stop_ends_the_retraining(source: Source) -> None:
@@ -218,9 +149,6 @@ def test_scores_are_those_of_the_flow(source: Source) -> None:
 def test_weighted_scores() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0, 10.0], dtype=torch.float64)
     zeros = np.zeros((4, 1), dtype=np.float32)
-    none = score_of(scores[:0], Part(z=zeros[:0], logdet=np.zeros(0)))
-    assert np.isnan([none.nll, none.nll_2se]).all()
-    assert gap_text(Score(1.0, 0.2), none) is None
     plain = score_of(scores[:3], Part(z=zeros[:3], logdet=np.zeros(3)))
     weights = np.array([1, 1, 1, 0], dtype=np.float32)
     weighted = score_of(scores, Part(z=zeros, logdet=np.zeros(4), weights=weights))

@@ -202,7 +202,7 @@ def test_three_processes_share_a_budget_exactly(
 def test_sigterm_and_a_second_signal(search: Search, url: str) -> None:
     search(trials=1, storage=url, recipes=ONE)
     study = budget(url, 10_000)
-    study.set_user_attr(names.POPULATION, {"size": 4, "share": 1.0})
+    study.set_user_attr(names.POPULATION, {"size": 4, "steps": 400})
     environment = os.environ | {"NFOPT_STORAGE": url, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "nfopt", "worker", "small", "--device", "cpu"]
 

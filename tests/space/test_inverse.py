@@ -50,7 +50,7 @@ def test_a_recipe_widens_the_defaults_and_is_found_again() -> None:
 @pytest.mark.parametrize(("D", "context"), [(1, 0), (1, 2), (2, 0), (3, 2), (10, 0), (64, 0)])
 def test_first_trials_are_in_every_space_that_has_their_layers(D: int, context: int) -> None:
     for rows in (50, 500, 1_000_000):
-        tried = recipes.first_trials(D, rows, context_features=context)
+        tried = recipes.portfolio(D, rows, context_features=context)
         pairs = recipes.couplings(D, context_features=context) if D > 1 else None
         guide = Guide.measure(data(D), 8)
         for kind in ("full", "adjacency", "layers", "coupling"):

@@ -34,7 +34,8 @@ from nfopt.runner.autonf.initial import Initial
 from nfopt.runner.autonf.objective import CANDIDATES, WARNINGS, AutoNFObjective
 from nfopt.runner.autonf.setup import Setup
 from nfopt.runner.context import Run
-from nfopt.runner.deliver import deadline_of, deliver
+from nfopt.runner.deliver import trained_by
+from nfopt.runner.fit import deliver_retrained
 from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
@@ -178,15 +179,14 @@ def run_autonf(
             call.notice(text)
         recipe = recipe_of(best)
         everything = MappedRows(data, device)
-        result = deliver(
+        result = deliver_retrained(
             opened,
             [Finalist(best.number, recipe)],
-            data,
             Retraining(
                 data=everything,
                 seed=seeds.derive(seed, seeds.RETRAIN, best.number),
                 call=call,
-                deadline=deadline_of(call, times, [recipe.flow], data, everything),
+                deadline=trained_by(call, total, [recipe.flow], everything),
                 more=plan.MORE_SEEDS,
             ),
             RUNS / name if out is None else Path(out),

@@ -1,0 +1,160 @@
+"""What a worker trains next: first trials, offspring, or further seeds of the best.
+
+A budget in trials takes the first trials, then offspring. One in minutes does so while there is
+time to compare them and still train the best again, see `nfopt.runner.budget`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nfopt import attributes as names
+from nfopt.distributed.lease import ours
+from nfopt.distributed.queue import counted
+from nfopt.flows.cost import train_cost
+from nfopt.runner import budget as plan
+from nfopt.runner.budget import Pace
+from nfopt.space import SearchSpace
+from nfopt.spec import FlowSpec, Recipe
+from nfopt.stored import recipe_of, trials_of
+from nfopt.study.first_trials import first_key
+from nfopt.study.ranking import best_of
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Next:
+    """The next population.
+
+    Attributes:
+        count: Trials at most; 0: there is nothing to begin any more.
+        offspring: Whether the sampler is asked for what is not in the queue.
+    """
+
+    count: int
+    offspring: bool = True
+
+
+@dataclass
+class Agenda:
+    """Decides what one worker trains next, and queues what is not the sampler's to propose.
+
+    Attributes:
+        study: The study.
+        space: What is searched.
+        size: Members of a population, where trials are the budget.
+        recipe: The best that is known without a search.
+        first: What is tried first: the portfolio and the caller's own.
+        pace: Seconds of a training of the best recipe, or None where time does not count.
+        left: Seconds that are left for trainings, or None.
+        total: Of them, when this worker began; None until it asks.
+        all_first: All first trials were asked.
+    """
+
+    study: optuna.Study
+    space: SearchSpace
+    size: int
+    recipe: Recipe
+    first: Sequence[Recipe] = ()
+    pace: Pace | None = None
+    left: Callable[[], float | None] = lambda: None
+    total: float | None = None
+    all_first: bool = False
+
+    def decide(self, trials: Sequence[FrozenTrial] | None, budget: int | None) -> Next:
+        """Say what comes next, and queue it unless something waits already.
+
+        Args:
+            trials: All of the study; None: not read, as the end of a budget in trials is far.
+            budget: COMPLETE + PRUNED trials to reach, or None.
+        """
+        left = self.left()
+        pending = {} if self.all_first or trials is None else self._pending(trials)
+        self.all_first |= trials is not None and not pending
+        if left is None or self.pace is None:
+            count = self._fair(self.size, trials, budget, len(pending))
+            if count and pending:
+                self._queue_first(next(iter(pending.values()))[:count])
+            return Next(count)
+        if self.total is None:
+            self.total = left
+        many = plan.fitting(self.total, self.pace) >= plan.SEARCH
+        size = plan.compared_size(self.total, left, self.pace)
+        count = self._fair(size, trials, budget, 1)
+        if count and pending:
+            queued = next(iter(pending.values()))[:count]
+            self._queue_first(queued)
+            return Next(count if many else len(queued), offspring=many)
+        if count and many:
+            return Next(count)
+        return self._seeds(left, self.pace, trials, budget)
+
+    # ------------------------------------------------------------------------------- further seeds
+
+    def _seeds(
+        self, left: float, pace: Pace, trials: Sequence[FrozenTrial] | None, budget: int | None
+    ) -> Next:
+        """Queue further seeds of the best; at least one training is begun, however short."""
+        best = best_of(self.study)
+        recipe = self.recipe if best is None else recipe_of(best)
+        own = pace.times(self.dearness(recipe.flow))
+        count = plan.members_fitting(left, own, plan.MOST_SEEDS)
+        if best is None and left > 0:
+            count = max(1, count)
+        count = self._fair(count, trials, budget, 1)
+        if count and not trials_of(self.study, TrialState.WAITING):
+            params, key = self.space.params_of(recipe), first_key(recipe)
+            new = not any(t.user_attrs.get(names.FIRST) == key for t in trials_of(self.study))
+            for number in range(count):
+                attribute = names.FIRST if new and number == 0 else names.REPEATS
+                self.study.enqueue_trial(params, user_attrs={attribute: key})
+        return Next(count, offspring=False)
+
+    def dearness(self, spec: FlowSpec) -> float:
+        """How many times as long as the best recipe's a step of a flow takes, as it is counted."""
+        own = train_cost(self.recipe.flow)
+        return train_cost(spec) / own if own else 1.0
+
+    # --------------------------------------------------------------------------------- first trials
+
+    def _queue_first(self, first: Sequence[tuple[str, Params]]) -> None:
+        if trials_of(self.study, TrialState.WAITING):
+            return
+        for key, params in first:
+            self.study.enqueue_trial(params, user_attrs={names.FIRST: key})
+
+    def _pending(
+        self, trials: Sequence[FrozenTrial]
+    ) -> dict[tuple[object, ...], list[tuple[str, Params]]]:
+        """Keys and parameters of the first trials that were never asked, by their shape."""
+        done = {trial.user_attrs.get(names.FIRST) for trial in trials}
+        pending: dict[tuple[object, ...], list[tuple[str, Params]]] = {}
+        for recipe in self.first:
+            key = first_key(recipe)
+            if key not in done:
+                params = self.space.params_of(recipe)
+                shape = tuple(params[name] for name in self.space.shape_parameters)
+                pending.setdefault(shape, []).append((key, params))
+        return pending
+
+    def _fair(
+        self, size: int, trials: Sequence[FrozenTrial] | None, budget: int | None, shapes: int
+    ) -> int:
+        """Cut a population to this worker's share of the trials that are still open."""
+        if budget is None or trials is None or not size:
+            return size
+        # those that other processes train will count
+        running = [t for t in trials if t.state is TrialState.RUNNING and ours(t)]
+        open_trials = max(0, budget - counted(trials) - len(running))
+        # few trials are shared among the first ones that are still to lead a population
+        fair = max(1, open_trials // max(1, shapes))
+        workers = {repr(t.user_attrs.get(names.WORKER)) for t in running}
+        mine = math.ceil(open_trials / (1 + len(workers)))
+        return min(size, open_trials, fair, mine)

@@ -1,0 +1,264 @@
+"""Train what is known, without a search: the portfolio's recipes, or a trial of a study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import optuna
+import torch
+
+from nfopt import attributes as names
+from nfopt import seeds
+from nfopt.distributed.queue import COUNTED
+from nfopt.errors import NfoptError
+from nfopt.events import Finalists, OnEvent, ignore
+from nfopt.model import Flow
+from nfopt.model.mixture import choose_mixture
+from nfopt.runner import budget as plan
+from nfopt.runner.budget import Pace
+from nfopt.runner.context import Run
+from nfopt.runner.deliver import conclude, flow_shares, trained_by
+from nfopt.runner.retrain import Finalist, Retraining, Trained
+from nfopt.signals import listening
+from nfopt.spec import Recipe
+from nfopt.storage.url import RUNS
+from nfopt.stored import attributes_of, recipe_of, trials_of
+from nfopt.study.arguments import check_members, check_minutes
+from nfopt.study.dataset import Source, read_again
+from nfopt.study.length import MEMBERS
+from nfopt.study.results import FitResult, Score, SearchResult, mixture, score_of
+from nfopt.study.rows import MappedRows
+from nfopt.training.measure import measure_training
+
+Picked = Sequence[tuple[Trained, int]]  # flows and how often each counts
+
+
+def run_fit(
+    source: Source,
+    recipes: Sequence[Recipe],
+    *,
+    members: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    on_event: OnEvent = ignore,
+    should_stop: Callable[[], bool] | None = None,
+    began: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> FitResult:
+    """Train recipes from several seeds, without a search.
+
+    Args:
+        source: The data.
+        recipes: The best first. Others than the first are trained only where `minutes` leaves time
+            after as many seeds of the first as a mixture has members.
+        members: Seeds of the first recipe; None: as many as `minutes` allows, 1 without it.
+        minutes: Wall clock of the whole call; None: full trainings.
+        seed: Of weights, batches and dropout.
+        device: Where to train.
+        out: Folder for the flow, or None.
+        on_event: Told of the progress.
+        should_stop: Asked about five times a second.
+        began: Clock time at which the call began; None: now.
+        clock: Seconds.
+
+    Raises:
+        ValueError: If an argument is not usable.
+        NfoptError: If no flow can be used.
+        KeyboardInterrupt: On SIGINT, SIGTERM or `should_stop`.
+    """
+    began = clock() if began is None else began
+    check_minutes(minutes)
+    if members is not None:
+        check_members(members)
+    warnings = list(source.data.warnings)
+    with listening(should_stop) as stop:
+        call = Run(stop, on_event, began, clock)
+        rows = MappedRows(source.data, device)
+        seconds = None if minutes is None else 60.0 * minutes
+        flows = [recipe.flow for recipe in recipes[:1]]
+        training = Retraining(
+            data=rows,
+            seed=seed,
+            call=call,
+            deadline=trained_by(call, seconds, flows, rows, members or MEMBERS),
+            phase="fit",
+        )
+        if members is None and minutes is not None:
+            trained = _fill(training, recipes)
+        else:
+            trained = training.all([Finalist(None, recipes[0])] * (members or 1))
+        good = [one for one in trained if not one.reason]
+        if not good:
+            raise NfoptError(
+                f"The flow can't be trained on this data ({trained[0].reason}):"
+                " look at its columns, or give `bounds` or `log` for heavy tails."
+            )
+        if len(good) < len(trained):
+            lost = [one.reason for one in trained if one.reason]
+            warnings.append(f"{len(lost)} of {len(trained)} members are left out: {lost[0]}")
+            call.notice(warnings[-1])
+        picked: Picked = [(one, 1) for one in good]
+        if members is None:
+            picked = mixed(good, rows)
+        flow, validation, info = assembled(picked, rows)
+        target = None if out is None else Path(out)
+        common = conclude(flow, validation, rows, call, target, warnings, **info)
+    return FitResult(**common)
+
+
+def _fill(training: Retraining, recipes: Sequence[Recipe]) -> list[Trained]:
+    """Train seeds of the first recipe while there is time, then of the next ones."""
+    trained: list[Trained] = []
+    for number, recipe in enumerate(recipes):
+        pace = pace_of(recipe, training.data)
+        left = training.call.left(training.deadline) or 0.0
+        count = plan.members_fitting(left, pace, MEMBERS)
+        if number == 0:
+            count = max(1, count)
+        if not count:
+            break
+        trained += training.all([Finalist(None, recipe)] * count, again=number)
+    return trained
+
+
+def pace_of(recipe: Recipe, rows: MappedRows) -> Pace:
+    """Measure the seconds of a full training, alone and in a stack."""
+    data = rows.under(recipe.marginals)
+    return Pace(*measure_training(recipe.flow, recipe.train, data, plan.MOST_SEEDS))
+
+
+def mixed(good: Sequence[Trained], rows: MappedRows) -> Picked:
+    """Choose a mixture on validation rows."""
+    scores = torch.stack([one.scores for one in good])
+    weights = rows.under(good[0].finalist.recipe.marginals).val_weights
+    return [(good[row], times) for row, times in choose_mixture(scores, MEMBERS, weights).items()]
+
+
+def assembled(picked: Picked, rows: MappedRows) -> tuple[Flow, Score, dict[str, Any]]:
+    """Make a mixture of trained flows, with its validation score and what is told of it."""
+    members = [one for one, _ in picked]
+    shares = flow_shares(dict(enumerate(times for _, times in picked)))
+    flow = Flow(
+        [one.finalist.spec for one in members],
+        [one.weights for one in members],
+        [rows.preprocessing(one.finalist.recipe.marginals) for one in members],
+        shares=shares,
+        device=rows.device,
+    )
+    validation = Score(members[0].nll, members[0].nll_2se)
+    if len(members) > 1:
+        scores = mixture(torch.stack([one.scores for one in members]), shares)
+        validation = score_of(scores, rows.data.parts[1])
+    info = {
+        "train": msgspec.to_builtins(members[0].finalist.train),
+        "marginals": [one.finalist.recipe.marginals for one in members],
+        "seeds": [one.seed for one in members],
+        "steps": [one.steps for one in members],
+    }
+    return flow, validation, info
+
+
+def run_retrain(
+    study: optuna.Study,
+    number: int,
+    *,
+    data: Any = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    on_event: OnEvent = ignore,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchResult:
+    """Train one trial of a study in full, score and save it.
+
+    Args:
+        study: What `load_study` gave.
+        number: Of the trial.
+        data: Where the data is now; None: where the study found it.
+        minutes: Wall clock of the whole call; None: the trial's full steps.
+        seed: Of the weights; None: one of the study's own.
+        device: Where to train.
+        out: Folder for the flow; None: nfopt-runs/STUDY-NUMBER.
+        on_event: Told of the progress.
+        should_stop: Asked about five times a second.
+        clock: Seconds.
+
+    Raises:
+        ValueError: If there is no such trial, or it was never trained.
+        StudyError: If the data is not the study's.
+    """
+    began = clock()
+    check_minutes(minutes)
+    trials = trials_of(study)
+    if not 0 <= number < len(trials):
+        raise ValueError(
+            f"`trial` {number} is not in study {study.study_name!r}, which has {len(trials)} trials"
+            f"{f', 0 to {len(trials) - 1}' if trials else ''}."
+        )
+    recipe = recipe_of(trials[number])
+    source = read_again(attributes_of(study), data)
+    own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
+    with listening(should_stop) as stop:
+        call = Run(stop, on_event, began, clock)
+        rows = MappedRows(source.data, device)
+        seconds = None if minutes is None else 60.0 * minutes
+        retraining = Retraining(
+            data=rows,
+            seed=seeds.derive(own, seeds.RETRAIN, number),
+            call=call,
+            deadline=trained_by(call, seconds, [recipe.flow], rows),
+        )
+        target = RUNS / f"{study.study_name}-{number}" if out is None else Path(out)
+        warnings = list(source.data.warnings)
+        return deliver_retrained(study, [Finalist(number, recipe)], retraining, target, warnings)
+
+
+def deliver_retrained(
+    study: optuna.Study,
+    finalists: Sequence[Finalist],
+    retraining: Retraining,
+    out: Path,
+    warnings: list[str],
+) -> SearchResult:
+    """Train finalists of a study in full, mix what validates best, score it once, save it.
+
+    Args:
+        study: The study.
+        finalists: The best first.
+        retraining: How, and on which rows.
+        out: Folder.
+        warnings: Those so far; a gap between test and validation is added.
+    """
+    call = retraining.call
+    call.on_event(
+        Finalists(
+            numbers=tuple(finalist.number for finalist in finalists),
+            summaries=tuple(finalist.spec.summary() for finalist in finalists),
+            seconds=call.left(retraining.deadline),
+        )
+    )
+    picked = retraining.run(finalists)
+    flow, validation, info = assembled(picked, retraining.data)
+    number = picked[0][0].finalist.number
+    info |= {
+        "study": study.study_name,
+        "trial": number,
+        "trials": [one.finalist.number for one, _ in picked],
+    }
+    common = conclude(flow, validation, retraining.data, call, out, warnings, **info)
+    return SearchResult(
+        **common,
+        study=study,
+        trials=len(trials_of(study, *COUNTED)),
+        complete=len(trials_of(study, COUNTED[0])),
+        pruned=len(trials_of(study, COUNTED[1])),
+        number=number,
+    )

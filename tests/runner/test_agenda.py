@@ -1,0 +1,190 @@
+"""What a worker trains next, on studies in memory: no clock, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from small_study import LIMITS, RECIPES, STEPS, TRAIN, flow, table
+
+from nfopt import attributes as names
+from nfopt.runner.agenda import Agenda, Next
+from nfopt.runner.budget import MOST_SEEDS, Pace
+from nfopt.space import SearchSpace
+from nfopt.spec import Recipe
+from nfopt.study.first_trials import first_key
+
+FIRST = [*RECIPES, Recipe(flow("TCC", "CTT"), TRAIN), Recipe(flow("TTC", "CCT"), TRAIN)]
+PACE = Pace(alone=10.0, stacked=4.0)
+SHAPES = [2, 3, 2, 2]  # layers of the first trials
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return SearchSpace.for_data(
+        table(), kind="coupling", limits=LIMITS | {"steps": STEPS}, recipes=FIRST
+    )
+
+
+class Desk:
+    """A study whose trials are told without a training."""
+
+    def __init__(self, space: SearchSpace, left: float | None = None, **more: Any) -> None:
+        self.study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        self.space, self.seconds = space, left
+        first = [space.build(space.params_of(recipe)) for recipe in FIRST]
+        given: dict[str, Any] = {
+            "size": 4,
+            "recipe": first[0],
+            "first": first,
+            "pace": None if left is None else PACE,
+        }
+        self.agenda = Agenda(
+            study=self.study, space=space, left=lambda: self.seconds, **(given | more)
+        )
+
+    def decide(self, budget: int | None = None) -> Next:
+        return self.agenda.decide(self.study.get_trials(deepcopy=False), budget)
+
+    def waiting(self) -> list[dict[str, Any]]:
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return [trial.user_attrs for trial in trials]
+
+    def tell(self, count: int, nll: Callable[[int], float] = float) -> None:
+        """Ask and tell so many trials."""
+        for _ in range(count):
+            trial = self.study.ask()
+            recipe = self.space.suggest(trial)
+            trial.set_user_attr(names.SPEC, recipe.flow.to_json())
+            trial.set_user_attr(names.TRAIN, recipe.train.to_json())
+            trial.set_user_attr(names.MARGINALS, recipe.marginals)
+            self.study.tell(trial, nll(trial.number))
+
+    def keys(self, places: Sequence[int]) -> list[str]:
+        return [first_key(self.agenda.first[place]) for place in places]
+
+
+def test_first_trials_come_by_their_shape(space: SearchSpace) -> None:
+    desk = Desk(space)
+    assert desk.decide(100) == Next(4)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2, 3])
+    desk.tell(4)
+    assert desk.decide(100) == Next(4)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([1])
+    desk.tell(4)
+    assert desk.decide(100) == Next(4)
+    assert desk.waiting() == []
+    assert desk.agenda.all_first
+
+
+def test_what_waits_already_is_not_queued_again(space: SearchSpace) -> None:
+    desk = Desk(space)
+    desk.decide(100)
+    desk.decide(100)
+    assert len(desk.waiting()) == 3
+
+
+@pytest.mark.parametrize("budget", [1, 2, 5, 11])
+def test_a_budget_in_trials_is_exact(space: SearchSpace, budget: int) -> None:
+    desk = Desk(space)
+    while chosen := desk.decide(budget):
+        if not chosen.count:
+            break
+        desk.tell(chosen.count)
+    assert len(desk.study.trials) == budget
+
+
+def test_few_trials_are_shared_among_the_shapes(space: SearchSpace) -> None:
+    desk = Desk(space)
+    assert desk.decide(2) == Next(1), "one for each of two shapes"
+
+
+def test_what_others_train_counts(space: SearchSpace) -> None:
+    desk = Desk(space)
+    desk.tell(8)
+    desk.decide(100)
+    for _ in range(3):
+        running = desk.study.ask()
+        running.set_user_attr(names.LEASE, {"beat": 1})
+        running.set_user_attr(names.WORKER, "another")
+    waiting = desk.waiting()
+    assert waiting == []
+    assert desk.decide(16) == Next(3), "half of the five that are open"
+    assert desk.decide(11) == Next(0)
+
+
+def test_much_time_is_for_first_trials_offspring_and_seeds_in_turn(space: SearchSpace) -> None:
+    desk = Desk(space, left=300.0)
+    assert desk.decide() == Next(6)
+    desk.tell(6)
+    desk.seconds = 260.0
+    assert desk.decide() == Next(6)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([1])
+    desk.tell(6)
+    desk.seconds = 220.0
+    assert desk.decide() == Next(6)
+    assert desk.waiting() == []
+    desk.tell(6, nll=lambda number: -float(number))
+    desk.seconds = 130.0  # less than the share of the seeds
+    chosen = desk.decide()
+    assert chosen == Next(MOST_SEEDS, offspring=False)
+    seeds = desk.waiting()
+    assert len(seeds) == MOST_SEEDS
+    best = desk.study.best_trial
+    repeated = {one.get(names.REPEATS) or one.get(names.FIRST) for one in seeds}
+    assert len(repeated) == 1
+    params = [t.system_attrs["fixed_params"] for t in desk.study.get_trials() if not t.params]
+    assert all(each == best.params for each in params)
+
+
+def test_seeds_of_a_trial_of_the_study_are_all_repeats(space: SearchSpace) -> None:
+    desk = Desk(space, left=300.0)
+    desk.decide()
+    desk.tell(6)  # the lower the earlier: the recipe is the best
+    desk.seconds = 100.0
+    desk.decide()
+    assert [one.get(names.REPEATS) for one in desk.waiting()] == desk.keys([0]) * MOST_SEEDS
+
+
+def test_nothing_is_begun_that_cannot_end(space: SearchSpace) -> None:
+    desk = Desk(space, left=300.0)
+    desk.decide()
+    desk.tell(6)
+    desk.seconds = 10.0
+    assert desk.decide() == Next(0, offspring=False)
+    assert desk.waiting() == []
+    desk.seconds = -5.0
+    assert desk.decide().count == 0
+
+
+def test_of_a_few_trainings_the_portfolio_alone_is_asked(space: SearchSpace) -> None:
+    desk = Desk(space, left=26.0)  # more than six, less than eight
+    chosen = desk.decide()
+    assert chosen == Next(3, offspring=False)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2, 3])
+
+
+def test_of_two_trainings_both_are_the_recipe(space: SearchSpace) -> None:
+    desk = Desk(space, left=11.5)
+    assert desk.decide() == Next(2, offspring=False)
+    first, second = desk.waiting()
+    assert first == {names.FIRST: desk.keys([0])[0]}
+    assert second == {names.REPEATS: desk.keys([0])[0]}
+
+
+def test_where_time_is_very_short_one_is_trained(space: SearchSpace) -> None:
+    desk = Desk(space, left=0.5)
+    assert desk.decide() == Next(1, offspring=False)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0])
+    desk.tell(1)
+    assert desk.decide().count == 0
+
+
+def test_a_deeper_flow_is_dearer(space: SearchSpace) -> None:
+    desk = Desk(space, left=20.0)
+    deep = Recipe(flow("CTC", "TCT", "CTC"), TRAIN)
+    assert desk.agenda.dearness(deep.flow) > 1.2
+    assert desk.agenda.dearness(desk.agenda.recipe.flow) == 1.0
