@@ -81,7 +81,7 @@ def made(source: Any) -> Made:
     space = SearchSpace.for_data(source.data.train, kind="coupling", limits=LIMITS, recipes=[])
     wanted = Wanted(name="s", data=source.described, space=space)
     study = open_study(wanted, storage).study
-    study.set_user_attr(names.POPULATION, {"size": 2, "share": 0.5})
+    study.set_user_attr(names.POPULATION, {"size": 2, "steps": 20})
     study.set_user_attr(names.BUDGET, {"trials": 1, "minutes": None, "until": None})
     for number in range(3):
         trial = study.ask()

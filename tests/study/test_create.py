@@ -34,7 +34,7 @@ def test_what_a_study_knows_of_itself(search: Search, memory: BaseStorage) -> No
     assert known[names.DATA]["source"] is None
     assert known[names.SAMPLER] == "random"
     assert known[names.STUDY_SEED] == 3
-    assert known[names.POPULATION] == {"size": 4, "share": 0.25}
+    assert known[names.POPULATION] == {"size": 4, "steps": 40}
     assert known[names.BUDGET] == {"trials": 4, "minutes": None, "until": None}
     assert known[names.VERSIONS]["nfopt"]
     assert known[names.SPACE]["kind"] == "coupling"

@@ -31,7 +31,7 @@ def test_plain_optimize(source: Source, space: SearchSpace) -> None:
     assert TrialState.PRUNED in {t.state for t in study.trials}, "the median pruner is at work"
     for trial in study.get_trials(states=(TrialState.COMPLETE,)):
         assert trial.value == trial.intermediate_values[100]
-        assert set(trial.intermediate_values) == {25, 50, 100}
+        assert set(trial.intermediate_values) == {12, 25, 50, 100}
         assert trial.user_attrs[names.FIDELITY] == 0.25
         assert trial.user_attrs[names.SPEC]
         assert trial.user_attrs[names.WORKER]["pid"]
