@@ -7,20 +7,26 @@ it writes for itself; `tests/test_house.py` checks it. The next Optuna is tried 
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts._protocol import ArtifactStore as ArtifactStore
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import _filter_study
 from optuna.samplers._base import _process_constraints_after_trial
-from optuna.storages import BaseStorage, GrpcStorageProxy
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat as BaseHeartbeat
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study._frozen import FrozenStudy as FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
@@ -231,6 +237,72 @@ def path_in_store(store: FileSystemArtifactStore, key: str) -> Path:
         ValueError: If it would lie outside the store's folder.
     """
     return store._get_filepath(key)
+
+
+class BulkStorage(RDBStorage):
+    """Optuna's RDBStorage, which reads all trials at once in a quarter of the time.
+
+    It reads rows, not objects of the ORM, and each distribution once: trials share them.
+    """
+
+    def _get_trials(
+        self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
+    ) -> list[FrozenTrial]:
+        if any(trial <= trial_id_greater_than for trial in included_trial_ids):
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        trial = models.TrialModel
+        wanted = [trial.study_id == study_id, trial.trial_id > trial_id_greater_than]
+        if states is not None:
+            wanted.append(trial.state.in_(list(states)))
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session)
+
+            def by_trial(of: Any, read: Callable[..., Any], *columns: Any) -> Any:
+                """Read a table as {trial: {the first column: what the others say}}."""
+                rows = session.query(of.trial_id, *columns).join(
+                    trial, of.trial_id == trial.trial_id
+                )
+                found = defaultdict[int, dict[Any, Any]](dict)
+                rows = rows.filter(*wanted).order_by(*of.__table__.primary_key)
+                for key, name, *stored in rows:
+                    found[key][name] = read(*stored)
+                return found
+
+            begun, ended = trial._datetime_start_utc, trial._datetime_complete_utc
+            rows = session.query(trial.trial_id, trial.number, trial.state, begun, ended)
+            trials = rows.filter(*wanted).order_by(trial.trial_id).all()
+            known, of = cache(json_to_distribution), models.TrialParamModel
+            stored = of.param_name, of.param_value, of.distribution_json
+            params = by_trial(of, lambda value, text: (value, known(text)), *stored)
+            own, optunas = (
+                by_trial(of, json.loads, of.key, of.value_json)
+                for of in (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
+            )
+            end, rung = models.TrialValueModel, models.TrialIntermediateValueModel
+            kind = end.value_type
+            values = by_trial(end, end.stored_repr_to_value, end.objective, end.value, kind)
+            steps = by_trial(
+                *(rung, rung.stored_repr_to_intermediate_value, rung.step),
+                *(rung.intermediate_value, rung.intermediate_value_type),
+            )
+        return [
+            FrozenTrial(
+                *(number, state, None, _local(start), _local(complete)),
+                params={name: of.to_external_repr(value) for name, (value, of) in inner.items()},
+                distributions={name: of for name, (_, of) in inner.items()},
+                user_attrs=own[key],
+                system_attrs=optunas[key],
+                intermediate_values=steps[key],
+                trial_id=key,
+                values=[values[key][place] for place in sorted(values[key])] or None,
+            )
+            for key, number, state, start, complete in trials
+            for inner in (params[key],)
+        ]
+
+
+def _local(utc: datetime | None) -> datetime | None:
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 class Heartbeats(BaseHeartbeat):

@@ -219,3 +219,31 @@ def test_a_proxy_with_options_of_its_own() -> None:
             proxy.close()
         finally:
             server.stop(0).wait()
+
+
+def test_all_trials_at_once_are_those_that_optuna_reads(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bulk.db"
+    bulk, plain = internals.BulkStorage(url), RDBStorage(url)
+    study = optuna.create_study(storage=get_storage(bulk), directions=["minimize", "maximize"])
+    study.enqueue_trial({"x": 0.5, "kind": "b"})
+    for values in ((1.0, 2.0), (float("inf"), float("-inf")), None):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        trial.suggest_categorical("kind", ["a", "b", None])
+        trial.suggest_int("n", 1, 9, log=True)
+        trial.set_user_attr("mine", {"a": [1, None]})
+        for step, value in enumerate((1.5, float("nan"), float("inf"), float("-inf"))):
+            internals.storage_of(study).set_trial_intermediate_value(
+                internals.trial_id(trial), step, value
+            )
+        if values is not None:
+            study.tell(trial, values)
+    study.ask()
+    other = optuna.create_study(storage=get_storage(bulk))
+    other.ask()
+    number = internals.study_id(study)
+    for states in (None, (TrialState.COMPLETE,), (TrialState.RUNNING, TrialState.WAITING), ()):
+        told = [repr(trial) for trial in plain.get_all_trials(number, states=states)]
+        assert [repr(trial) for trial in bulk.get_all_trials(number, states=states)] == told
+    with pytest.raises(KeyError):
+        bulk.get_all_trials(99)

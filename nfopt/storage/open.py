@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from nfopt.errors import StudyError
-from nfopt.optuna_internals import behind
+from nfopt.optuna_internals import BulkStorage, behind
 from nfopt.storage.backoff import PATIENCE, StorageAway
 from nfopt.storage.errors import trouble
 from nfopt.storage.grpc import Remote
@@ -167,7 +167,7 @@ def _open_database(location: Address) -> BaseStorage:
 
 
 def _rdb(
-    location: Address, keywords: dict[str, Any], kind: type[RDBStorage] = RDBStorage
+    location: Address, keywords: dict[str, Any], kind: type[RDBStorage] = BulkStorage
 ) -> RDBStorage:
     for _ in range(ATTEMPTS):
         try:

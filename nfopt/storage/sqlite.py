@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from nfopt.optuna_internals import BulkStorage
 
-class SqliteStorage(RDBStorage):
+
+class SqliteStorage(BulkStorage):
     """Optuna's RDBStorage with atomic changes of a trial's state."""
 
     def set_trial_state_values(

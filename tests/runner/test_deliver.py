@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from nfopt.study.mixture import choose_mixture
 from optuna.trial import TrialState
 from small_study import LIMITS, RECIPES
 
@@ -20,7 +21,6 @@ from nfopt.model import Flow
 from nfopt.runner import deliver as end
 from nfopt.runner.deliver import flow_shares, merge
 from nfopt.study.dataset import Source
-from nfopt.study.mixture import choose_mixture
 from nfopt.study.results import SearchResult, member_scores, mixture, score_of
 from nfopt.study.weights import kept_flow
 
