@@ -59,11 +59,17 @@ def _list(storage: str | None) -> list[dict[str, Any]]:
 
 
 def _one(name: str, storage: str | None, as_json: bool) -> None:
-    from nfopt.storage.open import clear_errors
-    from nfopt.study.create import load_study
+    import optuna
 
-    with clear_errors(storage, "failed"):
-        study = load_study(name, storage)
+    from nfopt import attributes as names
+    from nfopt.errors import StudyError
+    from nfopt.storage.open import find_study
+    from nfopt.stored import attributes_of
+
+    with find_study(name, storage) as opened:  # without its sampler, which brings torch
+        study = optuna.load_study(study_name=name, storage=opened)
+        if not {names.SPACE, names.AUTONF} & attributes_of(study).keys():
+            raise StudyError(f"`study` {name!r} was not made by nfopt search or nfopt autonf.")
         facts = describe(study) | {"storage": _masked(storage)}
         if as_json:
             results.print_json(facts)

@@ -140,6 +140,26 @@ def clear_errors(storage: Storage | None, what: str = "failed") -> Iterator[None
         ) from None
 
 
+@contextmanager
+def find_study(name: str, storage: Storage | None = None) -> Iterator[BaseStorage]:
+    """Open the storage that has a study, for a block in which its errors are one line.
+
+    Raises:
+        StudyError: If there is no such study, or the storage fails.
+    """
+    missing = f"`study` {name!r} is not in `storage` {mask_url(storage)}"
+    if not exists(storage):
+        raise StudyError(f"{missing}: there is no such file.")
+    with clear_errors(storage, "can't be opened"):
+        opened = open_storage(storage)
+        known = [one.study_name for one in opened.get_all_studies()]
+        if name in known:
+            yield opened
+            return
+    listed = ", ".join(sorted(known)[:5]) + (", ..." if len(known) > 5 else "")
+    raise StudyError(f"{missing}: it has {listed or 'no study'}.")
+
+
 def _advice(reason: str) -> str:
     if "does not exist" in reason and "database" in reason:
         return " (make it first: createdb NAME)"

@@ -17,7 +17,7 @@ from nfopt import attributes as names
 from nfopt.errors import StudyError
 from nfopt.model.disk import versions
 from nfopt.space import SearchSpace, read_given
-from nfopt.storage.open import Storage, clear_errors, exists, mask_url, open_storage
+from nfopt.storage.open import Storage, clear_errors, exists, find_study, open_storage
 from nfopt.stored import attributes_of, space_of, trials_of
 from nfopt.study.candidate import OBJECTIVES
 from nfopt.study.claim import claim
@@ -303,13 +303,5 @@ def load_study(name: str, storage: Storage | None = None) -> optuna.Study:
     Raises:
         StudyError: If there is no such study, or it was not made by nfopt search or nfopt autonf.
     """
-    missing = f"`study` {name!r} is not in `storage` {mask_url(storage)}"
-    if not exists(storage):
-        raise StudyError(f"{missing}: there is no such file.")
-    with clear_errors(storage, "can't be opened"):
-        opened = open_storage(storage)
-        known = optuna.get_all_study_names(opened)
-        if name in known:
-            return load(name, opened)
-    listed = ", ".join(sorted(known)[:5]) + (", ..." if len(known) > 5 else "")
-    raise StudyError(f"{missing}: it has {listed or 'no study'}.")
+    with find_study(name, storage) as opened:
+        return load(name, opened)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import optuna
@@ -88,3 +91,15 @@ def test_trials_of_an_older_study_that_began_ahead_are_not_among_the_best() -> N
     told = describe(study)
     assert [one["number"] for one in told["best_trials"]] == [1]
     assert told["states"]["complete"] == 2
+
+
+def test_status_does_without_torch(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    study = optuna.create_study(study_name="s", storage=url)
+    study.set_user_attr("nfopt:autonf", {})
+    code = (
+        "import sys; from nfopt.cli.app import run\n"
+        f"assert run(['status', 's', '--storage', {url!r}]) == 0\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
