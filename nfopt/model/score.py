@@ -84,8 +84,9 @@ def check_shares(given: Sequence[float] | None, members: int) -> tuple[float, ..
     if given is None:
         return None
     shares = [float(share) for share in given]
-    if len(shares) != members or not all(0 < share < float("inf") for share in shares):
-        raise ValueError(f"`shares` must be {members} positive numbers, got {list(given)}.")
+    sound = all(share > 0 for share in shares) and sum(shares) < float("inf")
+    if len(shares) != members or not sound:
+        raise ValueError(f"`shares` must be {members} positive numbers, got {shares[:9]}.")
     if len(set(shares)) == 1:
         return None
     return tuple(share / sum(shares) for share in shares)

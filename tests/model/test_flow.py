@@ -177,6 +177,13 @@ def test_samples_are_drawn_by_the_shares() -> None:
 
 def test_equal_shares_are_none_and_wrong_ones_are_refused() -> None:
     assert make_flow([affine()] * 2, shares=[2, 2]).shares is None
-    for wrong in ([1.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, math.inf]):
+    for wrong in (
+        [1.0],
+        [1.0, 0.0],
+        [1.0, -1.0],
+        [1.0, math.nan],
+        [1.0, math.inf],
+        [1e308, 1.5e308],
+    ):
         with pytest.raises(ValueError, match="`shares` must be 2 positive numbers"):
             make_flow([affine()] * 2, shares=wrong)
