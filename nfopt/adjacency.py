@@ -11,8 +11,10 @@ that sequence of features; `parents` names each feature's set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,18 +48,45 @@ def from_parents(parents: Sequence[Sequence[int]]) -> Adjacency:
     Raises:
         ValueError: If a parent is out of range, is the feature itself, or the graph has a cycle.
     """
-    size = len(parents)
-    matrix = np.zeros((size, size), dtype=np.bool_)
+    check_parents(parents)
+    matrix = np.zeros((len(parents), len(parents)), dtype=np.bool_)
     for feature, given in enumerate(parents):
-        for parent in given:
-            if not 0 <= parent < size or parent == feature:
-                raise ValueError(
-                    f"`parents` of feature {feature} must be others below {size}, "
-                    f"got {tuple(given)}."
-                )
-            matrix[feature, parent] = True
-    topological_order(matrix)
+        matrix[feature, list(given)] = True
     return matrix
+
+
+def check_parents(parents: Sequence[Sequence[int]]) -> None:
+    """Refuse what `from_parents` does, in a time that grows with the parents, not with D x D.
+
+    Raises:
+        ValueError: As `from_parents`.
+    """
+    size = len(parents)
+    children: list[list[int]] = [[] for _ in parents]
+    missing = []  # parents that do not precede it yet
+    for feature, given in enumerate(parents):
+        own = set(given)
+        if own and (min(own) < 0 or max(own) >= size or feature in own):
+            raise ValueError(
+                f"`parents` of feature {feature} must be others below {size}, got {tuple(given)}."
+            )
+        missing.append(len(own))
+        for parent in own:
+            children[parent].append(feature)
+    ready = [feature for feature, count in enumerate(missing) if not count]
+    for feature in ready:  # grows while it is read
+        for child in children[feature]:
+            missing[child] -= 1
+            if not missing[child]:
+                ready.append(child)
+    if len(ready) < size:
+        _refuse_cycle(feature for feature, count in enumerate(missing) if count)
+
+
+def _refuse_cycle(features: Iterable[int]) -> NoReturn:
+    raise ValueError(
+        f"`parents` must have no cycle, but features {tuple(features)} wait for each other."
+    )
 
 
 def parents_of(adjacency: Adjacency) -> Parents:
@@ -77,10 +106,7 @@ def topological_order(adjacency: Adjacency) -> tuple[int, ...]:
     while len(order) < len(adjacency):
         ready = np.flatnonzero((missing == 0) & ~ordered)
         if not len(ready):
-            cyclic = tuple(int(i) for i in np.flatnonzero(~ordered))
-            raise ValueError(
-                f"`parents` must have no cycle, but features {cyclic} wait for each other."
-            )
+            _refuse_cycle(int(i) for i in np.flatnonzero(~ordered))
         ordered[ready] = True
         order.extend(int(i) for i in ready)
         missing -= adjacency[:, ready].sum(axis=1)
@@ -128,16 +154,25 @@ class Wiring:
 
     Attributes:
         inputs: Hidden unit on feature, shape (width, D).
-        hidden: Hidden unit on hidden unit of the layer below, shape (width, width); the same in
-            every layer.
         outputs: Feature on hidden unit, shape (D, width).
         context: Whether the hidden units see the context features, one flag a unit, shape (width,).
     """
 
     inputs: NDArray[np.bool_]
-    hidden: NDArray[np.bool_]
     outputs: NDArray[np.bool_]
     context: NDArray[np.bool_]
+
+    @cached_property
+    def hidden(self) -> NDArray[np.bool_]:
+        """Hidden unit on hidden unit of the layer below, (width, width), the same in every layer.
+
+        Made when it is asked for: a network of one wide layer has no such weights.
+        """
+        sets = self.inputs.astype(np.int64)
+        used = self.context | self.inputs.any(axis=1)  # no unit where no feature has a parent
+        # whether a unit's set contains another's
+        contained: NDArray[np.bool_] = (sets @ sets.T) == sets.sum(axis=1)[None, :]
+        return contained & used[None, :]
 
 
 def wire(adjacency: Adjacency, width: int, *, context: bool = False) -> Wiring:
@@ -156,16 +191,10 @@ def wire(adjacency: Adjacency, width: int, *, context: bool = False) -> Wiring:
     count = len(sets)
     if count == 0:  # no feature has a parent: nothing to see, the outputs are their biases
         empty = np.zeros((width, len(adjacency)), dtype=np.bool_)
-        return Wiring(
-            empty,
-            np.zeros((width, width), dtype=np.bool_),
-            empty.T,
-            np.zeros(width, dtype=np.bool_),
-        )
+        return Wiring(empty, empty.T, np.zeros(width, dtype=np.bool_))
     units = np.arange(width)
     seen = sets[units % count if width >= count else (units * count) // width]
     members = seen.astype(np.int64)
     sizes = members.sum(axis=1)[None, :]
-    hidden = (members @ members.T) == sizes  # whether a unit's set contains another's
     outputs = (adjacency.astype(np.int64) @ members.T) == sizes
-    return Wiring(seen, hidden, outputs, np.full(width, context, dtype=np.bool_))
+    return Wiring(seen, outputs, np.full(width, context, dtype=np.bool_))

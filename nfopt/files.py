@@ -1,12 +1,23 @@
-"""Write beside, then rename: a file is there whole, or as it was."""
+"""Write beside, then rename: a file is there whole, or as it was. Folders that outlive no run."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_IMODE
+from stat import S_IMODE, S_ISDIR
+
+with suppress(ImportError):  # Windows: nothing says whether a run still lives, so all is left
+    import fcntl
+
+PREFIX = "nfopt-"
+_LOCK = ".lock"
+_LOCKS = "fcntl" in globals()
+_UNFINISHED = 3600.0  # seconds after which what was being written is taken for abandoned
 
 
 @contextmanager
@@ -41,3 +52,63 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+class TemporaryFolder(tempfile.TemporaryDirectory[str]):
+    """A temporary folder; if the process is killed, the next run's `remove_abandoned` removes it.
+
+    The process holds a lock on a file in it, which ends with the process, however it ends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(prefix=PREFIX, ignore_cleanup_errors=True)
+        if not _LOCKS:
+            return
+        fresh = Path(self.name, f"{_LOCK}-new")
+        self._locked = fresh.open("w")
+        fcntl.flock(self._locked, fcntl.LOCK_EX)
+        fresh.rename(fresh.with_name(_LOCK))  # by this name it is found, locked already
+
+    def cleanup(self) -> None:
+        """Remove it."""
+        super().cleanup()
+        if _LOCKS:
+            self._locked.close()
+
+
+def remove_abandoned() -> None:
+    """Remove the temporary folders of this user's runs that were killed."""
+    if not _LOCKS:
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # not ours, locked by a run that lives, or just removed
+            about = folder.lstat()
+            if not S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+                continue
+            with (folder / _LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing into a folder with `replacing`, an hour ago or more.
+
+    The hour is for processes of other machines, whose life is not seen here.
+    """
+    for path in folder.glob(".*"):
+        name, _, number = path.name.rpartition(".")
+        if len(name) < 2 or not number.isdecimal():
+            continue
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _UNFINISHED and not _lives(int(number)):
+                path.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

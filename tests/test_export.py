@@ -87,7 +87,9 @@ def everything(features: int = 4, context: int = 0) -> FlowSpec:
     )
 
 
-def made(spec: FlowSpec, *, members: int = 1, bounds: bool = True) -> tuple[Flow, np.ndarray]:
+def made(
+    spec: FlowSpec, *, members: int = 1, bounds: bool = True, marginals: str = "standardise"
+) -> tuple[Flow, np.ndarray]:
     """An untrained flow far from the identity, and data as it comes: bounded, large, shifted."""
     rng = np.random.default_rng(0)
     x = np.stack(
@@ -105,6 +107,7 @@ def made(spec: FlowSpec, *, members: int = 1, bounds: bool = True) -> tuple[Flow
         x,
         [f"column {k}" for k in range(spec.features)],
         hints[: spec.features] if bounds else None,
+        marginals=marginals,
         context=context if spec.context_features else None,
         context_columns=[f"given {k}" for k in range(spec.context_features)],
     )
@@ -116,9 +119,18 @@ def made(spec: FlowSpec, *, members: int = 1, bounds: bool = True) -> tuple[Flow
 
 
 @pytest.mark.parametrize("context", [0, 2])
-@pytest.mark.parametrize("bounds", [True, False])
-def test_the_datas_own_scale(bounds: bool, context: int) -> None:
-    flow, table = made(everything(context=context), bounds=bounds)
+@pytest.mark.parametrize(
+    ("bounds", "marginals"),
+    [
+        (True, "standardise"),
+        (False, "standardise"),
+        (True, "asinh"),
+        (False, "quantile"),
+        (True, "asinh,quantile,standardise,quantile"),
+    ],
+)
+def test_the_datas_own_scale(bounds: bool, marginals: str, context: int) -> None:
+    flow, table = made(everything(context=context), bounds=bounds, marginals=marginals)
     x, given = table[:, :4], table[:, 4:] if context else None
     theirs = export_zuko(flow)
     seen = None if given is None else torch.from_numpy(given)

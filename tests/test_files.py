@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
 
 import nfopt
 from nfopt.cli.output import write_rows
+from nfopt.distributed import checkpoints
 from nfopt.distributed.artifacts import artifact_store, put
-from nfopt.files import replacing
+from nfopt.files import TemporaryFolder, remove_abandoned, remove_unfinished, replacing
 from nfopt.training import checkpoint
 
 PACKAGE = Path(nfopt.__file__).parent
@@ -110,3 +115,61 @@ def test_there_is_one_way_to_put_a_file_in_place() -> None:
         if any("getpid" in ast.unparse(text) for text in texts) and path.name != "files.py":
             others.append(str(path.relative_to(PACKAGE)))
     assert others == ["runner/local_workers.py"]  # which tells a worker who its parent is
+
+
+# -------------------------------------------------------------------------- what is left behind
+
+KILLED = """
+import os, signal
+from nfopt.files import TemporaryFolder
+folder = TemporaryFolder()
+open(folder.name + "/weights", "w").write("x")
+print(folder.name, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_run_removes_the_folders_of_one_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    ended = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    left = Path(ended.stdout.strip())
+    assert left.parent == tmp_path
+    assert (left / "weights").exists()
+    (tmp_path / "nfopt-mine").mkdir()  # a user's own: nothing in it says that a run made it
+    (tmp_path / "nfopt-link").symlink_to(tmp_path / "nfopt-mine")
+    with TemporaryFolder() as lives:
+        remove_abandoned()
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+            ["nfopt-mine", "nfopt-link", Path(lives).name]
+        )
+    remove_abandoned()
+    assert not Path(lives).exists()
+
+
+def test_a_worker_removes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = list[bool]()
+    monkeypatch.setattr(checkpoints, "remove_abandoned", lambda: called.append(True))
+    study = optuna.create_study()
+    checkpoints.Checkpoints(study, None, print).close()  # type: ignore[arg-type]
+    assert called
+
+
+def test_what_was_being_written_is_removed_once_its_process_is_gone(tmp_path: Path) -> None:
+    gone, recent, mine = (tmp_path / f".flow.json.{end}" for end in ("4194305", "4194306", "x"))
+    lives, other = tmp_path / f".flow.json.{os.getpid()}", tmp_path / "flow.json.4194305"
+    for path in (gone, recent, mine, lives, other):
+        path.write_text("part")
+        if path is not recent:
+            os.utime(path, (0, 0))
+    remove_unfinished(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([recent, mine, lives, other])
+
+
+def test_only_this_module_makes_temporary_folders() -> None:
+    allowed = {"files.py", "cli/output.py", "study/weights.py"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).as_posix() not in allowed:
+            assert "TemporaryDirectory(" not in path.read_text(), path

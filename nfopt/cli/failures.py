@@ -97,9 +97,10 @@ _VALUES = (
 
 _SECRET = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")
 
-# libpq's own form: password=secret, password='it is mine'
+# libpq's own form: password=secret, password='it\'s mine'; in a repr with more backslashes
 _KEY_VALUE = re.compile(
-    r"((?<![\w-])(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&;'\"]+)", re.IGNORECASE
+    r"((?<![\w-])(?:ssl)?password\s*=\s*)(\\*'(?:[^'\\]|\\+.)*\\*'|(?:[^\s&;'\"\\]|\\+[^'\"])+)",
+    re.IGNORECASE,
 )
 
 

@@ -32,6 +32,14 @@ def score(
     separator: o.Separator = None,
     decimal: o.Decimal = None,
     drop_rows: o.DropRows = False,
+    as_fitted: Annotated[
+        bool,
+        typer.Option(
+            "--as-fitted",
+            help="Spread tied columns as the test rows were spread, so that these have the score "
+            "that was reported. Without it: the density at the values as they are.",
+        ),
+    ] = False,
     as_json: o.Json = False,
 ) -> None:
     """Score the rows of a table: log-likelihood in nats, on the data's own scale.
@@ -58,27 +66,38 @@ def score(
         decimal=decimal,
         drop_rows=drop_rows,
     )
-    scores = flow.log_prob(values, given)
-    finite = np.isfinite(scores)
-    mean = float(scores.mean()) if finite.all() else -math.inf
+    scores = flow.log_prob(values, given, as_fitted=as_fitted)
+    unknown, none = np.isnan(scores), np.isneginf(scores)
+    outside = np.isneginf(flow.preprocessing.to_line(values)[1])
+    kinds = {
+        "rows_outside": int(outside.sum()),
+        "rows_too_far": int((none & ~outside).sum()),
+        "rows_not_a_number": int(unknown.sum()),
+    }
+    mean = math.nan if unknown.any() else float(scores.mean())
     error = math.nan
-    if len(scores) > 1 and finite.all():
+    if len(scores) > 1 and math.isfinite(mean):
         error = 2.0 * float(scores.std(ddof=1)) / math.sqrt(len(scores))
     if not as_json or out is not None:
         write_rows(scores[:, None], ["log_likelihood"], out)
-    outside = int((~finite).sum())
     if as_json:
         results.print_json(
             {
                 "rows": len(scores),
                 "log_likelihood": mean,
                 "log_likelihood_2se": error,
-                "rows_outside": outside,
+                **kinds,
                 "out": None if out is None else str(out),
             }
         )
         return
-    note = f"; {outside:,} outside the flow's bounds have -inf" if outside else ""
+    words = (
+        "outside the flow's bounds have -inf",
+        "so far away that their density is below what a number can hold have -inf",
+        "have no number: the flow's weights are broken",
+    )
+    counts = zip(kinds.values(), words, strict=True)
+    note = "".join(f"; {count:,} {text}" for count, text in counts if count)
     where = "" if out is None else f", written to {out}"
     say(
         f"{len(scores):,} rows: mean log-likelihood {results.with_error(mean, error)} nats a row"
@@ -123,6 +142,14 @@ def sample(
             "@ has a ' before it, so that no spreadsheet takes it for a formula.",
         ),
     ] = False,
+    no_round: Annotated[
+        bool,
+        typer.Option(
+            "--no-round",
+            help="Leave columns that were tied in the data off their grid, with the noise "
+            "that they were trained with.",
+        ),
+    ] = False,
     header: o.Header = None,
     separator: o.Separator = None,
     decimal: o.Decimal = None,
@@ -146,7 +173,7 @@ def sample(
                 f"must be {len(given):,}, as many as --context has (or 1 there), got {many:,}",
             )
         given = np.broadcast_to(given, (many, given.shape[1]))
-    drawn = flow.sample(many, seed=seed, context=given)
+    drawn = flow.sample(many, seed=seed, context=given, round_ties=not no_round)
     if given is not None:
         drawn = np.concatenate([drawn, given], axis=1)
     write_rows(drawn, (*flow.columns, *flow.context_columns), out, raw_names=raw_names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from nfopt import api
 from nfopt.compare.rival import Array, Clock, Curve, Fitted
 from nfopt.data import Part, Prepared
 from nfopt.events import Event, Training
+from nfopt.files import TemporaryFolder
 from nfopt.model import Flow
 from nfopt.study.results import FitResult, member_scores, mixture
 
@@ -37,7 +37,7 @@ def _run(
         if isinstance(event, Training) and event.nll is not None:
             curve.append((event.seconds, event.nll))
 
-    with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+    with TemporaryFolder() as folder:
         result = call(
             data,
             minutes=clock.seconds / 60,
@@ -48,7 +48,19 @@ def _run(
             on_event=note,
             **more,
         )
-    flow: Flow = result.flow
+    return of_flow(result.flow, seed, result.parameters, result.structure, curve)
+
+
+def of_flow(flow: Flow, seed: int, parameters: int, structure: str, curve: Curve) -> Fitted:
+    """Compare a flow or mixture that nfopt has delivered.
+
+    Args:
+        flow: Trained on the rows that are compared on.
+        seed: Of its samples.
+        parameters: Of all its members.
+        structure: In words.
+        curve: See `Fitted`.
+    """
 
     def log_prob(part: Part) -> Array:
         scores: Array = mixture(member_scores(flow, part)).numpy()
@@ -59,8 +71,8 @@ def _run(
 
     return Fitted(
         log_prob,
-        None if data.context_features else sample,
-        result.parameters,
-        f"flows: {len(flow)}; {result.structure}",
+        None if flow.context_columns else sample,
+        parameters,
+        f"flows: {len(flow)}; {structure}",
         curve,
     )

@@ -73,7 +73,7 @@ def _cells(row: Row, best: Row | None) -> list[str]:
         f"{row.test:.3f} ({row.test_2se:.3f})",
         behind,
         "-" if row.parameters is None else f"{row.parameters:,}",
-        f"{row.seconds:.0f}",
+        _seconds(row.seconds),
         f"{1000 * row.score_seconds:.0f} ms",
         "-" if row.sample_seconds is None else f"{1000 * row.sample_seconds:.0f} ms",
         note,
@@ -88,9 +88,14 @@ def passed(rows: Sequence[Row]) -> list[str]:
         if peer is None or not row.rival.ours or row.failed:
             continue
         after = passed_after(row, peer.validation)
-        when = "never passed it" if after is None else f"passed it after {after:.0f} seconds"
-        lines.append(f"best peer {peer.rival.name} ({peer.seconds:.0f} s): {row.rival.name} {when}")
+        when = "never passed it" if after is None else f"passed it after {_seconds(after)} s"
+        name = f"best peer {peer.rival.name} ({_seconds(peer.seconds)} s)"
+        lines.append(f"{name}: {row.rival.name} {when}")
     return lines
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def _or_low(value: float) -> float:

@@ -163,8 +163,15 @@ def fitted(trained: list[Trained], data: Prepared, what: str) -> Fitted:
     )
 
 
-def recipe(data: Prepared, clock: Clock, seed: int) -> Fitted:
-    """Fit zuko's autoregressive splines, 4 x 2x128, AdamW under a cosine over the time given."""
+def recipe(data: Prepared, clock: Clock, seed: int, settings: Settings | None = None) -> Fitted:
+    """Fit zuko's autoregressive splines, 4 x 2x128, AdamW under a cosine over the time given.
+
+    Args:
+        data: Split and preprocessed.
+        clock: Of the call.
+        seed: Of weights and batches.
+        settings: Others than the recipe's.
+    """
     import zuko
 
     def make() -> Any:
@@ -172,7 +179,7 @@ def recipe(data: Prepared, clock: Clock, seed: int) -> Fitted:
             data.features, data.context_features, bins=8, transforms=4, hidden_features=(128, 128)
         )
 
-    trained = train(make, data, clock, clock.left(), seed, Settings())
+    trained = train(make, data, clock, clock.left(), seed, settings or Settings())
     return fitted([trained], data, "NSF, 4 transforms of 2x128")
 
 

@@ -13,7 +13,7 @@ from nfopt.data.maps.preprocess import ColumnHint, ColumnMap, Preprocessing
 from nfopt.data.named import NAMED
 from nfopt.data.prepare import Prepared, fingerprint, prepare
 from nfopt.data.rows import Origin, load_rows
-from nfopt.data.split import Split, SplitKind, split
+from nfopt.data.split import Split, SplitKind, split, split_without_test
 from nfopt.data.synthetic import SparseGraph, sparse_graph
 from nfopt.data.table import Table, load
 
@@ -42,4 +42,5 @@ __all__ = [
     "prepare",
     "sparse_graph",
     "split",
+    "split_without_test",
 ]

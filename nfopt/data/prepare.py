@@ -191,7 +191,7 @@ def prepare(
     parts = (split.train, split.val, split.test)
     if table.weights is not None:
         for name, rows in zip(_PARTS, parts, strict=True):
-            if not table.weights[rows].any():
+            if len(rows) and not table.weights[rows].any():
                 raise DataError(f"`weights` are all 0 in the {name} rows: split in another way")
     unit = 1.0 if table.weights is None else float(table.weights[split.train].mean())
     blank = _blank(table, seed)

@@ -1,4 +1,4 @@
-"""Training, validation and test rows: 80/10/10."""
+"""Training, validation and test rows: 80/10/10; or no test rows, where the caller has them."""
 
 from __future__ import annotations
 
@@ -77,6 +77,25 @@ def split(table: Table, *, kind: SplitKind | None = None, seed: int = 0) -> Spli
         val=np.sort(order[:tenth]),
         test=np.sort(order[tenth : 2 * tenth]),
     )
+
+
+def split_without_test(rows: int, fraction: float = 0.1, *, seed: int = 0) -> Split:
+    """Divide rows whose test rows are elsewhere, such as those of a fold of cross-validation.
+
+    >>> parts = split_without_test(200, 0.25)
+    >>> len(parts.train), len(parts.val), len(parts.test)
+    (150, 50, 0)
+
+    Args:
+        rows: Their number, at least 2.
+        fraction: Of the rows that are for validation, between 0 and 1; one row at least, and one
+            is left for training.
+        seed: Of the choice.
+    """
+    count = min(max(1, round(fraction * rows)), rows - 1)
+    order = np.random.default_rng(seed).permutation(rows)
+    none = np.empty(0, dtype=np.intp)
+    return Split(train=np.sort(order[count:]), val=np.sort(order[:count]), test=none)
 
 
 def _by_group(groups: NDArray[np.int64], rng: np.random.Generator) -> Split:

@@ -85,6 +85,7 @@ def load(
     weights: Selector | Sequence[float] | Array | None = None,
     groups: Selector | Sequence[Any] | NDArray[Any] | None = None,
     dequantise: bool | Selector | Sequence[Selector] | Mapping[str, float] | None = None,
+    fewest: int = checks.MIN_ROWS,
     on_warning: Callable[[str], None] | None = None,
 ) -> Table:
     """Read a table and check it.
@@ -116,6 +117,7 @@ def load(
             values are tied on a regular grid (with a warning). True: also those with 5% of the
             values tied. False: none. Columns: these, the step being found. A mapping from
             column to step: these steps.
+        fewest: Rows that are needed.
         on_warning: Called with each warning, instead of `warnings.warn(..., DataWarning)`.
 
     Raises:
@@ -136,10 +138,10 @@ def load(
     chosen = set(roles.features) if columns is not None else {*limits, *_named_in(dequantise)}
     read = read_columns(raw, roles, weights, groups, drop_rows, chosen, found)
     roles, values, context_values = read.roles, read.values, read.context
-    if len(values) < checks.MIN_ROWS:
+    if len(values) < fewest:
         raise DataError(
             f"{raw.name!r} has {len(values)} rows{' left' if len(values) < raw.rows else ''}: "
-            f"at least {checks.MIN_ROWS} are needed"
+            f"at least {fewest} are needed"
         )
     for position, name in enumerate(roles.features):
         checks.check_values(name, values[:, position])

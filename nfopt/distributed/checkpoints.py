@@ -11,7 +11,6 @@ lost its trials can't change what others go on from.
 from __future__ import annotations
 
 import json
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from nfopt import attributes as names
 from nfopt.distributed import artifacts
 from nfopt.events import Notice, OnEvent
+from nfopt.files import TemporaryFolder, remove_abandoned
 from nfopt.optuna_internals import set_attribute
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.stored import trials_of
@@ -126,7 +126,8 @@ class Checkpoints:
         self.seconds, self._what = seconds, what
         self.store: ArtifactStore | None = artifacts.own_store(study)
         self._study, self._lease, self._on_event = study, lease, on_event
-        self._folder = tempfile.TemporaryDirectory(prefix="nfopt-", ignore_cleanup_errors=True)
+        remove_abandoned()
+        self._folder = TemporaryFolder()
         self._said_large = False
 
     def close(self) -> None:
@@ -266,7 +267,7 @@ class Saving:
         self._home, self._source = home, source
         self._token, self._written = uuid.uuid4().hex, 0
         if source is not None:  # if this attempt ends before its first checkpoint, that one counts
-            self._point({"token": source.tokens[0], "slot": source.slot, "next": self._token})
+            self._home.point({"token": source.tokens[0], "slot": source.slot, "next": self._token})
 
     def saved(self, error: Exception | None) -> None:
         """Put a checkpoint that was just written at `path` into the store."""
@@ -279,7 +280,9 @@ class Saving:
         slot = self._written % len(SLOTS)
         try:
             if not self._written and self._source is None:
-                self._point({"token": self._token, "slot": None})  # from here on it can be removed
+                self._home.point(
+                    {"token": self._token, "slot": None}
+                )  # from here on it can be removed
             with self.path.open("rb") as file:
                 store.write(key(self._token, slot, "safetensors"), file)
             artifacts.put(store, key(self._token, slot, "json"), self.asked.to_json())
@@ -288,7 +291,7 @@ class Saving:
             home.fail(problem)
             return
         self._written += 1
-        self._point({"token": self._token, "slot": slot})
+        self._home.point({"token": self._token, "slot": slot})
         if home.lost():  # others go on from the other slot, if from any
             home.remove_slot(self._token, slot)
             return
@@ -310,9 +313,6 @@ class Saving:
             self._home.remove(self._token)
         if self._source is not None:
             self._home.remove(*self._source.tokens)
-
-    def _point(self, pointer: Mapping[str, object]) -> None:
-        self._home.point(pointer)
 
 
 def key(token: str, slot: int, kind: str) -> str:

@@ -42,7 +42,7 @@ class AutoregressiveLayer(StackLayer):
 
         self.masks = conditioner.Masks(
             input=mask([w.inputs for w in self.wirings]),
-            hidden=mask([w.hidden for w in self.wirings]),
+            hidden=mask([w.hidden for w in self.wirings]) if net.hidden_layers > 1 else None,
             output=mask([w.outputs for w in self.wirings]).unsqueeze(1),
         )
         outputs = (self.spec.map.parameters(), features)

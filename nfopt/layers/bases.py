@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from nfopt.layers.plain import Tagged, kind_of, settle
+from nfopt.layers.plain import GREATEST, LEAST, Tagged, kind_of, settle
 
 
 class Normal(Tagged, frozen=True, tag="normal"):
@@ -17,8 +17,8 @@ class StudentT(Tagged, frozen=True, tag="student_t"):
     df: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.df < float("inf"):
-            raise ValueError(f"`df` must be positive and finite, got {self.df}.")
+        if not LEAST <= self.df <= GREATEST:
+            raise ValueError(f"`df` must be from {LEAST:g} to {GREATEST:g}, got {self.df}.")
         settle(self, df=float(self.df))
 
 

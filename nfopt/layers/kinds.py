@@ -58,9 +58,7 @@ class Coupling(LayerKind, frozen=True, kw_only=True, tag="coupling"):
     def parameters(self, features: int, context: int) -> int:
         """Count the weights that can receive a gradient."""
         fed, moved = self.mask.count("C") + context, self.mask.count("T")
-        width, outputs = self.conditioner.width, moved * self.map.parameters()
-        inner = (self.conditioner.hidden_layers - 1) * (width + 1) * width
-        return (fed + 1) * width + inner + (width + 1) * outputs
+        return self.conditioner.numbers(fed, moved * self.map.parameters())
 
     def multiply_adds(self, features: int, context: int) -> float:
         """Count the multiply-adds of one row's log-density."""
@@ -90,9 +88,10 @@ class Autoregressive(LayerKind, frozen=True, kw_only=True, tag="autoregressive")
             )
         if self.order is not None:
             settle(self, order=indices(self.order))
+            graph.check_order(self.order, len(self.order))
         if self.parents is not None:
             settle(self, parents=tuple(indices(sorted(set(row))) for row in self.parents))
-        self.adjacency()
+            graph.check_parents(self.parents)
 
     def adjacency(self) -> graph.Adjacency:
         """Return who depends on whom, shape (D, D)."""
@@ -115,8 +114,13 @@ class Autoregressive(LayerKind, frozen=True, kw_only=True, tag="autoregressive")
         # a unit that sees nothing feeds nothing, so its bias does not count
         used = width if wiring.inputs.any() or context else 0
         first = int(wiring.inputs.sum()) + used * context + used
-        inner = (self.conditioner.hidden_layers - 1) * (int(wiring.hidden.sum()) + used)
+        deep = self.conditioner.hidden_layers - 1
+        inner = deep * (int(wiring.hidden.sum()) + used) if deep else 0
         return first + inner + (int(wiring.outputs.sum()) + features) * each
+
+    def stored_numbers(self, features: int, context: int) -> int:
+        """Count the numbers in its weights: dense matrices, whatever the graph."""
+        return self.conditioner.numbers(features + context, features * self.map.parameters())
 
     def multiply_adds(self, features: int, context: int) -> float:
         """Count the multiply-adds of one row's log-density: dense products with a mask."""

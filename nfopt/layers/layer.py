@@ -21,6 +21,11 @@ class Conditioner(Plain, frozen=True):
         check_range("hidden_layers", self.hidden_layers, 1, 64)
         check_choice("activation", self.activation, Activation)
 
+    def numbers(self, fed: int, outputs: int) -> int:
+        """Count the numbers in its weights."""
+        inner = (self.hidden_layers - 1) * (self.width + 1) * self.width
+        return (fed + 1) * self.width + inner + (self.width + 1) * outputs
+
     def multiply_adds(self, fed: int, outputs: int) -> int:
         """Count the multiply-adds of one row."""
         inner = (self.hidden_layers - 1) * self.width * self.width
@@ -54,6 +59,10 @@ class LayerKind(Tagged, frozen=True):
     def parameters(self, features: int, context: int) -> int:
         """Count the weights that can receive a gradient."""
         self.refuse("number of parameters")
+
+    def stored_numbers(self, features: int, context: int) -> int:
+        """Count the numbers in its weights on disk; more where some of them are masked."""
+        return self.parameters(features, context)
 
     def multiply_adds(self, features: int, context: int) -> float:
         """Count the multiply-adds of one row's log-density."""

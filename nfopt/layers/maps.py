@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, get_args
 
-from nfopt.layers.plain import Search, Tagged, check_range, kind_of, settle
+from nfopt.layers.plain import GREATEST, LEAST, Search, Tagged, check_range, kind_of, settle
 
 __all__ = ["MAPS", "MAX_BINS", "Additive", "Affine", "ScalarMap", "SinhArcsinh", "Spline"]
 
@@ -71,8 +71,8 @@ class Spline(MapKind, frozen=True, tag="spline"):
 
     def __post_init__(self) -> None:
         check_range("bins", self.bins, 2, MAX_BINS)
-        if not 0 < self.bound < float("inf"):
-            raise ValueError(f"`bound` must be positive and finite, got {self.bound}.")
+        if not LEAST <= self.bound <= GREATEST:
+            raise ValueError(f"`bound` must be from {LEAST:g} to {GREATEST:g}, got {self.bound}.")
         settle(self, bound=float(self.bound))
 
     def parameters(self) -> int:

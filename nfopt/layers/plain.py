@@ -10,6 +10,8 @@ import msgspec
 
 Activation = Literal["relu", "elu", "silu", "gelu", "tanh"]
 
+LEAST, GREATEST = 1e-3, 1e6  # of what a density is computed from in single precision
+
 
 def check_range(name: str, value: int, low: int, high: int) -> None:
     """Raise ValueError unless low <= value <= high."""

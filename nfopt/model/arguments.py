@@ -1,9 +1,10 @@
-"""Arguments that training and a trained flow share: a device, a seed."""
+"""Arguments that training and a trained flow share: a device, a seed, a precision."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 
 def check_device(device: torch.device | str | None) -> str:
@@ -31,3 +32,21 @@ def check_seed(seed: object) -> None:
     """Raise ValueError unless the seed is a whole number of at least 0."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"`seed` must be a whole number of at least 0, got {seed!r}.")
+
+
+def precision_of(dtype: DTypeLike) -> torch.dtype:
+    """Read a dtype of NumPy's, or torch's own.
+
+    Raises:
+        ValueError: If it is neither float32 nor float64.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if not isinstance(dtype, torch.dtype):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = repr(dtype)
+    found = {"float32": torch.float32, "float64": torch.float64}.get(name)
+    if found is None:
+        raise ValueError(f"`dtype` must be float32 or float64, got {name}.")
+    return found

@@ -24,7 +24,7 @@ from torch import Tensor
 from nfopt.data import LinePart, Origin, Preprocessing
 from nfopt.flows import Stack, build
 from nfopt.model import disk
-from nfopt.model.arguments import check_device, check_seed
+from nfopt.model.arguments import check_device, check_seed, precision_of
 from nfopt.model.chunks import chunk_rows, chunks
 from nfopt.model.inputs import read_context, read_rows
 from nfopt.model.score import ROWS, check_shares, mixed, score
@@ -65,18 +65,7 @@ class Flow:
         if isinstance(preprocessing, Preprocessing):
             preprocessing = [preprocessing] * len(specs)
         maps = list(preprocessing)
-        if len(maps) != len(specs) or len({one.rule for one in maps}) > 1:
-            raise ValueError(
-                "`preprocessing` must be one, or one a member that differ in their marginal maps"
-                f" alone: got {len(maps)} for {len(specs)}."
-            )
-        wanted = (len(maps[0].columns), len(maps[0].context))
-        for spec in specs:
-            if (spec.features, spec.context_features) != wanted:
-                raise ValueError(
-                    f"`specs` must have {wanted[0]} features and {wanted[1]} context features as"
-                    f" `preprocessing`, got {spec.features} and {spec.context_features}."
-                )
+        disk.check_fit(specs, maps)
         self.shares = check_shares(shares, len(specs))
         self.specs = tuple(specs)
         self.preprocessings = tuple(maps)
@@ -161,7 +150,14 @@ class Flow:
 
     # ------------------------------------------------------------------------------------ density
 
-    def log_prob(self, x: Any, context: Any = None, *, as_fitted: bool = False) -> Array:
+    def log_prob(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        as_fitted: bool = False,
+        dtype: DTypeLike = np.float32,
+    ) -> Array:
         """Log-density of rows on the data's own scale, of the mixture of the members.
 
         Of a tied column it is the density of the values spread within their step: at the value
@@ -173,6 +169,8 @@ class Flow:
             context: Shape (n, C), or one row for all, shape (C,); where the flow is conditional.
             as_fitted: Spread tied columns as the loader spread the test rows, from the seed and the
                 content of the rows, so that these have the scores that were reported.
+            dtype: Precision of the flow: float32, or float64, in which a row's score depends on
+                the rows beside it by less than 1e-9.
 
         Returns:
             Nats, shape (n,). A row outside the bounds of the data has -inf, and so has one so far
@@ -181,22 +179,31 @@ class Flow:
         Raises:
             ValueError: If a column is missing, not numeric or not finite, or a shape is wrong.
         """
-        return mixed(self.members_log_prob(x, context, as_fitted=as_fitted), self.shares)
+        scores = self.members_log_prob(x, context, as_fitted=as_fitted, dtype=dtype)
+        return mixed(scores, self.shares)
 
-    def members_log_prob(self, x: Any, context: Any = None, *, as_fitted: bool = False) -> Array:
+    def members_log_prob(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        as_fitted: bool = False,
+        dtype: DTypeLike = np.float32,
+    ) -> Array:
         """Log-density of rows under each member, shape (K, n), in nats; arguments as `log_prob`."""
         rows, seen = self._rows(x, context)
         if as_fitted:
             rows = self.preprocessing.as_fitted(rows, seen)
         line, logdet = self.preprocessing.to_line(rows)
-        return self.members_scores(LinePart(line, logdet, seen))
+        return self.members_scores(LinePart(line, logdet, seen), dtype)
 
-    def members_scores(self, rows: LinePart) -> Array:
+    def members_scores(self, rows: LinePart, dtype: DTypeLike = np.float32) -> Array:
         """Score the rows of a prepared table under each member, shape (K, n), in nats."""
-        scores = np.empty((len(self), len(rows)))
+        scores, precision = np.empty((len(self), len(rows))), precision_of(dtype)
         for stack in self.stacks:
             maps = [self.preprocessings[member] for member in stack.positions]
-            scores[list(stack.positions)] = score(stack, maps, rows)
+            exact = stack if stack.dtype == precision else stack.to(dtype=precision)
+            scores[list(stack.positions)] = score(exact, maps, rows)
         return scores
 
     def disagreement(self, x: Any, context: Any = None) -> Array:
@@ -239,7 +246,7 @@ class Flow:
             raise ValueError(f"`n` must be a whole number of at least 0, got {n!r}.")
         if seed is not None:
             check_seed(seed)
-        precision = _precision(dtype)
+        precision = precision_of(dtype)
         seen = read_context(context, int(n), self.context_columns, self.origin)
         rng = np.random.default_rng(seed)
         if self.shares is None:
@@ -272,11 +279,12 @@ class Flow:
         Returns:
             The directory.
         """
-        weights = [self.weights(member) for member in range(len(self))]
-        maps = self.preprocessings
-        stored = disk.Stored(self.specs, weights, maps, self.info, self.shares)
-        disk.save(Path(directory), stored)
+        disk.save(Path(directory), self._stored())
         return Path(directory)
+
+    def dumps(self) -> tuple[bytes, str]:
+        """Give what the two files would hold: the weights as safetensors, the rest as JSON."""
+        return disk.dumps(self._stored())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> Flow:
@@ -295,39 +303,34 @@ class Flow:
         check_device(device)
         stored = disk.load(Path(path))
         try:
-            return cls(
-                stored.specs,
-                stored.weights,
-                stored.preprocessings,
-                stored.info,
-                shares=stored.shares,
-                device=device,
-            )
+            return cls._of(stored, device)
         except ValueError as error:
-            raise ValueError(f"`path` {str(path)!r} can't be read as a flow: {error}") from None
+            raise disk.unreadable(Path(path), error) from None
+
+    @classmethod
+    def loads(cls, weights: bytes, text: str, *, device: torch.device | str = "cpu") -> Flow:
+        """Read what `dumps` gave; ValueError if it is broken, or of a version that is not known."""
+        return cls._of(disk.loads(weights, text), device)
 
     # ------------------------------------------------------------------------------------- inside
+
+    def _stored(self) -> disk.Stored:
+        weights = [self.weights(member) for member in range(len(self))]
+        return disk.Stored(self.specs, weights, self.preprocessings, self.info, self.shares)
+
+    @classmethod
+    def _of(cls, stored: disk.Stored, device: torch.device | str) -> Flow:
+        return cls(
+            stored.specs,
+            stored.weights,
+            stored.preprocessings,
+            stored.info,
+            shares=stored.shares,
+            device=device,
+        )
 
     def _tensor(self, values: Array, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(values).to(self.device, dtype)
 
     def _rows(self, x: Any, context: Any) -> tuple[Array, Array | None]:
         return read_rows(x, context, self.columns, self.context_columns, self.origin)
-
-
-def _precision(dtype: DTypeLike) -> torch.dtype:
-    """Read a dtype of NumPy's, or torch's own.
-
-    Raises:
-        ValueError: If it is neither float32 nor float64.
-    """
-    name = str(dtype).removeprefix("torch.")
-    if not isinstance(dtype, torch.dtype):
-        try:
-            name = np.dtype(dtype).name
-        except TypeError:
-            name = repr(dtype)
-    found = {"float32": torch.float32, "float64": torch.float64}.get(name)
-    if found is None:
-        raise ValueError(f"`dtype` must be float32 or float64, got {name}.")
-    return found

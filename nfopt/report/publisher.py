@@ -13,7 +13,6 @@ A search never stops, and never waits long, for a picture: what fails is said on
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +37,7 @@ from nfopt.events import (
     Started,
     ignore,
 )
+from nfopt.files import TemporaryFolder
 from nfopt.model import Flow
 from nfopt.optuna_internals import ArtifactStore
 from nfopt.report import attachments, figures
@@ -195,7 +195,7 @@ class Publisher:
         store = self._own_store()
         if store is None:
             return
-        with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+        with TemporaryFolder() as folder:
             path = Path(folder, name)  # Optuna takes a file, and its name
             path.write_bytes(content)
             upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)

@@ -46,7 +46,7 @@ EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
 # of a URL, and in libpq's own form: host=h password='it is mine'
 _SECRET_KEYS = re.compile(
     r"((?:[?&][^=&#\s]*|(?:^|[\s;])[^=&#\s]*)(?:pass|secret|token)[^=&#\s]*\s*=\s*)"
-    r"('(?:[^'\\]|\\.)*'|[^&#\s;]*)",
+    r"('(?:[^'\\]|\\.)*'|(?:[^&#\s;\\]|\\.)*)",
     re.IGNORECASE,
 )
 
@@ -208,8 +208,10 @@ def _secrets(url: str) -> list[str]:
         login = url.partition("://")[2].rpartition("@")[0]
         password = login.partition(":")[2] or None
     given = [str(password or ""), *(value for _, value in _SECRET_KEYS.findall(url))]
+    # libpq's quotes and backslashes
+    given += [re.sub(r"\\(.)", r"\1", text.strip("'")) for text in given]
     for plain in {form for text in given for form in (text, unquote(text), unquote_plus(text))}:
-        spellings |= {plain, quote(plain, safe=""), quote_plus(plain)}
+        spellings |= {plain, quote(plain, safe=""), quote_plus(plain), repr(plain)[1:-1]}
     return sorted(spellings - {""}, key=len, reverse=True)
 
 

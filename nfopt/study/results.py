@@ -36,6 +36,8 @@ class Score:
 class FitResult:
     """A trained flow, chosen on validation data and scored once on test data.
 
+    Without test rows (see `nfopt.data.split_without_test`) what is of the test is nan.
+
     Attributes:
         flow: The flow, on the data's own scale; an ensemble where there are several members, the
             best on validation data first.
@@ -146,7 +148,9 @@ def mixture(scores: torch.Tensor, shares: Sequence[float] | None = None) -> torc
 
 
 def score_of(scores: torch.Tensor, part: Part) -> Score:
-    """Average log-densities of a part's rows, shape (n,), to a score."""
+    """Average log-densities of a part's rows, shape (n,), to a score; nan where there are none."""
+    if len(scores) == 0:
+        return Score(math.nan, math.nan)
     weights = None if part.weights is None else torch.from_numpy(part.weights).double()
     if weights is None:
         spread = float(scores.std()) if len(scores) > 1 else math.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from nfopt.compare import run
 from nfopt.compare.rival import Clock, Fitted, Rival
 from nfopt.compare.run import RIVALS, Row, chosen, compare, difference, passed_after
 from nfopt.compare.table import HEAD, cells, passed, to_dict
-from nfopt.data import Prepared
+from nfopt.data import Part, Prepared
 
 from .toys import ABSENT, BROKEN, normal, rival, table
 
@@ -41,6 +42,22 @@ def test_scores_are_of_the_test_rows_on_the_scale_of_the_data(
     assert own.validation == pytest.approx(np.mean(normal(data).log_prob(data.part("val"))))
     assert own.score_seconds > 0
     assert own.sample_seconds is not None
+
+
+def test_what_is_timed_are_a_thousand_rows_however_many_there_are(data: Prepared) -> None:
+    lengths = []
+
+    def fit(rows: Prepared, clock: Clock, seed: int) -> Fitted:
+        fitted = normal(rows)
+
+        def log_prob(part: Part) -> np.ndarray:
+            lengths.append(len(part))
+            return fitted.log_prob(part)
+
+        return replace(fitted, log_prob=log_prob)
+
+    list(compare(data, [Rival("a", "", fit)], seconds=1.0))
+    assert lengths == [len(data.val), len(data.test), 1000]
 
 
 def test_rows_of_density_0_are_counted_and_left_out_of_the_mean(rows: list[Row]) -> None:
@@ -135,7 +152,7 @@ def test_when_the_best_peer_was_passed(rows: list[Row]) -> None:
     assert passed_after(own, last - 1.5) == 0.5
     assert passed_after(own, last) is None, "level is not ahead"
     (line,) = passed(rows)
-    assert line.endswith("own passed it after 1 seconds")
+    assert line.endswith("own passed it after 1.0 s")
     assert passed([own]) == [], "there is no peer"
 
 

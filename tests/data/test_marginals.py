@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nfopt.data import ColumnHint, Preprocessing, load, prepare, split
+from nfopt.data import ColumnHint, Preprocessing, load, merge_fault, prepare, split
 from nfopt.data.maps.estimates import moments, quantiles, spread
 from nfopt.data.maps.kinds import Asinh, Standardise
 from nfopt.data.maps.marginals import MARGINALS, Marginal, check_marginals, fit_map, names_of
@@ -233,3 +233,32 @@ def test_a_table_is_mapped_when_asked_and_once() -> None:
 def test_what_can_not_be_mapped_is_said() -> None:
     with pytest.raises(DataError, match=r"column 'a' is constant in the training rows"):
         Preprocessing.fit(np.ones((60, 1)), ["a"], marginals="asinh")
+
+
+def _soiled() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1000, 2))
+    values[7, 0] = 1e12
+    return values
+
+
+def test_values_that_merge_are_said_once_with_the_map_that_keeps_them_apart() -> None:
+    told: list[str] = []
+    # near 1e15 double precision has them apart, single precision under no map
+    values = np.column_stack([np.where(np.arange(1000) < 500, -1e15, 1e15), np.ones(1000)])
+    values = np.cumsum(np.full((1000, 2), 0.5), axis=0) + values
+    values[:, 1] = np.random.default_rng(0).normal(size=1000)
+    table = load(values, dequantise=False)
+    prepare(table, split(table), on_warning=told.append)
+    (text,) = told
+    assert "column 'x0'" in text
+    assert "under asinh" in text
+    told.clear()
+    clean = load(_soiled())
+    data = prepare(clean, split(clean), on_warning=told.append)
+    assert told == []  # the default map keeps them apart
+    fault = merge_fault(data.lines, "standardise")
+    assert "`marginals` standardise make over 1%" in fault
+    assert "column 'x0'" in fault
+    assert "asinh or quantile keeps them apart" in fault
+    assert merge_fault(data.lines, "asinh") == merge_fault(data.lines, "quantile") == ""

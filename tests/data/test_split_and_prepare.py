@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfopt.data import Prepared, Preprocessing, Split, Table, load, prepare, split
+from nfopt.data import (
+    Prepared,
+    Preprocessing,
+    Split,
+    Table,
+    load,
+    prepare,
+    split,
+    split_without_test,
+)
+from nfopt.errors import DataError
 
 
 def _table(rows: int = 400, groups: int | None = None, seed: int = 0) -> Table:
@@ -52,6 +62,30 @@ def test_groups_stay_together(groups: list[int], seed: int) -> None:
     assert not held[0] & held[1]
     assert not held[0] & held[2]
     assert not held[1] & held[2]
+
+
+@given(rows=st.integers(2, 200), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_without_test_every_row_trains_or_validates(rows: int, fraction: float, seed: int) -> None:
+    parts = split_without_test(rows, fraction, seed=seed)
+    together = np.concatenate([parts.train, parts.val])
+    np.testing.assert_array_equal(np.sort(together), np.arange(rows))
+    assert len(parts.test) == 0
+    assert min(len(parts.train), len(parts.val)) >= 1
+    assert abs(len(parts.val) - fraction * rows) <= 1
+    again = split_without_test(rows, fraction, seed=seed)
+    np.testing.assert_array_equal(again.val, parts.val)
+
+
+def test_a_table_is_prepared_without_test_rows() -> None:
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=(20, 2)), rng.uniform(1, 2, 20)
+    table = load(values, weights=weights, fewest=10, on_warning=print)
+    data = prepare(table, split_without_test(20), seed=0)
+    assert data.sizes == (18, 2, 0)
+    assert data.test.shape == (0, 2)
+    with pytest.raises(DataError, match="at least 21 are needed"):
+        load(rng.normal(size=(20, 2)), fewest=21)
 
 
 def test_blocks_are_contiguous() -> None:

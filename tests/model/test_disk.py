@@ -36,6 +36,18 @@ def test_saved_and_loaded_is_the_same_flow(flow: Flow, tmp_path: Path) -> None:
     assert repr(again) == repr(flow)
 
 
+def test_bytes_and_text_are_the_same_flow(flow: Flow) -> None:
+    flow.info["name"] = "toy"
+    again = Flow.loads(*flow.dumps())
+    x, given = table(30), context_of(flow, 30)
+    np.testing.assert_array_equal(again.log_prob(x, given), flow.log_prob(x, given))
+    assert again.info["name"] == "toy"
+    weights, text = flow.dumps()
+    for broken in ((weights[:-9], text), (weights, text[:-9])):
+        with pytest.raises(ValueError, match=r"the state of a flow can't be read: [^\n]+$"):
+            Flow.loads(*broken)
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_who_may_read_it_follows_the_umask(umask: int, tmp_path: Path) -> None:
     before = os.umask(umask)

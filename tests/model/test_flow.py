@@ -152,6 +152,20 @@ def test_repr_says_the_structure_in_words() -> None:
     assert f"; {affine().parameter_count()} parameters" in repr(make_flow(both))
 
 
+def test_in_double_precision_a_row_has_one_score(flow: Flow) -> None:
+    x, given = table(40), context_of(flow, 40)
+    plain, exact = flow.log_prob(x, given), flow.log_prob(x, given, dtype=np.float64)
+    np.testing.assert_allclose(exact, plain, rtol=1e-4, atol=1e-4)
+    assert not np.array_equal(exact, plain)
+    alone = [
+        flow.log_prob(
+            x[at : at + 1], None if given is None else given[at : at + 1], dtype="float64"
+        )
+        for at in range(40)
+    ]
+    np.testing.assert_allclose(np.concatenate(alone), exact, rtol=0, atol=1e-9)
+
+
 # ------------------------------------------------------------------------------------- shares
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from nfopt.study.mixture import choose_mixture
 from optuna.trial import TrialState
 from small_study import LIMITS, RECIPES
 
@@ -18,6 +17,7 @@ from nfopt import attributes as names
 from nfopt.events import Event, Mixed, Notice, Training
 from nfopt.flows import build
 from nfopt.model import Flow
+from nfopt.model.mixture import choose_mixture
 from nfopt.runner import deliver as end
 from nfopt.runner.deliver import flow_shares, merge
 from nfopt.study.dataset import Source

@@ -149,6 +149,9 @@ def test_scores_are_those_of_the_flow(source: Source) -> None:
 def test_weighted_scores() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0, 10.0], dtype=torch.float64)
     zeros = np.zeros((4, 1), dtype=np.float32)
+    none = score_of(scores[:0], Part(z=zeros[:0], logdet=np.zeros(0)))
+    assert np.isnan([none.nll, none.nll_2se]).all()
+    assert gap_text(Score(1.0, 0.2), none) is None
     plain = score_of(scores[:3], Part(z=zeros[:3], logdet=np.zeros(3)))
     weights = np.array([1, 1, 1, 0], dtype=np.float32)
     weighted = score_of(scores, Part(z=zeros, logdet=np.zeros(4), weights=weights))

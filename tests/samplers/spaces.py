@@ -11,6 +11,7 @@ from nfopt.space import SearchSpace
 
 # Everything that is no structure, held fixed.
 FIXED: dict[str, Any] = {
+    "marginals": "asinh",
     "width": 8, "hidden_layers": 1, "maps": "affine", "mixing": "none", "activation": "relu",
     "residual": False, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 0.0, "dropout": 0.0,
 }  # fmt: skip

@@ -330,7 +330,7 @@ def test_initial_flows_are_tried_first() -> None:
     sampler = EvolutionSampler(space, seed=0, initial=[one, two])
     study = study_of(sampler, lambda t: len(space.suggest(t).flow.layers), 8)
     flows = [space.build(t.params).flow for t in study.trials]
-    assert flows[:2] == [one[0], two[0]]
+    assert flows[:2] == [one.flow, two.flow]
     assert asked(study)[:2] == ["first", "first"]
     again = EvolutionSampler(space, seed=1, initial=study)
     other = study_of(again, lambda t: len(space.suggest(t).flow.layers), 8)
@@ -376,7 +376,7 @@ def test_mistakes_are_told_in_one_line(arguments: dict[str, Any], said: str) -> 
 
 
 def test_a_flow_outside_the_space_is_refused() -> None:
-    flow = space_of("coupling", 4).build(_drawn(space_of("coupling", 4), 0))[0]
+    flow = space_of("coupling", 4).build(_drawn(space_of("coupling", 4), 0)).flow
     study = optuna.create_study(sampler=EvolutionSampler(SPACE, seed=0, initial=[flow]))
     with pytest.raises(ValueError, match="`initial` flow 1 can't be tried"):
         study.optimize(masks, n_trials=1)

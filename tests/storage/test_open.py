@@ -63,6 +63,12 @@ def test_password_is_masked_in_any_message() -> None:
         assert QUOTED not in masked
 
 
+def test_a_password_in_libpqs_form_is_masked_in_any_message() -> None:
+    url = r"host=h password='it\'s mine' user=me"
+    for text in (url, repr(url), "login it's mine", "login 'it\\'s mine'"):
+        assert "mine" not in mask_text(text, url)
+
+
 def test_an_open_storage_has_a_name(tmp_path: Path) -> None:
     assert mask_url(optuna.storages.InMemoryStorage()) == "InMemoryStorage"
     url = f"sqlite:///{tmp_path}/s.db"

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from nfopt.data import load, prepare, split
-from nfopt.training import TrainData
+from nfopt.spec import TrainSpec
+from nfopt.training import TrainData, train
 from nfopt.training.batches import Batches
 
-from .toys import CPU, make_data
+from .toys import CPU, SPEC, make_data, make_exact_stack, seeded
 
 
 def test_an_epoch_shows_every_row_once() -> None:
@@ -92,6 +93,37 @@ def test_a_prepared_table_brings_its_log_determinants() -> None:
     assert data.val_weights is not None
     assert data.val_weights.shape == (20,)
     np.testing.assert_array_equal(data.val_logdet, prepared.parts[1].logdet)
+
+
+def test_members_under_maps_of_their_own_train_as_they_would_alone() -> None:
+    rng = np.random.default_rng(0)
+    read = load(np.exp(rng.normal(size=(300, 3))), context=None)
+    prepared = prepare(read, split(read, seed=0))
+    each = [TrainData.of(prepared.under(one)) for one in ("asinh", "standardise", "quantile")]
+    which = [2, 0, 2]
+    mixed = TrainData.mixed(each, which)
+    assert mixed.x.shape == (2, 240, 3)  # only what is used
+    assert mixed.rows == 240
+    assert mixed.val_rows == 30
+    x, context, weights = mixed.batch(torch.tensor([5, 1]))
+    assert context is weights is None
+    for row, number in enumerate(which):
+        torch.testing.assert_close(x[row], each[number].x[[5, 1]])
+        _, _, _, logdet = mixed.validation()
+        assert logdet is not None
+        torch.testing.assert_close(logdet[row], each[number].val_logdet)
+    part = mixed.of_members([1])
+    torch.testing.assert_close(part.validation()[0][0], each[0].val)
+    assert TrainData.mixed(each, [1, 1]) is each[1]
+    with pytest.raises(ValueError, match="`data` must have maps for each of 2 members, got 3"):
+        train(make_exact_stack(2), SPEC, mixed, generator=seeded(0))
+    spec = TrainSpec(steps=30, batch_size=64, learning_rate=0.01)
+    together = train(make_exact_stack(3), spec, mixed, generator=seeded(0))
+    for member, number in enumerate(which):
+        stack = make_exact_stack(3).select([member])
+        (alone,) = train(stack, spec, each[number], generator=seeded(0))
+        assert together[member].nll == pytest.approx(alone.nll, abs=1e-5)
+    assert len({round(result.nll, 3) for result in together}) > 1
 
 
 def test_data_moves_as_a_whole() -> None:

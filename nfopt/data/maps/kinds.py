@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +17,31 @@ Array = NDArray[np.float64]
 class Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """A fitted map as plain data; its tag is the kind's name."""
 
+    def check(self) -> None:
+        """Refuse numbers that no fit gives.
+
+        Raises:
+            ValueError: If one is not finite, or what must be positive or rise does not.
+        """
+
+
+def check_numbers(numbers: Sequence[float], positive: Sequence[float]) -> None:
+    """Raise ValueError unless all are finite, and those above 0 that must be."""
+    if not all(map(math.isfinite, [*numbers, *positive])):
+        raise ValueError("its numbers must be finite")
+    if positive and min(positive) <= 0.0:
+        raise ValueError(f"its spread is {min(positive):g}")
+
 
 class Standardise(Map, frozen=True, tag="standardise"):
     """z = (x - mean) / scale, by mean and deviation."""
 
     mean: float
     scale: float
+
+    def check(self) -> None:
+        """Refuse numbers that no fit gives."""
+        check_numbers([self.mean], positive=[self.scale])
 
     @classmethod
     def fit(cls, column: Array, weights: Array | None) -> Standardise:
@@ -50,6 +72,10 @@ class Asinh(Map, frozen=True, tag="asinh"):
     width: float
     mean: float
     scale: float
+
+    def check(self) -> None:
+        """Refuse numbers that no fit gives."""
+        check_numbers([self.median, self.mean], positive=[self.width, self.scale])
 
     @classmethod
     def fit(cls, column: Array, weights: Array | None) -> Asinh:

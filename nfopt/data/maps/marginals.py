@@ -38,9 +38,10 @@ def fit_map(kind: str, column: Array, weights: Array | None = None) -> Marginal:
         DataError: If the column has no spread that float64 can hold.
     """
     fitted = MARGINALS[kind].fit(column, weights)
-    scales = [getattr(fitted, name, 1.0) for name in ("width", "scale")]
-    if not all(0.0 < scale < np.inf for scale in scales):
-        raise DataError(f"its spread is {min(scales):g}")
+    try:
+        fitted.check()
+    except ValueError as error:
+        raise DataError(str(error)) from None
     return cast(Marginal, fitted)
 
 

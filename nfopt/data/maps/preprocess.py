@@ -6,6 +6,7 @@ counted, so that scores are on the data's own scale: log p(x) = log q(z) + log |
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -39,6 +40,19 @@ class ColumnMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hint: ColumnHint = ColumnHint()
     ends: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        try:
+            self.map.check()
+        except ValueError as error:
+            raise ValueError(
+                f"the map of column {self.name!r:.60} can't be used: {error}"
+            ) from None
+        if self.ends is None:
+            return
+        first, last = self.ends
+        if self.hint.step is None or not (-math.inf < first <= last < math.inf):
+            raise ValueError(f"`ends` of column {self.name!r:.60} are those of no grid")
+
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The fitted preprocessing of a table: one map a feature and one a context column.
@@ -56,6 +70,13 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: tuple[ColumnMap, ...] = ()
     seed: int = 0
     version: Literal[2] = 2
+
+    def __post_init__(self) -> None:
+        names = set[str]()
+        for column in (*self.columns, *self.context):
+            if column.name in names:
+                raise ValueError(f"`columns` have the name {column.name!r:.60} twice")
+            names.add(column.name)
 
     @classmethod
     def fit(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.data.maps.estimates import finite, quantiles
-from nfopt.data.maps.kinds import Map
+from nfopt.data.maps.kinds import Map, check_numbers
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,21 @@ class Quantile(Map, frozen=True, tag="quantile"):
     knots: tuple[float, ...]
     scores: tuple[float, ...]
     slopes: tuple[float, ...]
+
+    def check(self) -> None:
+        """Refuse numbers that no fit gives."""
+        check_numbers([*self.knots, *self.scores], positive=self.slopes)
+        if len({len(self.knots), len(self.scores), len(self.slopes)}) > 1 or len(self.knots) < 2:
+            raise ValueError("`knots`, `scores` and `slopes` must be two or more, of each alike")
+        for name, numbers in (("knots", self.knots), ("scores", self.scores)):
+            if any(after <= before for before, after in itertools.pairwise(numbers)):
+                raise ValueError(f"`{name}` must rise")
+        knots, scores, slopes = self._arrays()
+        half = 0.5 * knots[1:] - 0.5 * knots[:-1]
+        steepest = np.maximum(slopes[:-1], slopes[1:])
+        # up to three times the secant a cubic rises everywhere (Fritsch and Carlson 1980)
+        if np.any((steepest > _TINY) & (steepest * half > 1.5 * np.diff(scores))):
+            raise ValueError("`slopes` must be below three times those from knot to knot")
 
     @classmethod
     def fit(cls, column: Array, weights: Array | None) -> Quantile:

@@ -7,6 +7,7 @@ that part of its cell, and `dequantised` spreads it there.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -31,6 +32,15 @@ class ColumnHint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     low: float | None = None
     high: float | None = None
     step: float | None = None
+
+    def __post_init__(self) -> None:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        finite = all(end is None or math.isfinite(end) for end in (self.low, self.high))
+        if not (finite and low < high):
+            raise ValueError(f"`bounds` must rise, got {self.low} and {self.high}")
+        if self.step is not None and not 0.0 < self.step < math.inf:
+            raise ValueError(f"`step` must be positive and finite, got {self.step}")
 
     @property
     def kind(self) -> Kind:
@@ -127,7 +137,7 @@ def on_grid(column: Array, hint: ColumnHint, ends: tuple[float, float]) -> Array
     first, last = ends
     cells = np.clip(np.rint((column - first) / hint.step), 0.0, np.rint((last - first) / hint.step))
     values = first + cells * hint.step
-    decimals = max(_decimals(first), _decimals(hint.step))
+    decimals = max(_decimals(round(first, _DECIMALS)), _decimals(hint.step))
     if decimals <= _DECIMALS:  # the numbers as they are written: 0.3, not 0.1 + 0.2
         values = np.round(values, decimals)
     return values + 0.0  # no -0.0
