@@ -45,7 +45,7 @@ def make(folder: Path, trials: int) -> str:
     space = SearchSpace.for_data(source.data.train)
     storage = open_storage(url)
     study = open_study(Wanted(name="s", data=source.described, space=space), storage).study
-    study.set_user_attr(names.POPULATION, {"size": 8, "share": 0.25})
+    study.set_user_attr(names.POPULATION, {"size": 8, "steps": 4000})
     study.set_user_attr(names.BUDGET, {"trials": trials, "minutes": None, "until": None})
     other = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     kinds, begun = space.distributions(), datetime.datetime(2026, 1, 1)
