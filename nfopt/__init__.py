@@ -26,16 +26,20 @@ _HOME = {
     "search": "nfopt.api",
 }
 
+_EXTRA = dict.fromkeys(("FlowDensity", "FlowOutlier", "FlowSearch"), "nfopt.estimators")
+"""What needs more than nfopt does: `import *` leaves it out."""
+
 __all__ = ["__version__", *_HOME]
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        if name not in _HOME:
+        home = _HOME.get(name) or _EXTRA.get(name)
+        if home is None:
             raise AttributeError(f"module 'nfopt' has no attribute {name!r}")
-        value = getattr(import_module(_HOME[name]), name)
+        value = getattr(import_module(home), name)
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted(__all__)
+        return sorted([*__all__, *_EXTRA])

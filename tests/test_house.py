@@ -33,7 +33,7 @@ FLOORS = (
     ("distributed", "events"),
     ("study",),
     ("runner", "report"),
-    ("api", "compare", "cli", "__main__", ""),  # "" is nfopt/__init__.py
+    ("api", "estimators", "compare", "cli", "__main__", ""),  # "" is nfopt/__init__.py
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 
@@ -50,10 +50,11 @@ SAME_FLOOR = {
     "stored": {"optuna_internals", "space"},
     "distributed": {"events"},
     "api": {""},
+    "estimators": {"api"},
     "compare": {"api"},
     "cli": {"", "api", "compare"},
     "__main__": {"cli"},
-    "": {"api"},
+    "": {"api", "estimators"},
 }
 
 # Libraries that only these places may import; the cores know nothing of storage or command line.

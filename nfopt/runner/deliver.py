@@ -30,6 +30,7 @@ from nfopt.study.ranking import best_of, order
 from nfopt.study.results import (
     Score,
     SearchResult,
+    disagreement,
     gap_text,
     info_of,
     member_scores,
@@ -260,7 +261,7 @@ def conclude(
         "seconds": seconds,
         "out": saved,
         "members": tuple(score_of(row, data.parts[2]).nll for row in tested),
-        "disagreement": float(tested.std(dim=0, correction=0).mean()),
+        "disagreement": disagreement(tested),
         "costs": costs,
         "warnings": tuple(warnings),
     }

@@ -147,6 +147,11 @@ def mixture(scores: torch.Tensor, shares: Sequence[float] | None = None) -> torc
     return (scores + scores.new_tensor(shares).log()[:, None]).logsumexp(0)
 
 
+def disagreement(scores: torch.Tensor) -> float:
+    """Mean over rows of the members' standard deviation, of scores (K, n); nan without rows."""
+    return float(scores.std(dim=0, correction=0).mean()) if scores.numel() else math.nan
+
+
 def score_of(scores: torch.Tensor, part: Part) -> Score:
     """Average log-densities of a part's rows, shape (n,), to a score; nan where there are none."""
     if len(scores) == 0:
