@@ -172,6 +172,7 @@ class _Budget(msgspec.Struct):
 class _Population(msgspec.Struct):
     size: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
     steps: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] | None = None
+    folds: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     seconds: Annotated[float, msgspec.Meta(gt=0, le=1e300)] | None = None
     full: Amount | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-SAMPLER, WEIGHTS, BATCHES, RETRAIN, SUBSAMPLE = range(5)
+SAMPLER, WEIGHTS, BATCHES, RETRAIN, SUBSAMPLE, FOLDS = range(6)
 
 
 def derive(seed: int, *path: int) -> int:

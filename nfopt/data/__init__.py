@@ -11,7 +11,7 @@ from nfopt.data.maps.marginals import DEFAULT, MARGINALS, check_marginals, names
 from nfopt.data.maps.precision import merge_fault
 from nfopt.data.maps.preprocess import ColumnHint, ColumnMap, Preprocessing
 from nfopt.data.named import NAMED
-from nfopt.data.prepare import Prepared, fingerprint, prepare
+from nfopt.data.prepare import Prepared, fingerprint, folds, prepare
 from nfopt.data.rows import Origin, load_rows
 from nfopt.data.split import Split, SplitKind, split, split_without_test
 from nfopt.data.synthetic import SparseGraph, sparse_graph
@@ -35,6 +35,7 @@ __all__ = [
     "Table",
     "check_marginals",
     "fingerprint",
+    "folds",
     "load",
     "load_rows",
     "merge_fault",

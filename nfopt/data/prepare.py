@@ -161,6 +161,20 @@ class Prepared:
         )
 
 
+def folds(data: Prepared, count: int, seed: int) -> list[Prepared]:
+    """Divide training and validation rows anew, `count` times; the test rows stay.
+
+    Args:
+        data: Split at random, without weights of rows.
+        count: Folds, at least 2: each row but the last few validates in exactly one.
+        seed: Of who validates where.
+    """
+    rng = np.random.default_rng([seed, 2])
+    return [
+        replace(data, lines=lines, picked=(None, None)) for lines in data.lines.folds(count, rng)
+    ]
+
+
 def _choice(available: int, wanted: int | None, rng: np.random.Generator) -> Rows | None:
     if wanted is None or wanted >= available:
         return None

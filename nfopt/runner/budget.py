@@ -17,6 +17,7 @@ from nfopt.study.length import RUNGS
 
 RACE = 3.0  # trainings that must fit before recipes are compared at all
 SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
+FOLDS_SHARE = 0.1  # of the time is what a trial of one flow a fold may take
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
 FEWEST_COMPARED, MOST_COMPARED = 4, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
@@ -56,6 +57,11 @@ class Pace:
             seconds += (rung - before) * self.of(living)
             before, living = rung, max(1, math.ceil(KEEP * living))
         return seconds
+
+    def bag(self, flows: int) -> Pace:
+        """Give the pace of candidates of several flows each, which train side by side."""
+        each = flows * self.stacked
+        return Pace(max(self.alone, each), each)
 
     def times(self, factor: float) -> Pace:
         """Give the pace of a machine, or of steps, that take a factor longer."""
@@ -104,6 +110,11 @@ def leave(end: float, now: float, scoring: float) -> float:
         scoring: Seconds that scoring takes; it gets half of what is left, at most.
     """
     return end - min(scoring, 0.5 * max(0.0, end - now))
+
+
+def folds_fit(seconds: float, pace: Pace, folds: int) -> bool:
+    """Say whether trials may be of one flow a fold: one of them takes little of the time."""
+    return pace.bag(folds).alone <= FOLDS_SHARE * seconds
 
 
 def fitting(seconds: float, pace: Pace) -> float:

@@ -26,6 +26,7 @@ from nfopt.runner.context import Run
 from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.spec import FlowSpec
 from nfopt.stored import attributes_of, recipe_of, trials_of
+from nfopt.study.length import BAG_MEMBERS, MEMBERS
 from nfopt.study.ranking import best_of, order
 from nfopt.study.results import (
     Score,
@@ -85,8 +86,9 @@ def deliver(
             " it more time, limit the search with `space`, or look at the data."
         )
     scores = torch.stack([_scores(one, rows) for one in flows])
-    weights = rows.under(DEFAULT).val_weights
-    picked = choose_mixture(scores, members, weights)
+    weights = None if rows.folds else rows.under(DEFAULT).val_weights
+    most = max(1, (BAG_MEMBERS if members == MEMBERS else members) // rows.bag)
+    picked = choose_mixture(scores, members if rows.bag == 1 else most, weights)
     chosen = [flows[row] for row in picked]
     call.on_event(
         Mixed(
@@ -98,7 +100,7 @@ def deliver(
     )
     flow = merge([one.flow for one in chosen], list(picked.values()), rows.device)
     leads = chosen[0].number
-    validation = score_of(mixture(scores[list(picked)], flow_shares(picked)), rows.data.parts[1])
+    validation = score_of(mixture(scores[list(picked)], flow_shares(picked)), rows.validation)
     trials = trials_of(study)
     common = conclude(
         flow,
@@ -164,8 +166,7 @@ def _scores(one: Kept, rows: MappedRows) -> Tensor:
     """Log-density of the validation rows; computed for what another process has trained."""
     if one.scores is not None:
         return one.scores.double()
-    scores = member_scores(one.flow, rows.data.parts[1])
-    return mixture(scores)
+    return rows.scores(one.flow)
 
 
 def _staying(flows: Sequence[Kept], scores: Tensor, weights: Tensor | None) -> set[int]:

@@ -114,7 +114,7 @@ class Search:
         self._asker = Asker(self._queue, self.space, self.seed)
         on_event = self.call.on_event
         checkpoints = Checkpoints(self.study, lease, on_event, self.checkpoint_seconds)
-        self.kept = KeptFlows(self.study, checkpoints, self.data.preprocessing, place)
+        self.kept = KeptFlows(self.study, checkpoints, self.data, place)
         self._agenda = Agenda(
             study=self.study,
             space=self.space,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nfopt.events import Notice, OnEvent, Started, ignore
 from nfopt.runner import budget as plan
 from nfopt.runner.autonf.warm_start import SHARE as WARM_SHARE
 from nfopt.runner.autonf.warm_start import warm_flows
+from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
 from nfopt.runner.deliver import deliver, trained_by
 from nfopt.runner.engines import ENGINES
@@ -51,7 +53,7 @@ from nfopt.study.create import (
 )
 from nfopt.study.dataset import Source, keep
 from nfopt.study.first_trials import check_initial, first_key, first_of, holds
-from nfopt.study.length import Length
+from nfopt.study.length import FEW_ROWS, FOLDS, Length
 from nfopt.study.results import SearchResult
 from nfopt.study.rows import MappedRows, search_rows
 
@@ -119,8 +121,11 @@ def run_search(
             what = recipes[0].flow.summary()
             call.notice(f"the best known recipe, {what}, is outside `space` and is not tried")
         tried = first_of(opened.space, recipes)
-        length = _length(opened, tried[0], rows)
         pace = None if budget.seconds is None else pace_of(tried[0], rows)
+        length = _length(opened, tried[0], rows, _folds(source, rows, budget, pace, members))
+        if length.folds:
+            rows = replace(rows, folds=length.folds)
+            pace = None if pace is None else pace.bag(length.folds)
         ends = trained_by(call, budget.seconds, [tried[0].flow], rows, members)
         if first.warm_start is not None and not opened.resumed:
             tried[1:1] = _warm_flows(opened, tried[0], rows, budget, call)
@@ -276,12 +281,23 @@ def describe_run(
     return known
 
 
-def _length(opened: Opened, recipe: Recipe, rows: MappedRows) -> Length:
+def _folds(
+    source: Source, rows: MappedRows, budget: Budget, pace: Pace | None, members: int
+) -> int:
+    """Say how many flows a trial of a new study is: one a fold where rows are few."""
+    data = source.data
+    if pace is None or budget.seconds is None or members < FOLDS or not source.at_random:
+        return 0
+    few = data.sizes[0] < FEW_ROWS and data.parts[0].weights is None
+    return FOLDS if few and plan.folds_fit(budget.seconds, pace, FOLDS) else 0
+
+
+def _length(opened: Opened, recipe: Recipe, rows: MappedRows, folds: int) -> Length:
     """Take the length that the study has, or choose one and store it."""
     if opened.length is not None:
         return opened.length
     size = plan.POPULATION["cpu" if rows.kind == "cpu" else "cuda"]
-    length = Length(size=size, steps=max(1, recipe.train.steps))
+    length = Length(size=size, steps=max(1, recipe.train.steps), folds=folds)
     # of two workers that begin at once, the later one's choice holds for whoever comes next
     opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
     return length_of(attributes_of(opened.study)) or length

@@ -24,11 +24,12 @@ from nfopt.samplers.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
 from nfopt.spec import FlowSpec
 from nfopt.stored import trials_of
+from nfopt.study.bags import bag_scores, train_bags
 from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import failed, train_stack, validation_scores, with_round_trips
+from nfopt.study.stacks import failed, with_round_trips
 from nfopt.study.weights import KeptFlows
 from nfopt.training import CheckpointError, MemberResult, Progress, Rung
 
@@ -171,11 +172,12 @@ class Trainer:
 
     def _run(self, members: Members, saving: Saving) -> tuple[Stack, list[MemberResult]]:
         asked = saving.asked
-        return train_stack(
+        return train_bags(
             asked.specs,
             asked.trains,
             asked.seeds,
-            self.data.of_members(asked.marginals),
+            asked.marginals,
+            self.data,
             batches=asked.batches,
             steps=asked.steps,
             seconds=asked.seconds,
@@ -190,7 +192,7 @@ class Trainer:
     def _scores(self, stack: Stack) -> Tensor:
         """Log-density of the validation rows under each member, on the data's own scale."""
         assert self.saving is not None
-        return validation_scores(stack, self.data.of_members(self.saving.asked.marginals))
+        return bag_scores(stack, self.saving.asked.marginals, self.data)
 
     def _sounded(self, candidate: Candidate, result: MemberResult, stack: Stack) -> MemberResult:
         """Measure the round trip of a flow whose time was over after a rung: it is kept, too."""
@@ -198,7 +200,7 @@ class Trainer:
             return result
         assert self.saving is not None
         data = self.data.of_members(self.saving.asked.marginals)
-        return with_round_trips(stack, [result], data)[0]
+        return with_round_trips(stack, [result], data, self.data.bag)[0]
 
     def _give_up(self, members: Members) -> None:
         lost = [member for member in members if member is not None and not member.told]
@@ -243,7 +245,8 @@ class Trainer:
                 again = True  # an interrupted run has not scored its members
                 continue  # the caller releases it
             if scores is not None and _keepable(result):
-                self.kept.offer(candidate, result, stack, scores[result.member])
+                own = scores[result.member // self.data.bag]
+                self.kept.offer(candidate, result, stack, own)
             if candidate.number == self.queue.lease.lead:
                 self.queue.lease.drop()
             if not candidate.told:

@@ -147,7 +147,7 @@ def run_worker(
                 f"`study` {study!r} can't be used: its attribute `{names.SPACE}` is for"
                 f" {space.features} features, its data has {source.data.features}."
             )
-        rows = search_rows(source.data, seed, device, on_event)
+        rows = search_rows(source.data, seed, device, on_event, folds=length.folds)
         ends = math.inf if minutes is None else began + 60.0 * minutes
 
         def budget() -> Budget:
@@ -177,7 +177,7 @@ def run_worker(
             seed=seed,
             call=call,
             recipe=best,
-            pace=None if budget()[1] is None else pace_of(best, rows),
+            pace=None if budget()[1] is None else pace_of(best, rows).bag(rows.bag),
             objectives=tuple(known.get(names.OBJECTIVES, ("nll",))),
             lease_seconds=lease_seconds(opened),
             checkpoint_seconds=checkpoint_seconds,

@@ -41,10 +41,12 @@ class Source:
         described: Plain data for the study's attribute `nfopt:data`: name, source (a path, a named
             data set, or None for what was given in memory), options, split, seed, shape, columns,
             fingerprint.
+        at_random: The rows were split at random here, so that they can be divided anew.
     """
 
     data: Prepared
     described: dict[str, Any]
+    at_random: bool = False
 
     @property
     def name(self) -> str:
@@ -83,6 +85,7 @@ def read(
     split_kind = options.get("split")
     given = {key: options[key] for key in OPTIONS if options.get(key) is not None}  # type: ignore[literal-required]
     place: str | None = None
+    at_random = False
     if isinstance(source, Prepared):
         data = source
     else:
@@ -91,6 +94,8 @@ def read(
             place = _place(source)
             table = load(source, on_warning=on_warning, **given)
         parts = split(table, kind=split_kind, seed=seed)
+        own = table.parts is not None or table.groups is not None
+        at_random = split_kind == "random" or (split_kind is None and not own)
         data = prepare(table, parts, seed, on_warning=on_warning)
     plain = _plain(given)
     described = {
@@ -106,7 +111,7 @@ def read(
         "table": msgspec.json.decode(msgspec.json.encode(data.origin)),
         "fingerprint": data.fingerprint,
     }
-    return Source(data, described)
+    return Source(data, described, at_random)
 
 
 def read_again(known: Mapping[str, Any], source: Any = None) -> Source:

@@ -9,6 +9,9 @@ from nfopt.errors import StudyError
 RUNGS = (0.125, 0.25, 0.5, 1.0)  # of a trial's steps; the rate is constant until 0.7 of them
 DEFAULT_MINUTES = 10.0  # with neither `minutes` nor `trials`
 MEMBERS = 8  # distinct flows of a mixture at most
+FOLDS = 5  # of a trial where rows are few
+FEW_ROWS = 3000  # training rows below which they are
+BAG_MEMBERS = 10  # flows of a mixture of such trials at most
 SEARCH_ROWS = 200_000  # training rows of the search at most
 SEARCH_VAL_ROWS = 25_000  # validation rows of the search at most, where training rows are cut
 
@@ -18,6 +21,8 @@ class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     Attributes:
         size: Members of a population, P, where a number of trials is the budget.
+        folds: Flows of a trial, each of which holds out another fold of the rows; 0: a trial is one
+            flow.
         steps: Optimiser steps of every trial that is not pruned; None in studies of nfopt 0.1,
             whose trials were a share of a training, or some seconds.
         share: Of nfopt 0.1: the share.
@@ -28,6 +33,7 @@ class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     size: int
     steps: int | None = None
+    folds: int = 0
     share: float | None = None
     seconds: float | None = None
     full: float | None = None

@@ -105,11 +105,13 @@ def train_stack(
 
 
 def with_round_trips(
-    stack: Stack, results: Sequence[MemberResult], data: TrainData
+    stack: Stack, results: Sequence[MemberResult], data: TrainData, bag: int = 1
 ) -> list[MemberResult]:
-    """Measure the round trip of what was interrupted, as far as it is to be used."""
+    """Measure the round trip of what was interrupted, the worst of each candidate's flows."""
     errors = round_trip_error(stack, *data.validation(FIRST)[:2]).tolist()
-    return [dataclasses.replace(r, round_trip=errors[r.member]) for r in results]
+    return [
+        dataclasses.replace(r, round_trip=max(errors[r.member : r.member + bag])) for r in results
+    ]
 
 
 def validation_scores(stack: Stack, data: TrainData) -> Tensor:

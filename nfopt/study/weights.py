@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nfopt import attributes as names
-from nfopt.data import Preprocessing
 from nfopt.distributed import artifacts
 from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.distributed.lease import ours
@@ -35,6 +34,7 @@ from nfopt.samplers.trials import began_ahead
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import order
+from nfopt.study.rows import MappedRows
 from nfopt.training import MemberResult
 
 BY_NLL, BY_MIXTURE = 16, 16  # trials that stay kept: the best alone, and those that help most
@@ -67,7 +67,7 @@ class KeptFlows:
     Args:
         study: The study.
         checkpoints: Whose store is used for as long as it works.
-        preprocessing: Gives the fitted maps by name.
+        rows: What they were trained on, with their maps.
         place: Of the NLL among the values.
         most: Trials to keep.
         most_bytes: Of all weights together.
@@ -77,13 +77,13 @@ class KeptFlows:
         self,
         study: optuna.Study,
         checkpoints: Checkpoints,
-        preprocessing: Callable[[str], Preprocessing],
+        rows: MappedRows,
         place: int = 0,
         most: int = MOST,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._study, self._checkpoints, self._place = study, checkpoints, place
-        self._preprocessing = preprocessing
+        self._rows = rows
         self._most, self._most_bytes = most, most_bytes
         self._mine: dict[int, Kept] = {}
         self._seen: set[int] = set()
@@ -96,23 +96,25 @@ class KeptFlows:
         Args:
             candidate: The trial.
             result: How it ended.
-            stack: That has its weights.
+            stack: That has its weights, a flow or a bag of them.
             scores: Its log-density of the validation rows, shape (M,).
         """
-        size = _bytes(candidate.spec.parameter_count())
-        if not self._worth(result.nll, size):
+        bag = self._rows.bag
+        size = bag * _bytes(candidate.spec.parameter_count())
+        if not self._worth(result.nll, size, bag):
             return
         info = {
             "trial": candidate.number,
             "study": self._study.study_name,
             "train": msgspec.to_builtins(candidate.train),
             "marginals": candidate.marginals,
-            "seeds": [candidate.seed],
-            "steps": [result.steps],
+            "seeds": [candidate.seed] * bag,
+            "steps": [result.steps] * bag,
             "scores": {"validation_nll": result.nll, "validation_nll_2se": result.nll_2se},
         }
-        maps = self._preprocessing(candidate.marginals)
-        flow = Flow.of(stack, maps, info, members=[result.member])
+        maps = self._rows.preprocessings(candidate.marginals)
+        members = range(result.member, result.member + bag)
+        flow = Flow.of(stack, maps, info, members=members)
         self._remember(Kept(candidate.number, result.nll, flow, scores.cpu()))
         store = self._checkpoints.store
         if store is None:
@@ -130,10 +132,10 @@ class KeptFlows:
         except UpdateFinishedTrialError:
             candidate.lose()
 
-    def _worth(self, nll: float, size: int) -> bool:
+    def _worth(self, nll: float, size: int, bag: int) -> bool:
         """Whether a flow is among the best of the study, and there is room for it."""
         trials = trials_of(self._study)
-        others = [(t.values[self._place], _size(t)) for t in kept_trials(trials)]
+        others = [(t.values[self._place], bag * _size(t)) for t in kept_trials(trials)]
         better = sum(other <= nll for other, _ in others)
         room = sum(other for _, other in others) + size <= self._most_bytes
         return better == 0 or (better < self._most and room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +140,29 @@ class Lines:
             self._mapped[marginals] = (train, val, test)
         return self._mapped[marginals]
 
+    def folds(self, count: int, rng: np.random.Generator) -> list[Lines]:
+        """Divide training and validation rows anew: each fold validates on other rows.
+
+        All folds have as many rows; what does not divide is trained on in each of them.
+
+        Args:
+            count: Folds, at least 2.
+            rng: Draws who validates where.
+
+        Returns:
+            As many, with the same test rows; their maps are fitted on their own training rows.
+        """
+        train, val, test = self.parts
+        rows = joined(train, val)
+        order, size = rng.permutation(len(rows)), len(rows) // count
+        found = []
+        for number in range(count):
+            held = np.zeros(len(rows), dtype=bool)
+            held[order[number * size : (number + 1) * size]] = True
+            parts = (rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held)), test)
+            found.append(Lines(self.blank, parts))
+        return found
+
     @classmethod
     def of_mapped(
         cls, fitted: Preprocessing, parts: tuple[Part, Part, Part], marginals: str
@@ -150,6 +174,20 @@ class Lines:
         lines = cls(fitted.blank(), sources)  # type: ignore[arg-type]
         lines._fitted[marginals], lines._mapped[marginals] = fitted, (train, val, test)
         return lines
+
+
+def joined(first: LinePart, second: LinePart) -> LinePart:
+    """Put the rows of two parts one behind the other."""
+
+    def both(one: Array | Array32 | None, other: Array | Array32 | None) -> Any:
+        return None if one is None or other is None else np.concatenate([one, other])
+
+    return LinePart(
+        line=np.concatenate([first.line, second.line]),
+        logdet=np.concatenate([first.logdet, second.logdet]),
+        context=both(first.context, second.context),
+        weights=both(first.weights, second.weights),
+    )
 
 
 def _mapped(part: LinePart, fitted: Preprocessing) -> Part:
