@@ -17,7 +17,7 @@ from nfopt.study.length import RUNGS
 
 RACE = 3.0  # trainings that must fit before recipes are compared at all
 SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
-FOLDS_SHARE = 0.1  # of the time is what a trial of one flow a fold may take
+FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
 FEWEST_COMPARED, MOST_COMPARED = 4, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
