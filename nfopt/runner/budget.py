@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from nfopt.samplers.pruning import KEEP
 from nfopt.study.length import RUNGS
 
-RACE = 3.0  # trainings that must fit before recipes are compared at all
+RACE = 2.0  # trainings that must fit before recipes are compared at all
 SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
-FEWEST_COMPARED, MOST_COMPARED = 4, 6  # members of a stack that is compared at rungs
+FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
 MARGIN = 1.1  # of the measured seconds must be left for a training
 TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured

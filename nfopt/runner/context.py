@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nfopt.events import Notice, OnEvent, ignore
+from nfopt.events import Notice, OnEvent, Training, ignore
 from nfopt.signals import Stop
+from nfopt.training import Progress
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,27 @@ class Run:
     def notice(self, text: str) -> None:
         """Send a notice of one line."""
         self.on_event(Notice(text))
+
+    def training(self, phase: str, what: str, progress: Progress) -> None:
+        """Tell how far a training is.
+
+        Args:
+            phase: "search", "retrain" or "fit".
+            what: The structure in words.
+            progress: What the training tells.
+        """
+        seen = [nll for nll in progress.nlls if nll is not None]
+        self.on_event(
+            Training(
+                phase=phase,
+                what=what,
+                members=len(progress.members),
+                step=progress.step,
+                share=progress.share,
+                nll=min(seen, default=None),
+                seconds=self.elapsed(),
+            )
+        )
 
     def elapsed(self) -> float:
         """Seconds since the call began."""

@@ -23,9 +23,9 @@ from nfopt.model import Flow
 from nfopt.model.mixture import choose_mixture
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
-from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.spec import FlowSpec
 from nfopt.stored import attributes_of, recipe_of, trials_of
+from nfopt.study.candidate import fault
 from nfopt.study.length import BAG_MEMBERS, MEMBERS
 from nfopt.study.ranking import best_of, order
 from nfopt.study.results import (
@@ -39,7 +39,7 @@ from nfopt.study.results import (
     score_of,
 )
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import scoring_seconds
+from nfopt.study.stacks import bag_scores, scoring_seconds, train_bags
 from nfopt.study.weights import BY_MIXTURE, BY_NLL, Kept, KeptFlows
 
 ROWS = 1000  # scored and sampled, to say what that costs
@@ -151,15 +151,26 @@ def _train_again(
         return []
     call.notice(f"the flow of trial {best.number}, the best, is not there: it is trained again")
     seed = int(attributes_of(study).get(names.STUDY_SEED, 0))
-    retraining = Retraining(rows, seeds.derive(seed, seeds.RETRAIN, best.number), call, deadline)
-    found = []
-    for one in retraining.all([Finalist(best.number, recipe_of(best))]):
-        if not one.reason:
-            maps = rows.preprocessing(one.finalist.recipe.marginals)
-            info = {"seeds": [one.seed], "steps": [one.steps]}
-            flow = Flow([one.finalist.spec], [one.weights], maps, info, device=rows.device)
-            found.append(Kept(best.number, one.nll, flow, one.scores))
-    return found
+    recipe, seed = recipe_of(best), seeds.derive(seed, seeds.RETRAIN, best.number)
+    stack, (result,) = train_bags(
+        [recipe.flow],
+        [recipe.train],
+        [seed],
+        [recipe.marginals],
+        rows,
+        batches=seed,
+        steps=recipe.train.steps,
+        seconds=left,
+        on_progress=lambda seen: call.training("retrain", recipe.flow.summary(), seen),
+        should_stop=call.stop,
+    )
+    call.stop.check()
+    if fault(result):
+        return []
+    info = {"seeds": [seed] * rows.bag, "steps": [result.steps] * rows.bag}
+    flow = Flow.of(stack, rows.preprocessings(recipe.marginals), info)
+    scores = bag_scores(stack, [recipe.marginals], rows)[0]
+    return [Kept(best.number, result.nll, flow, scores)]
 
 
 def _scores(one: Kept, rows: MappedRows) -> Tensor:

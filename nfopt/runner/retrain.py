@@ -9,7 +9,6 @@ import torch
 
 from nfopt import seeds
 from nfopt.errors import StudyError
-from nfopt.events import Training
 from nfopt.model.mixture import choose_mixture
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
@@ -17,7 +16,6 @@ from nfopt.spec import FlowSpec, Recipe, TrainSpec
 from nfopt.study.candidate import fault, stack_key
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack, validation_scores
-from nfopt.training import Progress
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ class Retraining:
             batches=seeds.derive(self.seed, seeds.RETRAIN, *path),
             steps=group[0].train.steps,
             seconds=seconds,
-            on_progress=lambda progress: self._progress(group, progress),
+            on_progress=lambda seen: self.call.training(self.phase, group[0].spec.summary(), seen),
             should_stop=self.call.stop,
         )
         self.call.stop.check()
@@ -183,20 +181,6 @@ class Retraining:
             )
             for row, (finalist, result) in enumerate(zip(group, results, strict=True))
         ]
-
-    def _progress(self, group: Sequence[Finalist], progress: Progress) -> None:
-        seen = [nll for nll in progress.nlls if nll is not None]
-        self.call.on_event(
-            Training(
-                phase=self.phase,
-                what=group[0].spec.summary(),
-                members=len(progress.members),
-                step=progress.step,
-                share=progress.share,
-                nll=min(seen, default=None),
-                seconds=self.call.elapsed(),
-            )
-        )
 
 
 def _good(trained: Sequence[Trained]) -> list[Trained]:

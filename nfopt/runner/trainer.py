@@ -15,7 +15,7 @@ from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.distributed.checkpoints import Asked, Checkpoints, Restored, Saving
 from nfopt.distributed.queue import WorkQueue
-from nfopt.events import GroupTrained, Member, RungReached, Training
+from nfopt.events import GroupTrained, Member, RungReached
 from nfopt.flows import Stack
 from nfopt.runner import budget as plan
 from nfopt.runner.budget import Pace
@@ -24,12 +24,11 @@ from nfopt.samplers.pruning import to_prune
 from nfopt.samplers.trials import began_ahead
 from nfopt.spec import FlowSpec
 from nfopt.stored import trials_of
-from nfopt.study.bags import bag_scores, train_bags
 from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import failed, with_round_trips
+from nfopt.study.stacks import bag_scores, failed, train_bags, with_round_trips
 from nfopt.study.weights import KeptFlows
 from nfopt.training import CheckpointError, MemberResult, Progress, Rung
 
@@ -318,18 +317,7 @@ class Trainer:
 
     def _progress(self, asked: Asked, progress: Progress) -> None:
         asked.step = progress.step
-        seen = [nll for nll in progress.nlls if nll is not None]
-        self.call.on_event(
-            Training(
-                phase="search",
-                what=asked.specs[0].summary(),
-                members=len(progress.members),
-                step=progress.step,
-                share=progress.share,
-                nll=min(seen, default=None),
-                seconds=self.call.elapsed(),
-            )
-        )
+        self.call.training("search", asked.specs[0].summary(), progress)
 
 
 def _keepable(result: MemberResult) -> bool:

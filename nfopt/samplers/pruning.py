@@ -21,7 +21,7 @@ from nfopt.attributes import AGAIN
 from nfopt.stored import trials_of
 
 KEEP = 0.5  # share of all values seen at a rung that go on
-FEWEST = 4  # values seen at a rung before anything is pruned
+FEWEST = 3  # values seen at a rung before anything is pruned
 
 
 def to_prune(
@@ -57,7 +57,7 @@ def to_prune(
 class RungPruner(BasePruner):
     """Prunes a trial that is in the worse half of all that have reported at its step.
 
-    For objectives of any kind that report at the same few steps. Nothing is pruned before four
+    For objectives of any kind that report at the same few steps. Nothing is pruned before three
     trials have reported there; values that are not finite always are.
     """
 

@@ -167,12 +167,16 @@ def test_of_a_few_trainings_the_portfolio_alone_is_asked(space: SearchSpace) -> 
     assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2, 3])
 
 
-def test_of_two_trainings_both_are_the_recipe(space: SearchSpace) -> None:
-    desk = Desk(space, left=11.5)
-    assert desk.decide() == Next(2, offspring=False)
-    first, second = desk.waiting()
-    assert first == {names.FIRST: desk.keys([0])[0]}
-    assert second == {names.REPEATS: desk.keys([0])[0]}
+def test_of_less_than_two_trainings_one_is_the_recipe(space: SearchSpace) -> None:
+    desk = Desk(space, left=7.5)
+    assert desk.decide() == Next(1, offspring=False)
+    assert desk.waiting() == [{names.FIRST: desk.keys([0])[0]}]
+
+
+def test_of_three_trainings_three_recipes_are_compared(space: SearchSpace) -> None:
+    desk = Desk(space, left=12.0)
+    assert desk.decide() == Next(3, offspring=False)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2, 3])
 
 
 def test_where_time_is_very_short_one_is_trained(space: SearchSpace) -> None:

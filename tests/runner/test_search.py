@@ -19,14 +19,17 @@ from nfopt import attributes as names
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Done, Event, Mixed, Notice, RungReached, Training
 from nfopt.model import Flow
-from nfopt.runner import trainer
+from nfopt.runner import run, trainer
+from nfopt.runner.budget import Pace
 from nfopt.spec import Autoregressive, Conditioner, Elementwise, FlowSpec, Recipe, Spline
 from nfopt.stored import recipe_of
 from nfopt.study import rows
+from nfopt.study.arguments import Budget
 from nfopt.study.dataset import Source, read
 from nfopt.study.length import MEMBERS
 from nfopt.study.results import SearchResult, member_scores, mixture, score_of
-from nfopt.study.stacks import train_stack
+from nfopt.study.stacks import train_bags
+from nfopt.study.weights import kept_flow
 
 Search = Callable[..., SearchResult]
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -137,7 +140,7 @@ def test_failures_do_not_count(search: Search, monkeypatch: pytest.MonkeyPatch) 
     calls = []
 
     def flaky(*arguments: Any, **more: Any) -> Any:
-        stack, results = train_stack(*arguments, **more)
+        stack, results = train_bags(*arguments, **more)
         calls.append(len(results))
         if len(calls) == 1:
             results[1] = type(results[1])(**(vars(results[1]) | {"nll": math.nan}))
@@ -146,7 +149,7 @@ def test_failures_do_not_count(search: Search, monkeypatch: pytest.MonkeyPatch) 
             )
         return stack, results
 
-    monkeypatch.setattr(trainer, "train_stack", flaky)
+    monkeypatch.setattr(trainer, "train_bags", flaky)
     result = search(trials=8)
     states = [trial.state for trial in result.study.trials]
     assert result.trials == 8
@@ -155,11 +158,11 @@ def test_failures_do_not_count(search: Search, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_search_in_which_all_fails_ends(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any, **more: Any) -> Any:
-        stack, results = train_stack(*arguments, **more)
+        stack, results = train_bags(*arguments, **more)
         bad = {"status": "failed", "reason": "weights not finite at step 3"}
         return stack, [type(r)(**(vars(r) | bad)) for r in results]
 
-    monkeypatch.setattr(trainer, "train_stack", broken)
+    monkeypatch.setattr(trainer, "train_bags", broken)
     with pytest.raises(StudyError, match=r"failed altogether.*not finite at step 3"):
         search(trials=8)
 
@@ -170,7 +173,7 @@ def test_a_bug_leaves_no_trial_running(
     def broken(*arguments: Any, **more: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(trainer, "train_stack", broken)
+    monkeypatch.setattr(trainer, "train_bags", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         search(trials=8)
     study = optuna.load_study(study_name="small", storage=memory)
@@ -258,12 +261,12 @@ def test_a_large_table_is_searched_on_a_part(
     seen = []
 
     def witness(*arguments: Any, **more: Any) -> Any:
-        seen.append((arguments[3].rows, arguments[3].val_rows))
-        return train_stack(*arguments, **more)
+        seen.append(arguments[4].data.sizes[:2])
+        return train_bags(*arguments, **more)
 
     monkeypatch.setattr(rows, "SEARCH_ROWS", 200)
     monkeypatch.setattr(rows, "SEARCH_VAL_ROWS", 50)
-    monkeypatch.setattr(trainer, "train_stack", witness)
+    monkeypatch.setattr(trainer, "train_bags", witness)
     source = read(table(1000), seed=0)
     result = search(trials=4, source=source)
     assert set(seen) == {(200, 50)}
@@ -297,3 +300,43 @@ def test_members_bound_the_mixture(search: Search) -> None:
     assert nll == pytest.approx(result.test_nll)
     assert result.flow.info["steps"][0] <= STEPS
     assert set(result.costs) == {"score_1000", "sample_1000"}
+
+
+def test_trials_of_few_rows_are_bags_of_one_flow_a_fold(
+    search: Search, source: Source, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_folds", lambda *given: 5)
+    result = search(trials=4, members=MEMBERS, storage=url)
+    trials = result.flow.info["trials"]
+    assert trials == [number for number in trials[::5] for _ in range(5)]
+    assert len(result.flow) in (5, 10)
+    bags = rows.MappedRows(source.data, folds=5, seed=0)
+    best = kept_flow(result.study, result.number)
+    assert -float(bags.scores(best).mean()) == pytest.approx(
+        result.study.trials[result.number].value, abs=1e-4
+    )
+    assert result.validation_nll <= min(t.value for t in result.study.trials) + 1e-6
+    again = search(trials=5, members=MEMBERS, storage=url)  # what the study has fixed holds on
+    assert len(again.flow) in (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "folds"),
+    [
+        ({}, 5),
+        ({"members": 4}, 0),
+        ({"pace": None}, 0),
+        ({"pace": Pace(30.0, 30.0)}, 0),
+        ({"at_random": False}, 0),
+        ({"rows": 5000}, 0),
+    ],
+)
+def test_folds_are_for_few_rows_that_were_split_at_random(
+    given: dict[str, Any], folds: int
+) -> None:
+    known = {"members": 8, "pace": Pace(2.0, 1.0), "at_random": True, "rows": 300} | given
+    data = read(table(known["rows"]), seed=0)
+    data = Source(data.data, data.described, known["at_random"])
+    seen = rows.MappedRows(data.data)
+    found = run._folds(data, seen, Budget(minutes=1.0), known["pace"], known["members"])
+    assert found == folds

@@ -11,11 +11,10 @@ from small_study import TRAIN, flow, table
 
 from nfopt.data import Prepared, folds
 from nfopt.model import Flow
-from nfopt.study.bags import bag_scores, train_bags
 from nfopt.study.dataset import read
 from nfopt.study.results import member_scores
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import train_stack
+from nfopt.study.stacks import bag_scores, train_bags, train_stack
 from nfopt.training import Rung
 
 FOLDS = 3
