@@ -34,7 +34,7 @@ DEPTH = 6
 WIDTH = 128
 BINS = 8
 BATCH = 256
-LEARNING_RATE = 8e-3  # of Muon
+LEARNING_RATE, FEW_RATE = 1.2e-2, 8e-3  # of Muon; where rows are few
 AVERAGE = 0.995
 EPOCHS = 75
 FEWEST_STEPS, MOST_FEW_STEPS, MOST_STEPS = 300, 1500, 6000
@@ -93,18 +93,18 @@ def portfolio(
             best,
             like(dropout=0.65 if best.train.dropout == DROPOUT else 0.4),
             like("standardise"),
-            like(learning_rate=2 * LEARNING_RATE, dropout=0.4),
+            like(learning_rate=1.6e-2, dropout=0.4),
             like("quantile"),
-            like(learning_rate=LEARNING_RATE / 2),
+            like(learning_rate=4e-3),
         ]
     else:
         found = [
             best,
-            like("quantile", learning_rate=2 * LEARNING_RATE),
-            like("standardise"),
-            like(learning_rate=2 * LEARNING_RATE),
-            like("quantile"),
+            like("quantile", learning_rate=1.6e-2),
+            like("standardise", learning_rate=8e-3),
             like(dropout=0.1),
+            like(learning_rate=6e-3),
+            like("quantile", learning_rate=8e-3),
         ]
     if few and values is not None:
         found += [
@@ -202,7 +202,7 @@ def training(features: int, rows: int) -> TrainSpec:
         optimiser="muon",
         schedule="trapezoid",
         average=AVERAGE,
-        learning_rate=LEARNING_RATE,
+        learning_rate=FEW_RATE if few else LEARNING_RATE,
         batch_size=BATCH,
         steps=steps,
         dropout=_dropout(features, rows),

@@ -21,6 +21,7 @@ from nfopt.flows import build
 from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.study.candidate import Candidate
 from nfopt.study.dataset import Source
+from nfopt.study.rows import MappedRows
 from nfopt.study.weights import BY_NLL, KeptFlows, kept_trials
 from nfopt.training import MemberResult
 
@@ -42,8 +43,8 @@ class Shelf:
         self.kept = self.keeper()
 
     def keeper(self, **limits: int) -> KeptFlows:
-        maps = self._source.data.under("asinh").preprocessing
-        return KeptFlows(self.study, self.checkpoints, lambda name: maps, **limits)
+        rows = MappedRows(self._source.data)
+        return KeptFlows(self.study, self.checkpoints, rows, **limits)
 
     def add(self, nll: float, state: TrialState = TrialState.COMPLETE, **more: Any) -> int:
         """Train nothing, and tell it as the trainer does."""
