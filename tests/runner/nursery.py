@@ -15,6 +15,7 @@ import struct
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
@@ -54,7 +55,8 @@ def work(folder: Path, url: str, number: int) -> None:
             if text is not None:
                 print(text, file=sys.stderr)
 
-        run_worker("chaos", url, device="cpu", checkpoint_seconds=0.5, on_event=tell)
+        options: dict[str, Any] = {"data": folder / "out" / "data.npz", "device": "cpu"}
+        run_worker("chaos", url, **options, checkpoint_seconds=0.5, on_event=tell)
         print("ended", file=sys.stderr)
     except BaseException:  # noqa: BLE001 - whatever it is, its log says it
         traceback.print_exc()

@@ -199,12 +199,13 @@ def test_three_processes_share_a_budget_exactly(
 
 
 @pytest.mark.slow
-def test_sigterm_and_a_second_signal(search: Search, url: str) -> None:
+def test_sigterm_and_a_second_signal(search: Search, url: str, tmp_path: Path) -> None:
     search(trials=1, storage=url, recipes=ONE)
     study = budget(url, 10_000)
     study.set_user_attr(names.POPULATION, {"size": 4, "steps": 400})
     environment = os.environ | {"NFOPT_STORAGE": url, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "nfopt", "worker", "small", "--device", "cpu"]
+    given = ["--data", str(tmp_path / "out" / "data.npz")]
+    command = [sys.executable, "-m", "nfopt", "worker", "small", "--device", "cpu", *given]
 
     def begin() -> subprocess.Popen[str]:
         process = subprocess.Popen(
