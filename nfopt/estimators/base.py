@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from nfopt import api
 from nfopt.data import Prepared, Split
 from nfopt.estimators.rows import Given, read, read_context, read_features
 from nfopt.estimators.state import packed, unpacked
+from nfopt.files import TemporaryFolder
 from nfopt.model import Flow
 from nfopt.recipes import recipe
 from nfopt.spec import Recipe
@@ -130,7 +130,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         seed = seed_of(self.random_state)
         options = {"bounds": self.bounds, "log": self.log, "dequantise": self.dequantise}
         data, parts = given.table(self.validation_fraction, seed, options)
-        with TemporaryDirectory(prefix="nfopt-") as folder:
+        with TemporaryFolder() as folder:
             self._train(data, seed, folder)
         return parts
 

@@ -10,6 +10,7 @@ first recipe; of a few, the portfolio; of many, offspring too. The last ones go 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nfopt.samplers.pruning import KEEP
@@ -21,6 +22,7 @@ FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, a
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
 FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
+MOST_CORRECTED = 2.0  # times that one stack may change the measured pace
 MARGIN = 1.1  # of the measured seconds must be left for a training
 TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured
 GRACE = 0.25  # seconds over the end after which a training is stopped
@@ -62,6 +64,18 @@ class Pace:
         """Give the pace of candidates of several flows each, which train side by side."""
         each = flows * self.stacked
         return Pace(max(self.alone, each), each)
+
+    def corrected(self, taken: float, shares: Sequence[float]) -> Pace:
+        """Give the pace by which a stack would have taken as long as it did.
+
+        Args:
+            taken: Seconds of the stack.
+            shares: Of a full training that each member was trained, against the recipe's.
+        """
+        expected = max(max(shares) * self.alone, sum(shares) * self.stacked)
+        if not taken > 0 or not expected > 0:
+            return self
+        return self.times(min(max(taken / expected, 1 / MOST_CORRECTED), MOST_CORRECTED))
 
     def times(self, factor: float) -> Pace:
         """Give the pace of a machine, or of steps, that take a factor longer."""

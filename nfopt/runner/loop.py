@@ -187,6 +187,7 @@ class Search:
                 candidates = self._asker.fill(chosen.count, candidates)
             self.call.stop.check()
             trained = self._trainer.train(candidates, origin) if candidates else 0.0
+            self._agenda.pace = self._trainer.pace  # as it was seen now
         except KeyboardInterrupt:
             reason = self.call.stop.reason or "stopped"
             release(self._queue, candidates, f"interrupted ({reason})")

@@ -162,6 +162,9 @@ class Trainer:
         live = sum(member is not None for member in members)
         self.group_sizes.append(live)
         taken = self.call.clock() - began
+        if self.pace is not None and source is None:
+            dear = self.dearness(asked.specs[0]) / max(1, asked.steps)
+            self.pace = self.pace.corrected(taken, [dear * result.steps for result in results])
         if self.queue.lease.lost:
             self._give_up(members)
         kept = self._tell(members, results, stack, rest)

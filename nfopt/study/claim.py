@@ -26,6 +26,7 @@ def claim(
     objectives: int,
     last: str,
     *,
+    adopt: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[optuna.Study, bool]:
     """Make a study, or find it once its maker has written what it is.
@@ -35,6 +36,7 @@ def claim(
         storage: Open.
         objectives: Of a new one; each is minimised.
         last: The attribute that its maker writes last.
+        adopt: Take over a study that nobody has said anything of; it may be a stranger's.
         clock: Seconds.
 
     Returns:
@@ -58,5 +60,5 @@ def claim(
         if len(known) != seen:
             seen, since = len(known), clock()
         elif clock() - since >= MAKING:
-            return found, True
+            return found, adopt or bool(known)
         time.sleep(POLL)

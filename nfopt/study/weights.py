@@ -8,7 +8,6 @@ room. Workers only add; what is not worth its place is removed by the process th
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from nfopt.distributed import artifacts
 from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.distributed.lease import ours
 from nfopt.errors import StudyError
+from nfopt.files import TemporaryFolder
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
@@ -121,7 +121,7 @@ class KeptFlows:
             return
         key = f"weights-{uuid.uuid4().hex}.safetensors"
         try:
-            with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+            with TemporaryFolder() as folder:
                 flow.save(folder)
                 artifacts.put(store, key, (Path(folder) / WEIGHTS).read_bytes())
         except artifacts.failures() as error:
@@ -242,7 +242,7 @@ def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
         raise ValueError(missing) from None
     except artifacts.failures() as error:
         raise StudyError(f"The weights of trial {number} can't be read: {error}") from None
-    with tempfile.TemporaryDirectory(prefix="nfopt-") as folder:
+    with TemporaryFolder() as folder:
         path = Path(folder) / WEIGHTS
         path.write_bytes(content)
         try:

@@ -19,7 +19,7 @@ from nfopt.flows.layer import Column, Dropout, StackLayer, Weights
 from nfopt.flows.maps import StackMap
 from nfopt.layers import LAYERS, MAPS, Base, LayerKind, MapKind, Tagged
 from nfopt.space import KEYS, SearchSpace
-from nfopt.spec import Elementwise, FlowSpec, Layer, ScalarMap, TrainSpec
+from nfopt.spec import Elementwise, FlowSpec, Layer, Recipe, ScalarMap, TrainSpec
 
 
 class Double(LayerKind, frozen=True, tag="double"):
@@ -124,10 +124,10 @@ def test_without_search_no_space_has_it(spec: FlowSpec, kind: str) -> None:
     key = "layers" if kind == "double" else "maps"
     limits = {"layers": ["elementwise", "coupling"], "depth": 1, "mixing": "none"}
     space = SearchSpace.create(2, 500, kind="layers", limits=limits)
-    assert kind in refused(lambda: space.params_of(spec, TrainSpec()), kind)
+    assert kind in refused(lambda: space.params_of(Recipe(spec, TrainSpec())), kind)
     assert f"`{key}`" in refused(lambda: SearchSpace.create(2, 500, limits={key: kind}), kind)
     # a recipe does not bring it in
-    wide = SearchSpace.create(2, 500, kind="layers", recipes=[(spec, TrainSpec())])
+    wide = SearchSpace.create(2, 500, kind="layers", recipes=[Recipe(spec, TrainSpec())])
     assert kind not in wide.limits[key]
     # nor a space that another nfopt wrote
     text = space.to_json().replace(f'"{space.limits[key][0]}"', f'"{kind}"', 1)

@@ -48,9 +48,10 @@ def test_it_is_searched_where_asked_for() -> None:
     assert space.limits["maps"] == ("sinh_arcsinh",)
     assert not {"bins", "bound"} & set(space.parameters)  # which it has not
     params = {name: domain.middle() for name, domain in space.parameters.items()}
-    flow, train = space.build(params)
+    recipe = space.build(params)
+    flow = recipe.flow
     assert {scalar for layer in flow.layers if (scalar := map_of(layer))} == {SinhArcsinh()}
-    assert space.build(space.params_of(flow, train))[0] == flow
+    assert space.build(space.params_of(recipe)).flow == flow
     both = SearchSpace.create(3, 500, kind="coupling", limits={"maps": ["spline", "sinh_arcsinh"]})
     assert {"map", "bins"} <= set(both.parameters)
     (option,) = options_of("sinh_arcsinh-coupling", 3)

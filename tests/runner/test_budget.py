@@ -71,3 +71,11 @@ def test_the_first_comparison_is_made_even_if_it_takes_more_than_its_share() -> 
     assert plan.MARGIN * PACE.compared(4) > (1 - plan.SEEDS_SHARE) * 15.0
     assert plan.compared_size(15.0, 15.0, PACE) == plan.FEWEST_COMPARED
     assert plan.compared_size(15.0, 8.0, PACE) == 0
+
+
+def test_a_pace_is_corrected_by_what_a_stack_took() -> None:
+    pace = plan.Pace(alone=10.0, stacked=4.0)
+    assert pace.corrected(12.0, [1.0, 1.0, 1.0]) == pace
+    assert pace.corrected(9.0, [1.0, 0.5, 0.75]) == plan.Pace(9.0, 3.6)  # one alone took 10
+    assert pace.corrected(8.0, [1.0, 1.0, 2.0]) == plan.Pace(5.0, 2.0)  # at most by half
+    assert pace.corrected(0.0, [1.0]) == pace.corrected(5.0, [0.0]) == pace

@@ -239,7 +239,7 @@ def _open(
         "target_cost": goal.setup.target_cost,
         "method": goal.setup.method,
     }
-    study, mine = claim(name, opened, 1, SETUP)
+    study, mine = claim(name, opened, 1, SETUP, adopt=False)
     # a stream of its own for each call, so that a resume does not repeat the first draws
     stream = seeds.derive(seed, seeds.SAMPLER, len(trials_of(study)))
     study.sampler = TPESampler(seed=stream, n_startup_trials=STARTUP)
