@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from nfopt.samplers.pruning import KEEP
 from nfopt.study.length import RUNGS
 
+SHORT = 2.1  # trainings that fit at least: else they are shorter
+LEAST_SHARE = 0.25  # of the full steps
 RACE = 2.0  # trainings that must fit before recipes are compared at all
 SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
 FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
-MOST_CORRECTED = 2.0  # times that one stack may change the measured pace
+SLOWER, FASTER = 2.0, 0.9  # times that one stack may change the measured pace, at most
 MARGIN = 1.1  # of the measured seconds must be left for a training
 TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured
 GRACE = 0.25  # seconds over the end after which a training is stopped
@@ -75,7 +77,7 @@ class Pace:
         expected = max(max(shares) * self.alone, sum(shares) * self.stacked)
         if not taken > 0 or not expected > 0:
             return self
-        return self.times(min(max(taken / expected, 1 / MOST_CORRECTED), MOST_CORRECTED))
+        return self.times(min(max(taken / expected, FASTER), SLOWER))
 
     def times(self, factor: float) -> Pace:
         """Give the pace of a machine, or of steps, that take a factor longer."""
@@ -124,6 +126,19 @@ def leave(end: float, now: float, scoring: float) -> float:
         scoring: Seconds that scoring takes; it gets half of what is left, at most.
     """
     return end - min(scoring, 0.5 * max(0.0, end - now))
+
+
+def share_of_steps(seconds: float, pace: Pace) -> float:
+    """Say how much of the full steps a training has where time is short.
+
+    Two shorter trainings that are mixed are better than one in full that leaves time over.
+
+    Args:
+        seconds: Of all trainings.
+        pace: Of a training in full.
+    """
+    share = seconds / max(SHORT * MARGIN * pace.stacked, 1e-9)
+    return min(1.0, max(LEAST_SHARE, share))
 
 
 def folds_fit(seconds: float, pace: Pace, folds: int) -> bool:

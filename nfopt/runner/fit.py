@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import optuna
 import torch
+from msgspec.structs import replace
 
 from nfopt import attributes as names
 from nfopt import seeds
@@ -118,6 +119,10 @@ def _fill(training: Retraining, recipes: Sequence[Recipe]) -> list[Trained]:
     for number, recipe in enumerate(recipes):
         pace = pace_of(recipe, training.data)
         left = training.call.left(training.deadline) or 0.0
+        if number == 0:
+            share = plan.share_of_steps(left, pace)
+            steps, pace = max(1, round(share * recipe.train.steps)), pace.times(share)
+            recipe = replace(recipe, train=replace(recipe.train, steps=steps))
         count = plan.members_fitting(left, pace, MEMBERS)
         if number == 0:
             count = max(1, count)

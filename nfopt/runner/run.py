@@ -122,11 +122,14 @@ def run_search(
             call.notice(f"the best known recipe, {what}, is outside `space` and is not tried")
         tried = first_of(opened.space, recipes)
         pace = None if budget.seconds is None else pace_of(tried[0], rows)
-        length = _length(opened, tried[0], rows, _folds(source, rows, budget, pace, members))
+        ends = trained_by(call, budget.seconds, [tried[0].flow], rows, members)
+        folds = _folds(source, rows, budget, pace, members)
+        length = _length(opened, tried[0], rows, folds, _steps(tried[0], pace, call.left(ends)))
         if length.folds:
             rows = replace(rows, folds=length.folds)
-            pace = None if pace is None else pace.bag(length.folds)
-        ends = trained_by(call, budget.seconds, [tried[0].flow], rows, members)
+        if pace is not None:
+            share = (length.steps or 1) / max(1, tried[0].train.steps)
+            pace = pace.times(share).bag(rows.bag)
         if first.warm_start is not None and not opened.resumed:
             tried[1:1] = _warm_flows(opened, tried[0], rows, budget, call)
         settle(opened.study, study.artifacts, make=True)
@@ -292,12 +295,20 @@ def _folds(
     return FOLDS if few and plan.folds_fit(budget.seconds, pace, FOLDS) else 0
 
 
-def _length(opened: Opened, recipe: Recipe, rows: MappedRows, folds: int) -> Length:
+def _steps(recipe: Recipe, pace: Pace | None, seconds: float | None) -> int:
+    """Say how many steps the trials of a new study have: fewer where time is short."""
+    share = 1.0
+    if pace is not None and seconds is not None:
+        share = plan.share_of_steps(seconds, pace)
+    return max(1, round(share * recipe.train.steps))
+
+
+def _length(opened: Opened, recipe: Recipe, rows: MappedRows, folds: int, steps: int) -> Length:
     """Take the length that the study has, or choose one and store it."""
     if opened.length is not None:
         return opened.length
     size = plan.POPULATION["cpu" if rows.kind == "cpu" else "cuda"]
-    length = Length(size=size, steps=max(1, recipe.train.steps), folds=folds)
+    length = Length(size=size, steps=steps, folds=folds)
     # of two workers that begin at once, the later one's choice holds for whoever comes next
     opened.study.set_user_attr(names.POPULATION, msgspec.to_builtins(length))
     return length_of(attributes_of(opened.study)) or length

@@ -76,6 +76,16 @@ def test_the_first_comparison_is_made_even_if_it_takes_more_than_its_share() -> 
 def test_a_pace_is_corrected_by_what_a_stack_took() -> None:
     pace = plan.Pace(alone=10.0, stacked=4.0)
     assert pace.corrected(12.0, [1.0, 1.0, 1.0]) == pace
-    assert pace.corrected(9.0, [1.0, 0.5, 0.75]) == plan.Pace(9.0, 3.6)  # one alone took 10
-    assert pace.corrected(8.0, [1.0, 1.0, 2.0]) == plan.Pace(5.0, 2.0)  # at most by half
+    assert pace.corrected(15.0, [1.0, 0.5, 0.75]) == plan.Pace(15.0, 6.0)  # one alone took 10
+    assert pace.corrected(90.0, [1.0]) == plan.Pace(20.0, 8.0)
+    assert pace.corrected(1.0, [1.0]) == plan.Pace(9.0, 3.6)
     assert pace.corrected(0.0, [1.0]) == pace.corrected(5.0, [0.0]) == pace
+
+
+def test_where_time_is_short_two_shorter_trainings_fit() -> None:
+    pace = plan.Pace(alone=10.0, stacked=6.0)
+    assert plan.share_of_steps(100.0, pace) == 1.0
+    share = plan.share_of_steps(12.0, pace)
+    assert 0.8 < share < 1.0
+    assert plan.members_fitting(12.0, pace.times(share), 8) == 2
+    assert plan.share_of_steps(0.1, pace) == plan.LEAST_SHARE

@@ -53,7 +53,7 @@ def test_minutes_are_filled_with_members_and_then_the_next_recipes(
 def test_where_not_one_training_fits_one_is_trained(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Time(monkeypatch, 100.0)
+    clock = Time(monkeypatch, 400.0)
     result = run_fit(source, THREE, minutes=1.0, began=0.0, clock=clock)
     assert clock.trained == [(THREE[0].flow, 1)]
     assert len(result.flow) == 1

