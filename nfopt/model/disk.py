@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,7 @@ _MOST_COLUMNS = 1 << 17  # of all preprocessings
 _DEEPEST = 64
 _REASON = 300  # characters
 
+UNWRITTEN = (OSError, SafetensorError)  # what a full disk or a read-only folder raises
 _BROKEN = (SafetensorError, msgspec.MsgspecError, ValueError, OSError, RecursionError)
 
 
@@ -95,6 +100,30 @@ def save(home: Path, stored: Stored) -> None:
     with replacing(home / DESCRIPTION) as about, replacing(home / WEIGHTS) as weights:
         save_file(tensors, weights, metadata={DESCRIPTION: text})
         about.write_text(text + "\n", encoding="utf-8")
+
+
+def save_elsewhere(home: Path, stored: Stored) -> Path:
+    """Save a flow that can't be written into `home`: in the first HOME-2, HOME-3, ... that is free.
+
+    Returns:
+        That folder, or a temporary one where nothing can be written beside `home` either.
+
+    Raises:
+        OSError, SafetensorError: If there can't be one.
+    """
+    home = home.absolute()
+    number = next(n for n in count(2) if not os.path.lexists(f"{home}-{n}"))
+    beside = Path(f"{home}-{number}")
+    try:
+        save(beside, stored)
+    except UNWRITTEN:
+        with suppress(OSError):  # left empty
+            beside.rmdir()
+    else:
+        return beside
+    folder = Path(tempfile.mkdtemp(prefix=f"{home.name}-"))
+    save(folder, stored)
+    return folder
 
 
 def dumps(stored: Stored) -> tuple[bytes, str]:

@@ -282,6 +282,17 @@ class Flow:
         disk.save(Path(directory), self._stored())
         return Path(directory)
 
+    def save_elsewhere(self, directory: str | os.PathLike[str]) -> Path:
+        """Write it where `directory` can't be written: beside it, else in a temporary folder.
+
+        Returns:
+            The directory that it was written to.
+
+        Raises:
+            OSError: If that can't be written either.
+        """
+        return disk.save_elsewhere(Path(directory), self._stored())
+
     def dumps(self) -> tuple[bytes, str]:
         """Give what the two files would hold: the weights as safetensors, the rest as JSON."""
         return disk.dumps(self._stored())

@@ -17,9 +17,10 @@ from nfopt import attributes as names
 from nfopt import seeds
 from nfopt.data import DEFAULT
 from nfopt.distributed.queue import COUNTED
-from nfopt.errors import StudyError
+from nfopt.errors import NfoptError, StudyError
 from nfopt.events import Done, Mixed
 from nfopt.model import Flow
+from nfopt.model.disk import UNWRITTEN
 from nfopt.model.mixture import choose_mixture
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
@@ -33,6 +34,7 @@ from nfopt.study.results import (
     SearchResult,
     disagreement,
     gap_text,
+    gaussian_text,
     info_of,
     member_scores,
     mixture,
@@ -240,18 +242,24 @@ def conclude(
     warnings: list[str],
     **info: Any,
 ) -> dict[str, Any]:
-    """Score a flow on test data, once; save it; return a result's fields."""
+    """Score a flow on test data, once; save it; return a result's fields.
+
+    Raises:
+        NfoptError: If no member was trained, or the flow can be saved nowhere.
+    """
+    if not any(info["steps"]):
+        raise NfoptError("No flow was trained for a single step: give it more time with `minutes`.")
     data = rows.data
     tested = member_scores(flow, data.parts[2])
     test = score_of(mixture(tested, flow.shares), data.parts[2])
-    gap = gap_text(validation, test)
-    if gap is not None:
-        call.notice(gap)
-        warnings = [*warnings, gap]
+    for line in (gap_text(validation, test), gaussian_text(validation, rows.gaussian_nll())):
+        if line is not None:
+            call.notice(line)
+            warnings = [*warnings, line]
     costs = _costs(flow, rows)
     flow.info = info_of(data, validation, test, **info, costs=costs, warnings=warnings)
     call.stop.check()
-    saved = None if out is None else flow.save(out)
+    saved = None if out is None else _save(flow, out, call, warnings)
     seconds = call.elapsed()
     call.on_event(
         Done(
@@ -275,8 +283,26 @@ def conclude(
         "members": tuple(score_of(row, data.parts[2]).nll for row in tested),
         "disagreement": disagreement(tested),
         "costs": costs,
-        "warnings": tuple(warnings),
+        "warnings": tuple(flow.info["warnings"]),
     }
+
+
+def _save(flow: Flow, out: Path, call: Run, warnings: Sequence[str]) -> Path:
+    """Save a flow in a folder, or elsewhere if the disk is full or the folder is none any more."""
+    try:
+        return flow.save(out)
+    except UNWRITTEN as error:
+        why = getattr(error, "strerror", None) or str(error)
+    line = f"the flow can't be saved in {str(out)!r} ({why})"
+    flow.info["warnings"] = [*warnings, f"{line}: it was saved elsewhere"]
+    try:
+        saved = flow.save_elsewhere(out)
+    except UNWRITTEN as error:
+        raise NfoptError(f"{line[0].upper()}{line[1:]}, nor elsewhere: {error}.") from None
+    line = f"{line}: it is in {str(saved)!r}"
+    flow.info["warnings"] = [*warnings, line]
+    call.notice(line)
+    return saved
 
 
 def _costs(flow: Flow, rows: MappedRows) -> dict[str, float]:

@@ -177,6 +177,16 @@ def gap_text(validation: Score, test: Score) -> str | None:
     )
 
 
+def gaussian_text(validation: Score, gaussian: float) -> str | None:
+    """Say if a flow validates worse than a Gaussian, whose NLL is nan where it is not known."""
+    if not validation.nll > gaussian:
+        return None
+    return (
+        f"validation NLL {validation.nll:.6g} is worse than the {gaussian:.6g} of a Gaussian fitted"
+        " to the training rows: train for longer, or look at the data"
+    )
+
+
 def info_of(data: Prepared, validation: Score, test: Score, **more: Any) -> dict[str, Any]:
     """Describe a flow for its flow.json."""
     return {

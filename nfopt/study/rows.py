@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +15,9 @@ from nfopt import seeds
 from nfopt.data import Part, Prepared, Preprocessing, folds, merge_fault
 from nfopt.events import Notice, OnEvent
 from nfopt.model import Flow
+from nfopt.model.gaussian import gaussian_log_prob
 from nfopt.study.length import SEARCH_ROWS, SEARCH_VAL_ROWS
-from nfopt.study.results import member_scores, mixture
+from nfopt.study.results import member_scores, mixture, score_of
 from nfopt.training import TrainData
 
 
@@ -94,6 +96,19 @@ class MappedRows:
         if len(parts) == 1:
             return parts[0]
         return Part(np.concatenate([p.z for p in parts]), np.concatenate([p.logdet for p in parts]))
+
+    def gaussian_nll(self) -> float:
+        """Validation NLL of a Gaussian fitted to the training rows; nan with context columns."""
+        if self.data.context_features:
+            return math.nan
+        scores = []
+        for part in self.parts:
+            train, val, _ = part.under("standardise").parts
+            try:
+                scores.append(gaussian_log_prob(train.z, val.z, train.weights) + val.logdet)
+            except np.linalg.LinAlgError:
+                return math.nan
+        return score_of(torch.from_numpy(np.concatenate(scores)), self.validation).nll
 
     def fault(self, marginals: str) -> str:
         """Say why no flow can be trained under these maps, or nothing."""

@@ -36,6 +36,7 @@ from nfopt.training.evaluate import FIRST
 
 FREE_ROWS = 20_000  # to score, whose time is not worth a measurement
 SAMPLE_ROWS = 2048
+FEW_STEPS = 5  # of a training at least, also where its time is over before: nothing is untrained
 SLOWER = 1.2  # an estimate of seconds is that much too short, on a machine with other work
 
 OnRung = Callable[[Rung], Iterable[int]]
@@ -67,7 +68,8 @@ def train_stack(
         data: Rows, on the device to train on, as the flows see them.
         batches: Seed of batches and dropout.
         steps: Optimiser steps, or None if seconds count.
-        seconds: By `clock`, or None; with `steps` too, whichever ends first.
+        seconds: By `clock`, or None; with `steps` too, whichever ends first, but not before a few
+            steps.
         on_rung: As in `nfopt.training.train`; None trains without rungs.
         on_progress: As there.
         should_stop: As there.
@@ -103,6 +105,20 @@ def train_stack(
             on_checkpoint=on_checkpoint,
             clock=clock,
         )
+        least = min(members[0].steps if steps is None else steps, FEW_STEPS)
+        ended = all(result.status == "complete" for result in results)
+        if seconds is not None and ended and max(result.steps for result in results) < least:
+            results = train(
+                stack,
+                members,
+                data,
+                generator=seeds.generator(batches),
+                steps=least,
+                rungs=(1.0,),
+                on_progress=on_progress,
+                should_stop=should_stop,
+                clock=clock,
+            )
     except torch.OutOfMemoryError:
         return stack, [failed(member, "out of memory") for member in range(len(stack))]
     unknown = ("complete", "pruned")

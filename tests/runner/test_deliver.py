@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from small_study import LIMITS, RECIPES
 
 from nfopt import attributes as names
+from nfopt.errors import StudyError
 from nfopt.events import Event, Mixed, Notice, Training
 from nfopt.flows import build
 from nfopt.model import Flow
@@ -153,3 +154,15 @@ def test_trials_of_others_do_not_disturb(search: Search, url: str) -> None:
     other.add_trial(optuna.trial.create_trial(value=-1e6))
     assert study is not None
     assert search(trials=6, storage=url).validation_nll > -1e6
+
+
+@pytest.mark.parametrize("minutes", [1e-4, 1e-3])
+def test_however_short_a_search_is_nothing_untrained_is_delivered(
+    search: Search, minutes: float
+) -> None:
+    try:
+        result = search(minutes=minutes)
+    except StudyError as error:
+        assert "give it more time" in str(error)  # noqa: PT017
+    else:
+        assert max(result.flow.info["steps"]) > 0

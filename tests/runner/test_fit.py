@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
+from safetensors import SafetensorError
+from scipy.stats import multivariate_normal
 from small_study import RECIPES, TRAIN, flow
 
+from nfopt.errors import NfoptError
+from nfopt.events import Done, Event, Notice, Training
+from nfopt.model import Flow, disk
 from nfopt.runner import fit
 from nfopt.runner.budget import Pace
 from nfopt.runner.fit import run_fit
 from nfopt.spec import Recipe
 from nfopt.study.dataset import Source
 from nfopt.study.length import MEMBERS
+from nfopt.study.results import FitResult
+from nfopt.study.rows import MappedRows
+from nfopt.study.stacks import FEW_STEPS
 
 THREE = [*RECIPES, Recipe(flow("TCC", "CTT"), TRAIN)]
 
@@ -82,3 +94,109 @@ def test_a_flow_of_ones_own_is_not_followed_by_others(
     clock = Time(monkeypatch, 1.0)
     run_fit(source, THREE[2:], minutes=1.0, began=0.0, clock=clock)
     assert clock.trained == [(THREE[2].flow, MEMBERS)]
+
+
+def late(source: Source, **more: Any) -> FitResult:
+    """Fit in a call whose time was over before its training began."""
+    return run_fit(source, THREE, members=2, minutes=1.0, began=-1e6, clock=lambda: 0.0, **more)
+
+
+def test_what_is_delivered_was_trained_though_the_time_was_over(source: Source) -> None:
+    result = late(source)
+    assert result.flow.info["steps"] == [FEW_STEPS, FEW_STEPS]
+
+
+def test_a_flow_that_was_never_trained_is_not_delivered(source: Source) -> None:
+    with pytest.raises(NfoptError, match="No flow was trained for a single step"):
+        run_fit(source, [Recipe(flow("CTC", "TCT"), msgspec.structs.replace(TRAIN, steps=0))])
+
+
+def test_worse_than_a_gaussian_is_said_once(source: Source) -> None:
+    events: list[Event] = []
+    result = late(source, on_event=events.append)
+    (line,) = [one for one in result.warnings if "Gaussian" in one]
+    assert [e.text for e in events if isinstance(e, Notice)].count(line) == 1
+    assert result.flow.info["warnings"] == list(result.warnings)
+    rows = MappedRows(source.data)
+    assert f"{rows.gaussian_nll():.6g} of a Gaussian" in line
+    train, val = (part.source.line for part in source.data.parts[:2])
+    known = multivariate_normal(train.mean(axis=0), np.cov(train, rowvar=False, bias=True))
+    assert rows.gaussian_nll() == pytest.approx(-known.logpdf(val).mean(), abs=1e-3)
+    assert result.validation_nll > rows.gaussian_nll()
+
+
+def test_better_than_a_gaussian_is_not_said(source: Source) -> None:
+    steps = msgspec.structs.replace(TRAIN, steps=400)
+    result = run_fit(source, [Recipe(THREE[0].flow, steps)])
+    assert result.validation_nll < MappedRows(source.data).gaussian_nll()
+    assert not any("Gaussian" in line for line in result.warnings)
+
+
+def test_folds_have_a_gaussian_each(source: Source) -> None:
+    rows = MappedRows(source.data, folds=5)
+    alone = [MappedRows(part).gaussian_nll() for part in rows.parts]
+    sizes = [part.sizes[1] for part in rows.parts]
+    assert rows.gaussian_nll() == pytest.approx(np.average(alone, weights=sizes))
+
+
+# ------------------------------------------------------------------------------ the flow's folder
+
+
+def test_a_folder_that_becomes_a_file_leaves_the_flow_beside_it(
+    source: Source, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "out-2").mkdir()  # somebody else's
+
+    def became(event: Event) -> None:
+        if isinstance(event, Training):
+            out.write_text("a file")
+
+    events: list[Event] = []
+    result = run_fit(source, THREE, out=out, on_event=lambda e: (became(e), events.append(e))[1])
+    assert result.out == tmp_path / "out-3"
+    assert result.to_dict()["out"] == str(result.out)
+    assert f"{str(out)!r} (File exists): it is in {str(result.out)!r}" in result.warnings[-1]
+    assert result.warnings[-1] in [e.text for e in events if isinstance(e, Notice)]
+    assert [e.out for e in events if isinstance(e, Done)] == [str(result.out)]
+    assert "elsewhere" in Flow.load(result.out).info["warnings"][-1]
+    assert not any((tmp_path / "out-2").iterdir())
+    assert out.read_text() == "a file"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("28")])
+def test_a_disk_that_is_full_leaves_the_flow_in_a_temporary_folder(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real, full, spare = disk.save, tmp_path / "full", tmp_path / "spare"
+    full.mkdir(), spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+
+    def save(home: Path, stored: Any) -> None:
+        if home.is_relative_to(full):
+            home.mkdir(exist_ok=True)
+            raise error
+        real(home, stored)
+
+    monkeypatch.setattr(disk, "save", save)
+    result = run_fit(source, THREE, out=full / "out")
+    assert result.out is not None
+    assert result.out.parent == spare
+    assert len(Flow.load(result.out)) == 1
+    assert str(result.out) in result.warnings[-1]
+    assert [path.name for path in full.iterdir()] == ["out"]
+    monkeypatch.setattr(disk, "save", lambda home, stored: save(full, stored))
+    with pytest.raises(NfoptError, match="nor elsewhere"):
+        run_fit(source, THREE, out=full / "out")
+
+
+def test_one_failure_leaves_the_flow_beside(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(flow: Flow, folder: Path) -> Path:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Flow, "save", fail)
+    result = run_fit(source, THREE, out=tmp_path / "out")
+    assert result.out == tmp_path / "out-2"
+    assert len(Flow.load(result.out)) == 1
