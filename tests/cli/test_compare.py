@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compare.toys import ABSENT, BROKEN, rival
 
 from nfopt.cli import run
-from tests.compare.toys import ABSENT, BROKEN, rival
 
 RIVALS = (rival("own", ours=True), rival("peer", shift=0.5), ABSENT, BROKEN)
 
