@@ -55,7 +55,11 @@ def work(folder: Path, url: str, number: int) -> None:
             if text is not None:
                 print(text, file=sys.stderr)
 
-        options: dict[str, Any] = {"data": folder / "out" / "data.npz", "device": "cpu"}
+        options: dict[str, Any] = {
+            "data": folder / "out" / "data.npz",
+            "artifacts": folder / "artifacts",
+            "device": "cpu",
+        }
         run_worker("chaos", url, **options, checkpoint_seconds=0.5, on_event=tell)
         print("ended", file=sys.stderr)
     except BaseException:  # noqa: BLE001 - whatever it is, its log says it
