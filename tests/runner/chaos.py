@@ -23,6 +23,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nfopt import attributes as names
+from nfopt.distributed.artifacts import settle
 from nfopt.runner.options import FirstOptions, SearchOptions, SpaceOptions, StudyOptions
 from nfopt.runner.run import run_search
 from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
@@ -302,6 +303,7 @@ def _outcome(
     logs = [path.read_text() for path in folder.glob("log-*")]
     # a worker whose very first connection falls into the restart is to end at once
     crashed = [log for log in logs if "Traceback" in log and "can't be opened" not in log]
+    settle(study, folder / "artifacts")
     flow = kept_flow(study, study.best_trial.number)
     part = source.data.parts[1]
     nll = score_of(mixture(member_scores(flow, part)), part).nll
