@@ -340,3 +340,14 @@ def test_folds_are_for_few_rows_that_were_split_at_random(
     seen = rows.MappedRows(data.data)
     found = run._folds(data, seen, Budget(minutes=1.0), known["pace"], known["members"])
     assert found == folds
+
+
+def test_further_seeds_come_to_their_end_however_they_look(search: Search, url: str) -> None:
+    study = search(trials=8, storage=url).study
+    worst = max(study.get_trials(states=(TrialState.PRUNED,)), key=lambda trial: trial.value)
+    for key in ({names.REPEATS: "seed"}, {}):
+        study.enqueue_trial(worst.params, user_attrs=key)
+    search(trials=10, storage=url)
+    seed, other = study.trials[-2:]
+    assert seed.user_attrs[names.REPEATS] == "seed"
+    assert (seed.state, other.state) == (TrialState.COMPLETE, TrialState.PRUNED)
