@@ -25,6 +25,7 @@ from nfopt.designs import parity
 from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock, Usage
 from nfopt.evolution.genome.genome import Genome, Layout
 from nfopt.evolution.genome.variables import (
+    EXACT,
     Category,
     Integer,
     Real,
@@ -60,16 +61,24 @@ def variable_of(distribution: BaseDistribution) -> Variable:
 def internal(distribution: BaseDistribution, value: Any) -> Value | None:
     """A parameter's value as that of a variable, or None if it is outside the distribution."""
     try:
+        number = distribution.to_internal_repr(value)
+        if isinstance(distribution, IntDistribution):
+            # Optuna keeps a double, which may lie outside the range that the whole number is in
+            whole = variable_of(distribution).nearest(int(number))
+            return whole if float(whole) == number else None
         if not in_distribution(distribution, value):
             return None
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
-    number = distribution.to_internal_repr(value)
     return float(number) if isinstance(distribution, FloatDistribution) else int(number)
 
 
 def external(distribution: BaseDistribution, value: Value) -> Any:
     """A variable's value as that of the parameter."""
+    if isinstance(distribution, IntDistribution) and abs(value) > EXACT:
+        # Optuna keeps a double: the objective must see what the storage will say
+        kept = int(float(value))
+        return min(max(kept, distribution.low), distribution.high)
     return distribution.to_external_repr(value)
 
 

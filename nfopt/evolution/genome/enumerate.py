@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from nfopt.evolution.genome.genome import Genome, Layout
-from nfopt.evolution.genome.variables import Category, Integer, Real, Variable
+from nfopt.evolution.genome.variables import Category, Real, Variable
 
 MAX_GENOMES = 2**14
 """The most genomes, before repair, that a space may have to be enumerated."""
@@ -18,7 +18,7 @@ def size(layout: Layout) -> float:
     """The number of genomes before repair; infinite with a real variable."""
     number = 1.0
     for variable in layout.variables:
-        number *= _choices(variable)
+        number *= float(min(variable.count, 2 * MAX_GENOMES))
     if layout.masks is not None:
         rows = (layout.masks.layers + 1) // 2 if layout.masks.pairs else layout.masks.layers
         number *= _power(3 if layout.masks.idle else 2, rows * layout.masks.features)
@@ -72,23 +72,13 @@ def _edges(layout: Layout) -> Iterator[tuple[np.ndarray | None, np.ndarray | Non
         yield order, parents
 
 
-def _choices(variable: Variable) -> float:
-    if isinstance(variable, Category):
-        return variable.size
-    if variable.single:
-        return 1
-    if isinstance(variable, Integer) or variable.step is not None:
-        return round((variable.top - variable.low) / (variable.step or 1)) + 1
-    return np.inf
-
-
 def _values(variable: Variable) -> list[int | float]:
     if isinstance(variable, Category):
         return list(range(variable.size))
     if isinstance(variable, Real) and variable.step is None:
         return [variable.low]
     step = variable.step or 1
-    return [variable.nearest(variable.low + k * step) for k in range(int(_choices(variable)))]
+    return [variable.nearest(variable.low + k * step) for k in range(int(variable.count))]
 
 
 def _power(base: int, exponent: int) -> float:

@@ -8,6 +8,9 @@ value that the variable can have.
     (0.001, 0.5)
     >>> Real(0.0, 1.0, step=0.25).nearest(0.4)
     0.5
+
+Ranges in which doubles fall together are handled apart: whole numbers beyond 2^52 are counted, not
+subtracted, and a range longer than the greatest double is halved first.
 """
 
 from __future__ import annotations
@@ -22,6 +25,12 @@ import numpy as np
 Value = int | float
 Values = tuple[Value, ...]
 
+EXACT = 1 << 52
+"""Up to here doubles have every half of a whole number."""
+
+ALIKE = 1e-3
+"""Length of a range, as a share of its lower end, up to which logarithms are as good as linear."""
+
 
 @dataclass(frozen=True)
 class Category:
@@ -32,6 +41,11 @@ class Category:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"`size` must be at least 1, not {self.size}.")
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return self.size
 
     @property
     def single(self) -> bool:
@@ -85,9 +99,21 @@ class Integer:
         return (math.log(low), math.log(high)) if self.log else (low, high)
 
     @cached_property
+    def _counted(self) -> bool:
+        """Whether positions are counted in whole numbers, as doubles are not exact enough."""
+        if max(abs(self.low), abs(self.top)) + self.step <= EXACT:
+            return False
+        return not self.log or self.top - self.low < ALIKE * self.low
+
+    @cached_property
     def top(self) -> int:
         """The greatest value on the grid."""
         return self.low + (self.high - self.low) // self.step * self.step
+
+    @cached_property
+    def count(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
 
     @property
     def single(self) -> bool:
@@ -103,16 +129,28 @@ class Integer:
         """The value on the grid nearest to a number."""
         if type(value) is int and self.step == 1 and self.low <= value <= self.high:
             return value
-        steps = round((value - self.low) / self.step) if self.step != 1 else round(value) - self.low
+        if self._counted:
+            steps = (2 * (round(value) - self.low) + self.step) // (2 * self.step)
+        elif self.step != 1:
+            steps = round((value - self.low) / self.step)
+        else:
+            steps = round(value) - self.low
         return min(max(self.low + steps * self.step, self.low), self.top)
 
     def unit(self, value: Value) -> float:
         """Map a value into the unit interval."""
+        if self._counted:
+            length = self.top - self.low + self.step
+            return (2 * (int(value) - self.low) + self.step) / (2 * length)
         low, high = self._ends
         return ((math.log(value) if self.log else value) - low) / (high - low)
 
     def at(self, unit: float) -> int:
         """The value nearest to a position in the unit interval."""
+        if unit >= 1.0:
+            return self.top
+        if self._counted:
+            return self.low + int(max(unit, 0.0) * EXACT) * self.count // EXACT * self.step
         low, high = self._ends
         value = low + min(max(unit, 0.0), 1.0) * (high - low)
         return self.nearest(math.exp(value) if self.log else value)
@@ -148,7 +186,14 @@ class Real:
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
-        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.top)
+        if self.log:
+            return math.log(self.low), math.log(self.high)
+        return self._scale * self.low, self._scale * self.top
+
+    @cached_property
+    def _scale(self) -> float:
+        """A factor by which the range is short enough for a double."""
+        return 1.0 if self.log or math.isfinite(self.high - self.low) else 0.5
 
     @cached_property
     def top(self) -> float:
@@ -156,7 +201,24 @@ class Real:
         if self.step is None:
             return float(self.high)
         # The tolerance counts a grid that misses `high` only by rounding as reaching it.
-        return self.low + math.floor((self.high - self.low) / self.step + 1e-9) * self.step
+        return self._on_grid(math.floor(self._steps(self.high) + 1e-9))
+
+    def _steps(self, value: float) -> float:
+        """How many steps of the grid a value is above `low`."""
+        step = self.step or 1.0
+        return (self._scale * value - self._scale * self.low) / (self._scale * step)
+
+    def _on_grid(self, steps: int) -> float:
+        """The value so many steps above `low`."""
+        step = self.step or 1.0
+        return (self._scale * self.low + steps * (self._scale * step)) / self._scale
+
+    @cached_property
+    def count(self) -> float:
+        """How many values there are; infinite without a grid."""
+        if self.single:
+            return 1
+        return math.inf if self.step is None else round(self._steps(self.top)) + 1
 
     @property
     def single(self) -> bool:
@@ -173,7 +235,7 @@ class Real:
         if type(value) is float and self.step is None and self.low <= value <= self.high:
             return value
         if self.step is not None:
-            value = self.low + round((value - self.low) / self.step) * self.step
+            value = self._on_grid(round(self._steps(min(max(value, self.low), self.high))))
         return float(min(max(value, self.low), self.top))
 
     def unit(self, value: Value) -> float:
@@ -181,13 +243,14 @@ class Real:
         low, high = self._ends
         if high == low:
             return 0.5
-        return ((math.log(value) if self.log else value) - low) / (high - low)
+        value = math.log(value) if self.log else self._scale * value
+        return (value - low) / (high - low)
 
     def at(self, unit: float) -> float:
         """The value nearest to a position in the unit interval."""
         low, high = self._ends
         value = low + min(max(unit, 0.0), 1.0) * (high - low)
-        return self.nearest(math.exp(value) if self.log else value)
+        return self.nearest(math.exp(value) if self.log else value / self._scale)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw a value, uniform in the unit interval."""

@@ -19,6 +19,9 @@ from nfopt.evolution.genome.variables import Category
 Floats32 = NDArray[np.float32]
 Blocks = dict[str, Floats32]
 
+HUGE = 1e300
+"""Values beyond are halved before they are subtracted."""
+
 NUMBER, HOT = 3**0.5, 0.5**0.5
 """Factors that make the squared distance of random numbers 1/2 on average, of categories 1."""
 
@@ -36,14 +39,16 @@ class Encoder:
         numbers = [layout.variables[i] for i in self._numbers]
         self._log = np.array([getattr(v, "log", False) for v in numbers], dtype=bool)
         ends = [[getattr(v, "low", 0.0), getattr(v, "high", 1.0)] for v in numbers]
-        self._ends = self._scaled(np.array(ends, dtype=float).reshape(-1, 2).T)
+        bounds = np.array(ends, dtype=float).reshape(-1, 2).T
+        # a range may be longer than the greatest double, or shorter than two doubles are apart
+        self._factor = np.where(np.abs(bounds).max(axis=0, initial=0.0) > HUGE, 0.5, 1.0)
+        self._low, high = self._scaled(bounds)
+        self._length = np.where(high > self._low, high - self._low, 1.0)
 
     def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logarithms where a variable has them, shape (n, V)."""
-        if not self._log.any():
-            return values
-        scaled = values.copy()
-        scaled[:, self._log] = np.log(scaled[:, self._log])
+        scaled = values * self._factor
+        scaled[:, self._log] = np.log(values[:, self._log])
         return scaled
 
     def encode(self, genomes: Sequence[Genome]) -> Blocks:
@@ -74,8 +79,7 @@ class Encoder:
         return blocks
 
     def _plain(self, values: NDArray[np.float64]) -> Floats32:
-        low, high = self._ends
-        unit = (self._scaled(values[:, self._numbers]) - low) / (high - low)
+        unit = (self._scaled(values[:, self._numbers]) - self._low) / self._length
         rows = np.empty((len(values), len(self._numbers) + len(self._owners)), dtype=np.float32)
         rows[:, : len(self._numbers)] = NUMBER * unit
         rows[:, len(self._numbers) :] = HOT * (values[:, self._owners] == self._choices)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,16 @@ VARIABLES: list[Variable] = [
     Real(0.5, 0.5),
     Real(1e-7, 1.0, log=True),
     Real(0.0, 1.0, step=0.3),
+    # where doubles fall together
+    Integer(2**60, 2**60 + 10),
+    Integer(2**60, 2**60 + 10, log=True),
+    Integer(-(2**62), 2**62, step=3),
+    Integer(1, 10**300, log=True),
+    Real(1.0, math.nextafter(1.0, 2.0)),
+    Real(1.0, math.nextafter(1.0, 2.0), log=True),
+    Real(0.0, 5e-324),
+    Real(-1e308, 1e308),
+    Real(-1e308, 1e308, step=1e307),
 ]
 NUMBERS = [v for v in VARIABLES if not isinstance(v, Category)]
 
@@ -50,6 +62,15 @@ def test_grids_end_on_the_grid() -> None:
     assert Real(0.0, 1.0, step=0.3).top == pytest.approx(0.9)
     assert Real(0.0, 0.9, step=0.3).top == pytest.approx(0.9)
     assert Real(0.0, 1.0, step=0.3).nearest(0.5) == pytest.approx(0.6)
+
+
+def test_whole_numbers_beyond_doubles_are_all_drawn() -> None:
+    rng = np.random.default_rng(0)
+    for variable in (Integer(2**60, 2**60 + 10), Integer(2**60 + 1, 2**60 + 11, log=True)):
+        assert {variable.draw(rng) for _ in range(300)} == set(
+            range(variable.low, variable.low + 11)
+        )
+        assert variable.unit(variable.top) - variable.unit(variable.low) == pytest.approx(10 / 11)
 
 
 def test_whole_numbers_share_the_interval_equally() -> None:
