@@ -17,10 +17,10 @@ from nfopt.cli import (
     dashboard,
     failures,
     models,
-    status,
     train,
     worker,
 )
+from nfopt.cli.studies import delete, status
 
 app = typer.Typer(
     name="nfopt",
@@ -48,6 +48,8 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (models.score, "nfopt score nfopt-runs/data new.csv --out scores.csv"),
     (models.sample, "nfopt sample nfopt-runs/data --rows 1000 --out new.parquet"),
     (status.status, "nfopt status data"),
+    (delete.delete, "nfopt delete data"),
+    (delete.clean, "nfopt clean"),
     (dashboard.dashboard, "nfopt dashboard data"),
     (dashboard.report, "nfopt report data --out data.html"),
     (worker.serve, "nfopt serve --storage postgresql://HOST/NAME --port 13000"),

@@ -6,7 +6,6 @@ artifact_store("s3://bucket/runs")          Optuna's Boto3ArtifactStore, below a
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -17,10 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from nfopt import attributes as names
+from nfopt.distributed.ownership import OWNER, S3, TOKEN, Owner, home_of, mark_of
 from nfopt.errors import StudyError
 from nfopt.files import replacing
 from nfopt.optuna_internals import path_in_store, storage_of
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
     from nfopt.optuna_internals import ArtifactStore
 
-S3 = "s3://"
 FOLDER = "artifacts"
-TOKEN = "token"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
@@ -100,9 +99,7 @@ def artifact_store(where: str | os.PathLike[str]) -> ArtifactStore:
     place = os.fspath(where)
     if not place.startswith(S3):
         return FolderStore(place)
-    bucket, _, prefix = place.removeprefix(S3).partition("/")
-    if not bucket:
-        raise ValueError(f"`artifacts` must be a folder or s3://BUCKET, got {place!r}.")
+    bucket, prefix = bucket_of(place)
     from optuna.artifacts import Boto3ArtifactStore
 
     try:
@@ -111,8 +108,16 @@ def artifact_store(where: str | os.PathLike[str]) -> ArtifactStore:
         raise StudyError(f"`artifacts` {place!r} needs boto3: pip install 'nfopt[s3]'.") from None
     except Exception as error:  # noqa: BLE001 - botocore's many: no region, a broken configuration
         raise StudyError(f"`artifacts` {place!r} can't be opened: {error}") from None
+    return _Below(store, prefix) if prefix else store
+
+
+def bucket_of(place: str) -> tuple[str, str]:
+    """Give the bucket of a place in S3, and the prefix of all names there: "" or "PREFIX/"."""
+    bucket, _, prefix = place.removeprefix(S3).partition("/")
+    if not bucket:
+        raise ValueError(f"`artifacts` must be a folder or s3://BUCKET, got {place!r}.")
     prefix = prefix.strip("/")
-    return _Below(store, f"{prefix}/") if prefix else store
+    return bucket, f"{prefix}/" if prefix else ""
 
 
 def place_of(artifacts: str | os.PathLike[str] | None, storage: Storage | None) -> str | None:
@@ -205,18 +210,25 @@ def settle(
             " say where it is on this machine."
         )
     token = uuid.uuid4().hex
+    own = _own(study, root, token)
     try:
-        put(_own(study, root, token), TOKEN, token.encode())
+        put(own, TOKEN, token.encode())
+        if home := home_of(storage, root):
+            put(own, OWNER, msgspec.json.encode(Owner(study.study_name, home)))
     except failures():
         return  # reported when the first checkpoint can't be written
     study.set_user_attr(names.ARTIFACTS, root)
     study.set_user_attr(names.ARTIFACTS_TOKEN, token)
 
 
+def mark(study: optuna.Study) -> str | None:
+    """A study's mark in its store of artifacts; None: it has no part of its own there."""
+    token = attributes_of(study).get(names.ARTIFACTS_TOKEN)
+    return None if token is None else mark_of(study.study_name, token)
+
+
 def _own(study: optuna.Study, root: str, token: str) -> ArtifactStore:
-    """A study's folder, named by a digest of its name and token: no study can name another's."""
-    mark = hashlib.sha256(f"{study.study_name}\0{token}".encode()).hexdigest()[:32]
-    return _Below(artifact_store(root), f"study-{mark}/")
+    return _Below(artifact_store(root), f"study-{mark_of(study.study_name, token)}/")
 
 
 def _has(store: ArtifactStore, token: str) -> bool:

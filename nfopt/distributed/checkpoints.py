@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0  # between two checkpoints
 MOST_BYTES = 1 << 29  # of a checkpoint: a population whose would be larger has none
-SLOTS = (0, 1)
+SLOTS, ENDINGS = (0, 1), ("json", "safetensors")
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -346,5 +346,5 @@ def _tokens(pointer: object) -> Iterator[str]:
 
 def _remove(store: ArtifactStore, token: str, slots: Sequence[int] = SLOTS) -> None:
     for slot in slots:
-        for kind in ("json", "safetensors"):
+        for kind in ENDINGS:
             artifacts.drop(store, key(token, slot, kind))

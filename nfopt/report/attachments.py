@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import mimetypes
 import uuid
 from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from nfopt.distributed.artifacts import mark
+from nfopt.distributed.ownership import is_picture, new_picture
 from nfopt.optuna_internals import set_system_attribute, system_attributes_of, trial_id
 
 if TYPE_CHECKING:
@@ -85,25 +88,43 @@ def save_figure(study: optuna.Study, name: str, figure: str) -> None:
     _write_pieces(study, f"{FIGURE}{name}:", figure, system_attributes_of(study))
 
 
+def attach(trial: optuna.Trial, store: ArtifactStore, name: str, content: bytes) -> None:
+    """Attach a file to a trial as Optuna does, by an id that is the study's (see `ownership`).
+
+    Raises:
+        UpdateFinishedTrialError: If the trial has ended.
+    """
+    key = new_picture(mark(trial.study))
+    trial.storage.set_trial_system_attr(trial_id(trial), ARTIFACT + key, _meta(key, name))
+    store.write(key, io.BytesIO(content))
+
+
 def replace(study: optuna.Study, store: ArtifactStore, name: str, content: bytes) -> None:
     """Attach a file to the study, replacing the one of the same name."""
     files = [v for k, v in system_attributes_of(study).items() if k.startswith(ARTIFACT)]
-    known = [key for file in files if (key := _picture(file, name)) is not None]
-    key = known[0] if known else str(uuid.uuid4())
+    own = mark(study)
+    known = [key for file in files if (key := _picture(file, name, own)) is not None]
+    key = known[0] if known else new_picture(own)
     store.write(key, io.BytesIO(content))
     if not known:
-        meta = {"artifact_id": key, "filename": name, "mimetype": "image/png", "encoding": None}
-        set_system_attribute(study, ARTIFACT + key, json.dumps(meta))
+        set_system_attribute(study, ARTIFACT + key, _meta(key, name))
 
 
-def _picture(told: object, name: str) -> str | None:
-    """Read which artifact is the study's file of a name; only a picture's own kind of id is one."""
+def _meta(key: str, name: str) -> str:
+    kind, encoding = mimetypes.guess_type(name)
+    return json.dumps(
+        {"artifact_id": key, "filename": name, "mimetype": kind, "encoding": encoding}
+    )
+
+
+def _picture(told: object, name: str, own: str | None) -> str | None:
+    """Read which artifact is the study's file of a name; the id must be one of the study's own."""
     try:
         file = json.loads(str(told))
-        same = file["filename"] == name
-        return str(uuid.UUID(file["artifact_id"])) if same else None
+        key = str(uuid.UUID(file["artifact_id"])) if file["filename"] == name else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    return key if key is None or own is None or is_picture(key, own) else None
 
 
 class Rounds:

@@ -15,10 +15,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna.artifacts import upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 
 from nfopt import attributes as names
@@ -37,7 +35,6 @@ from nfopt.events import (
     Started,
     ignore,
 )
-from nfopt.files import TemporaryFolder
 from nfopt.model import Flow
 from nfopt.optuna_internals import ArtifactStore
 from nfopt.report import attachments, figures
@@ -193,12 +190,8 @@ class Publisher:
 
     def _attach(self, trial: optuna.Trial, name: str, content: bytes) -> None:
         store = self._own_store()
-        if store is None:
-            return
-        with TemporaryFolder() as folder:
-            path = Path(folder, name)  # Optuna takes a file, and its name
-            path.write_bytes(content)
-            upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
+        if store is not None:
+            attachments.attach(trial, store, name, content)
 
     def _columns(self) -> Sequence[str]:
         if self._data is not None:

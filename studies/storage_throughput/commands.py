@@ -31,7 +31,7 @@ from nfopt.study.dataset import read
 
 MOST = 2.0  # CPU seconds of each
 RUNS = 3
-EMPTY = "import nfopt.cli.status, nfopt.runner.worker, nfopt.report.page"
+EMPTY = "import nfopt.cli.studies.status, nfopt.runner.worker, nfopt.report.page"
 
 
 def make(folder: Path, trials: int) -> str:

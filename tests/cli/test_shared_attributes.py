@@ -19,7 +19,7 @@ from small_study import LIMITS, flow, source
 
 from nfopt import attributes as names
 from nfopt.cli.failures import mistake
-from nfopt.cli.status import describe
+from nfopt.cli.studies.status import describe
 from nfopt.distributed.queue import WorkQueue
 from nfopt.errors import StudyWarning
 from nfopt.report.page import html_page

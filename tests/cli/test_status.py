@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nfopt import attributes as names
-from nfopt.cli.pace import seconds_left, trials_a_minute, worker_rows
-from nfopt.cli.status import _pace, _workers, describe
+from nfopt.cli.studies.pace import seconds_left, trials_a_minute, worker_rows
+from nfopt.cli.studies.status import _pace, _workers, describe
 from nfopt.distributed.process import Worker
 from nfopt.samplers.trials import BEGAN_FROM
 

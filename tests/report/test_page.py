@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from optuna.trial import create_trial
 
 from nfopt import attributes as names
-from nfopt.cli.status import describe
+from nfopt.cli.studies.status import describe
 from nfopt.report.page import html_page
 
 from .toys import flow, group, study, table, tell

@@ -15,6 +15,7 @@ import optuna
 import pytest
 import sqlalchemy
 from cli.house import SEARCH, furnish, tiny_recipes
+from distributed.filled import one_goes_and_the_other_stays
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
@@ -187,3 +188,8 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert "Connection refused" in done.stderr
     assert QUOTED not in done.stderr + done.stdout
+
+
+def test_a_study_is_deleted_with_what_it_wrote(server: Any, tmp_path: Path) -> None:
+    server.psql("CREATE DATABASE deleting;")
+    one_goes_and_the_other_stays(url_of(server, database="deleting"), tmp_path / "artifacts")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from distributed.filled import one_goes_and_the_other_stays
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
@@ -137,3 +138,10 @@ def test_a_server_that_is_killed_is_waited_for(tmp_path: Path, when: str) -> Non
     patient = open_storage(url)
     with clear_errors(url):
         assert len(patient.get_all_studies()) == 1
+
+
+def test_a_study_is_deleted_through_it(served: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, _ = served
+    for name in optuna.get_all_study_names(open_storage(url)):
+        optuna.delete_study(study_name=name, storage=open_storage(url))
+    one_goes_and_the_other_stays(url, tmp_path / "artifacts")

@@ -10,8 +10,9 @@ import typer
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import one_line
-from nfopt.cli.pace import seconds_left, trials_a_minute, worker_rows
 from nfopt.cli.progress import clock_text, count
+from nfopt.cli.studies.pace import seconds_left, trials_a_minute, worker_rows
+from nfopt.cli.studies.sizes import Where, files_in, sizes_of, sizes_text
 
 if TYPE_CHECKING:
     import optuna
@@ -26,18 +27,22 @@ def status(
         typer.Argument(metavar="[STUDY]", help="Name of a study. Without it: the list."),
     ] = None,
     storage: o.Storage = None,
+    artifacts: Where = None,
     as_json: o.Json = False,
 ) -> None:
-    """Show the studies of a storage; or of one study its states, workers, pace and best trials."""
+    """Show the studies of a storage and their sizes; or of one its workers, pace and best trials.
+
+    Sizes are of the artifacts: weights, checkpoints, pictures.
+    """
     from nfopt.storage.open import clear_errors, exists
 
     if study is not None:
-        _one(study, storage, as_json)
+        _one(study, storage, artifacts, as_json)
         return
     studies: list[dict[str, Any]] = []
     if exists(storage):
         with clear_errors(storage, "failed"):
-            studies = _list(storage)
+            studies = _list(storage, artifacts)
     if as_json:
         results.print_json({"storage": _masked(storage), "studies": studies})
     elif not studies:
@@ -46,22 +51,26 @@ def status(
         _show_list(studies, storage)
 
 
-def _list(storage: str | None) -> list[dict[str, Any]]:
+def _list(storage: str | None, artifacts: str | None) -> list[dict[str, Any]]:
     import optuna
 
+    from nfopt.distributed.artifacts import place_of
     from nfopt.storage.open import open_storage
 
-    opened = open_storage(storage)
+    opened, root = open_storage(storage), place_of(artifacts, storage)
+    items = None if root is None else files_in(root)
     return [
-        describe(optuna.load_study(study_name=name, storage=opened))
+        describe(study) | {"artifacts": sizes_of(study, root, items)}
         for name in sorted(optuna.get_all_study_names(opened))
+        for study in (optuna.load_study(study_name=name, storage=opened),)
     ]
 
 
-def _one(name: str, storage: str | None, as_json: bool) -> None:
+def _one(name: str, storage: str | None, artifacts: str | None, as_json: bool) -> None:
     import optuna
 
     from nfopt import attributes as names
+    from nfopt.distributed.artifacts import root_of, settle
     from nfopt.errors import StudyError
     from nfopt.storage.open import find_study
     from nfopt.stored import attributes_of
@@ -70,7 +79,11 @@ def _one(name: str, storage: str | None, as_json: bool) -> None:
         study = optuna.load_study(study_name=name, storage=opened)
         if not {names.SPACE, names.AUTONF} & attributes_of(study).keys():
             raise StudyError(f"`study` {name!r} was not made by nfopt search or nfopt autonf.")
-        facts = describe(study) | {"storage": _masked(storage)}
+        if artifacts is not None:
+            settle(study, artifacts)
+        root = root_of(study)
+        sizes = sizes_of(study, root, None if root is None else files_in(root))
+        facts = describe(study) | {"storage": _masked(storage), "artifacts": sizes}
         if as_json:
             results.print_json(facts)
         else:
@@ -84,7 +97,7 @@ def describe(study: optuna.Study) -> dict[str, Any]:
         study: Any Optuna study; what nfopt did not write is None.
 
     Returns:
-        Plain data, what `--json` prints.
+        Plain data, what `--json` prints, without sizes.
     """
     from nfopt import attributes as names
     from nfopt.stored import attributes_of, trials_of
@@ -154,6 +167,7 @@ def _show_list(studies: list[dict[str, Any]], storage: str | None) -> None:
         ("failed", "right"),
         ("best validation log-likelihood", "right"),
         ("time", "right"),
+        ("artifacts", "right"),
         ("last", "left"),
     ):
         table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
@@ -165,6 +179,7 @@ def _show_list(studies: list[dict[str, Any]], storage: str | None) -> None:
             *(str(states[state]) for state in ("complete", "pruned", "running", "fail")),
             "" if best is None else f"{-best['validation_nll']:.4f}",
             clock_text(one["seconds"]),
+            "" if one["artifacts"] is None else f"{one['artifacts']['mb']:,.1f} MB",
             (one["last"] or "").replace("T", " "),
         )
         table.add_row(*(Text(one_line(cell)) for cell in cells))
@@ -188,6 +203,7 @@ def _show_one(study: optuna.Study, facts: dict[str, Any], storage: str | None) -
         ("workers", _workers(facts["workers"])),
         ("pace", _pace(facts)),
         ("training time", clock_text(facts["seconds"])),
+        ("artifacts", sizes_text(facts["artifacts"])),
         ("first, last", f"{facts['began'] or '-'}, {facts['last'] or '-'}".replace("T", " ")),
     ]
     results.show_pairs(f"Study {facts['study']}", pairs)

@@ -1,0 +1,268 @@
+"""What lies in a store of artifacts: whose it is, how large, and what nobody refers to.
+
+    items = listing(root)                     files with sizes
+    held(study).bytes()                       of one study
+    unreferenced(storage, root, items, now)   of none
+
+A file is a study's by its place and name alone, never because somebody's attribute names it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import optuna
+from optuna.storages import BaseStorage
+
+from nfopt import attributes as names
+from nfopt.distributed import artifacts
+from nfopt.distributed.checkpoints import ENDINGS, SLOTS, key
+from nfopt.distributed.ownership import (
+    FOLDER,
+    OWNER,
+    S3,
+    TOKEN,
+    UNFINISHED,
+    WRITTEN,
+    Owner,
+    home_of,
+    is_picture,
+    mark_of,
+)
+from nfopt.errors import StudyError
+from nfopt.optuna_internals import system_attributes_of
+from nfopt.stored import SET_ASIDE, attributes_of, trials_of
+
+ATTACHED = "artifacts:"  # prefix of the attribute by which Optuna attaches an artifact
+SETTLED = 3600.0  # seconds after which what was written is referred to, if it ever is
+KINDS = ("weights", "checkpoints", "pictures", "other")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file in the store.
+
+    Attributes:
+        key: Its name there, with its folder: "study-MARK/token", or a picture's alone.
+        bytes: Its size.
+        modified: When it was written, in seconds since 1970.
+    """
+
+    key: str
+    bytes: int
+    modified: float
+
+    @property
+    def mark(self) -> str | None:
+        """The mark of the study in whose folder it is, or None."""
+        folder = FOLDER.fullmatch(self.key.partition("/")[0])
+        return folder[1] if folder and "/" in self.key else None
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        name = self.key.rpartition("/")[2].lstrip(".")
+        if "/" not in self.key:
+            return "pictures"
+        if name.startswith("weights-"):
+            return "weights"
+        return "checkpoints" if name.startswith("checkpoint-") else "other"
+
+
+def listing(root: str) -> list[Item]:
+    """List a store: the files in it and in the folders of studies; links are not followed.
+
+    Raises:
+        StudyError: If it can't be read; one line.
+    """
+    try:
+        found = _objects(root) if root.startswith(S3) else _files(Path(root))
+        return sorted(found, key=lambda item: item.key)
+    except artifacts.failures() as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise StudyError(f"`artifacts` {root!r} can't be listed: {why}.") from None
+
+
+def _files(root: Path) -> Iterator[Item]:
+    if not root.is_dir():
+        return
+    for entry in os.scandir(root):
+        if FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            for inner in os.scandir(entry.path):
+                yield from _item(inner, f"{entry.name}/")
+        else:
+            yield from _item(entry, "")
+
+
+def _item(entry: os.DirEntry[str], before: str) -> Iterator[Item]:
+    with suppress(FileNotFoundError):  # removed meanwhile
+        if entry.is_file(follow_symlinks=False):
+            about = entry.stat(follow_symlinks=False)
+            yield Item(before + entry.name, about.st_size, about.st_mtime)
+
+
+def _objects(root: str) -> Iterator[Item]:
+    bucket, prefix = artifacts.bucket_of(root)
+    artifacts.artifact_store(root)  # says in one line if boto3 is not there
+    client: Any = sys.modules["boto3"].client("s3")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for one in page.get("Contents", ()):
+            key = one["Key"].removeprefix(prefix)
+            yield Item(key, int(one["Size"]), one["LastModified"].timestamp())
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a study has in its store.
+
+    Attributes:
+        root: The store; None: it has none.
+        own: What it wrote, by its mark.
+        named: Pictures that it names and that do not have its mark: of an older nfopt, or uploaded
+            by hand. Nothing tells that no other study has them.
+        elsewhere: Where the study says that its artifacts are, if they are not in `root`.
+    """
+
+    root: str | None
+    own: tuple[Item, ...] = ()
+    named: tuple[Item, ...] = ()
+    elsewhere: str | None = None
+
+    def bytes(self, kind: str | None = None) -> int:
+        """Add up the sizes, of one of `KINDS` or of all."""
+        items = (*self.own, *self.named)
+        return sum(item.bytes for item in items if kind in (None, item.kind))
+
+
+def held(study: optuna.Study, root: str | None = None, items: Sequence[Item] | None = None) -> Held:
+    """Find what a study has in its store.
+
+    Args:
+        study: The study.
+        root: The store; None: the study's, as this process knows it.
+        items: The listing of the store, if it is at hand.
+
+    Raises:
+        StudyError: If the store can't be listed.
+    """
+    root, mark = root or artifacts.root_of(study), artifacts.mark(study)
+    if root is None:
+        return Held(None)
+    items = listing(root) if items is None else items
+    own = [] if mark is None else [item for item in items if _is_own(item, mark)]
+    attached = _attached(study)
+    named = [item for item in items if item.key in attached and item not in set(own)]
+    known = attributes_of(study).get(names.ARTIFACTS)
+    away = mark is not None and not any(item.mark == mark for item in own)
+    return Held(root, tuple(own), tuple(named), str(known) if away else None)
+
+
+def _is_own(item: Item, mark: str) -> bool:
+    """Whether a file was written by the study with a mark."""
+    if item.mark is None:
+        return is_picture(item.key, mark)
+    name = item.key.partition("/")[2]
+    return item.mark == mark and bool(WRITTEN.fullmatch(name) or UNFINISHED.fullmatch(name))
+
+
+def _attached(study: optuna.Study) -> set[str]:
+    """The ids of all files that Optuna says are attached to a study and its trials."""
+    told = [system_attributes_of(study), *(trial.system_attrs for trial in trials_of(study))]
+    keys = (key for attributes in told for key in attributes if key.startswith(ATTACHED))
+    return {key.removeprefix(ATTACHED) for key in keys}
+
+
+@dataclass(frozen=True)
+class Unreferenced:
+    """What no study refers to any more.
+
+    Attributes:
+        study: That wrote it, by the record in its folder.
+        deleted: There is no such study; else it is there, and refers to other files of its.
+        items: The files.
+    """
+
+    study: str
+    deleted: bool
+    items: tuple[Item, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Their sizes, added up."""
+        return sum(item.bytes for item in self.items)
+
+
+def unreferenced(
+    storage: BaseStorage, root: str, items: Sequence[Item], now: float
+) -> list[Unreferenced]:
+    """Find what was written for studies of a storage and is referred to by none of them.
+
+    Args:
+        storage: Whose studies are read here; `items` were listed before, so that nothing that a
+            worker has written meanwhile is among them.
+        root: Of the artifacts.
+        items: What was there.
+        now: Seconds since 1970; what was written in the hour before is left out, as a worker
+            writes first and refers to it afterwards.
+
+    Returns:
+        By study; never what another storage's study wrote, or what has no record of its own.
+    """
+    home = home_of(storage, root)
+    there = optuna.get_all_study_names(storage)
+    found = []
+    for mark, owner in owners(root, items):
+        own = [item for item in items if _is_own(item, mark)]
+        deleted = owner.study not in there
+        if home is None or owner.storage != home:
+            continue
+        if not deleted:
+            study = optuna.load_study(study_name=owner.study, storage=storage)
+            try:
+                deleted = artifacts.mark(study) != mark
+                own = own if deleted else _not_named(study, own)
+            except StudyError:  # it can't be read, so all may be its own
+                continue
+        old = [item for item in own if now - item.modified > SETTLED]
+        if old and (len(old) == len(own) or not deleted):
+            found.append(Unreferenced(owner.study, deleted, tuple(old)))
+    return found
+
+
+def owners(root: str, items: Sequence[Item]) -> Iterator[tuple[str, Owner]]:
+    """Read who made the folders of studies: mark and owner, of each whose record is sound."""
+    store = artifacts.artifact_store(root)
+    for mark in sorted({item.mark for item in items if item.mark is not None}):
+        try:
+            told = artifacts.get(store, f"study-{mark}/{OWNER}")
+            token = artifacts.get(store, f"study-{mark}/{TOKEN}").decode()
+            owner = msgspec.json.decode(told, type=Owner)
+        except artifacts.failures(ValueError, msgspec.MsgspecError):
+            continue
+        if mark_of(owner.study, token) == mark:
+            yield mark, owner
+
+
+def _not_named(study: optuna.Study, own: Sequence[Item]) -> list[Item]:
+    """Weights and checkpoints that no trial names; none as long as something is in training."""
+    trials, named = trials_of(study), set[str]()
+    for trial in trials:
+        aside = str(trial.user_attrs.get(names.REASON, "")).startswith(SET_ASIDE)
+        if aside or not trial.state.is_finished():
+            return []
+        named.add(str(trial.user_attrs.get(names.WEIGHTS)))
+        pointer = trial.user_attrs.get(names.CHECKPOINT) or {}
+        tokens = [pointer[key] for key in ("token", "next") if key in pointer]
+        named |= {key(token, slot, end) for token in tokens for slot in SLOTS for end in ENDINGS}
+    return [
+        item
+        for item in own
+        if item.kind in ("weights", "checkpoints") and item.key.rpartition("/")[2] not in named
+    ]
