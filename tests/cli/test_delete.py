@@ -16,14 +16,14 @@ from nfopt.cli import run
 from nfopt.distributed.process import Worker
 from nfopt.storage.open import open_storage
 
-URL = "sqlite:///nfopt-runs/nfopt.db"
+URL = "journal:///nfopt-runs/nfopt.log"
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two studies; the root of their artifacts."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NFOPT_STORAGE", raising=False)
+    monkeypatch.setenv("NFOPT_STORAGE", URL)
     for name in ("one", "two"):
         filled(URL, name).set_user_attr(names.AUTONF, {})
     return tmp_path / "nfopt-runs" / "artifacts"
@@ -79,7 +79,7 @@ def test_a_study_is_deleted_when_the_answer_is_yes(
     told_json = json.loads(capsys.readouterr().out)
     assert (told_json["study"], told_json["trials"], told_json["left"]) == ("two", 2, [])
     assert files(root) == set()
-    assert optuna.get_all_study_names(URL) == []
+    assert optuna.get_all_study_names(open_storage(URL)) == []
 
 
 def test_a_study_that_is_worked_on_is_refused(
@@ -92,14 +92,14 @@ def test_a_study_that_is_worked_on_is_refused(
     assert run(["delete", "one", "--yes"]) == 2
     assert "is being worked on" in capsys.readouterr().err
     assert files(root) == before
-    assert len(optuna.get_all_study_names(URL)) == 2
+    assert len(optuna.get_all_study_names(open_storage(URL))) == 2
 
 
 def test_clean_removes_what_a_deleted_study_left(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = files(root)
-    optuna.delete_study(study_name="one", storage=URL)
+    optuna.delete_study(study_name="one", storage=open_storage(URL))
     assert run(["clean", "--yes"]) == 0
     assert "Nothing to remove" in capsys.readouterr().err
     age(root)

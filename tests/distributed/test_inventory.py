@@ -69,7 +69,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_what_a_user_put_into_a_studys_folder_stays(tmp_path: Path) -> None:
-    study = filled(f"sqlite:///{tmp_path}/s.db", "s")
+    study = filled(f"journal:///{tmp_path}/s.log", "s")
     (folder,) = tmp_path.glob("artifacts/study-*")
     (folder / "notes.txt").write_text("mine")
     delete_study(study, held(study))
@@ -77,7 +77,7 @@ def test_what_a_user_put_into_a_studys_folder_stays(tmp_path: Path) -> None:
 
 
 def test_of_a_study_whose_artifacts_are_elsewhere_it_is_said(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/s.db"
+    url = f"journal:///{tmp_path}/s.log"
     filled(url, "s", tmp_path / "far")
     study = optuna.load_study(study_name="s", storage=open_storage(url))  # without --artifacts
     holds = held(study)
@@ -91,7 +91,11 @@ def orphans(url: str, root: Path) -> list[tuple[str, bool, int]]:
 
 
 def test_only_what_this_storage_wrote_an_hour_ago_is_taken_for_abandoned(tmp_path: Path) -> None:
-    url, other, root = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db", tmp_path / "r"
+    url, other, root = (
+        f"journal:///{tmp_path}/a.log",
+        f"journal:///{tmp_path}/b.log",
+        tmp_path / "r",
+    )
     for place in (url, other):
         filled(place, "s", root)
         optuna.delete_study(study_name="s", storage=open_storage(place))
@@ -109,7 +113,7 @@ def test_only_what_this_storage_wrote_an_hour_ago_is_taken_for_abandoned(tmp_pat
 
 
 def test_of_a_study_that_lives_only_what_no_trial_names_goes(tmp_path: Path) -> None:
-    url, root = f"sqlite:///{tmp_path}/a.db", tmp_path / "artifacts"
+    url, root = f"journal:///{tmp_path}/a.log", tmp_path / "artifacts"
     study = filled(url, "s")
     (folder,) = root.glob("study-*")
     (folder / f"weights-{'0' * 32}.safetensors").write_bytes(b"x")
@@ -213,7 +217,7 @@ def test_a_store_that_can_not_be_read_is_one_line(
 def test_files_that_can_not_be_removed_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = filled(f"sqlite:///{tmp_path}/s.db", "s")
+    study = filled(f"journal:///{tmp_path}/s.log", "s")
 
     def refuse(store: object, key: str) -> None:
         raise PermissionError(13, "Permission denied")

@@ -93,11 +93,11 @@ def _show(facts: dict[str, Any], holds: Held) -> None:
         pairs.append((kind, f"{count(len(files), 'file')}, {size_text(size)}"))
     pairs.append(("in", holds.root or "no store of artifacts"))
     if holds.named:
-        size = size_text(sum(item.bytes for item in holds.named))
+        named = size_text(sum(item.bytes for item in holds.named))
         pairs.append(
             (
                 "stays",
-                f"{count(len(holds.named), 'file')}, {size}, that the study names and nothing says"
+                f"{count(len(holds.named), 'file')}, {named}, that the study names and nothing says"
                 " are its own (pictures of an older nfopt, or uploaded by hand)",
             )
         )
