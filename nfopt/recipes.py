@@ -34,9 +34,9 @@ DEPTH = 6
 WIDTH = 128
 BINS = 8
 BATCH = 256
-LEARNING_RATE, FEW_RATE = 1.2e-2, 8e-3  # of Muon; where rows are few
+LEARNING_RATE, FEW_RATE = 6e-3, 8e-3  # of Muon; where rows are few
 AVERAGE = 0.995
-EPOCHS = 75
+EPOCHS = 60
 FEWEST_STEPS, MOST_FEW_STEPS, MOST_STEPS = 300, 1500, 6000
 DROPOUT = 0.5  # where rows are very few; 0.2 where they are few
 PATIENCE = 10  # checks without a better validation NLL: then the rows are learnt by heart
@@ -100,11 +100,11 @@ def portfolio(
     else:
         found = [
             best,
-            like("quantile", learning_rate=1.6e-2),
-            like("standardise", learning_rate=8e-3),
-            like(dropout=0.1),
-            like(learning_rate=6e-3),
             like("quantile", learning_rate=8e-3),
+            like("standardise", learning_rate=8e-3),
+            like(learning_rate=1.2e-2),
+            like("quantile", learning_rate=1.6e-2),
+            like("standardise", learning_rate=1.6e-2),
         ]
     if few and values is not None:
         found += [

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from nfopt.samplers.pruning import KEEP
 from nfopt.study.length import RUNGS
 
-SHORT = 2.1  # trainings that fit at least: else they are shorter
-LEAST_SHARE = 0.25  # of the full steps
+SHORT = 3.0  # trainings that fit at least: else they are shorter
+LEAST_SHARE = 0.3  # of the full steps
 RACE = 2.0  # trainings that must fit before recipes are compared at all
 SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
@@ -131,7 +131,8 @@ def leave(end: float, now: float, scoring: float) -> float:
 def share_of_steps(seconds: float, pace: Pace) -> float:
     """Say how much of the full steps a training has where time is short.
 
-    Two shorter trainings that are mixed are better than one in full that leaves time over.
+    A few shorter trainings that are mixed are better than one in full: at half the steps of then,
+    three in 180 s gained 0.1 to 0.3 nats over that one (`studies/portfolio`).
 
     Args:
         seconds: Of all trainings.

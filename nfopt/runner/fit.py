@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from nfopt.spec import Recipe
 from nfopt.storage.url import RUNS
 from nfopt.stored import attributes_of, recipe_of, trials_of
 from nfopt.study.arguments import check_members, check_minutes
+from nfopt.study.candidate import stack_key
 from nfopt.study.dataset import Source, read_again
 from nfopt.study.length import MEMBERS
 from nfopt.study.results import FitResult, Score, SearchResult, mixture, score_of
@@ -56,9 +58,9 @@ def run_fit(
 
     Args:
         source: The data.
-        recipes: The best first. Others than the first are trained only where `minutes` leaves time
-            after as many seeds of the first as a mixture has members.
-        members: Seeds of the first recipe; None: as many as `minutes` allows, 1 without it.
+        recipes: The best first. Others than the first are trained only where `minutes` is given
+            and `members` is not: as many of them as fit.
+        members: Seeds of the first recipe; None: what `minutes` allows, 1 without it.
         minutes: Wall clock of the whole call; None: full trainings.
         seed: Of weights, batches and dropout.
         device: Where to train.
@@ -114,22 +116,35 @@ def run_fit(
 
 
 def _fill(training: Retraining, recipes: Sequence[Recipe]) -> list[Trained]:
-    """Train seeds of the first recipe while there is time, then of the next ones."""
+    """Train the recipes while there is time, those of one shape side by side.
+
+    Recipes differ more than seeds of the best one do, so their mixture is better; and whichever map
+    or rate is wrong for this table gets no weight in it (`studies/portfolio`).
+    """
     trained: list[Trained] = []
-    for number, recipe in enumerate(recipes):
-        pace = pace_of(recipe, training.data)
+    share = 0.0
+    waiting = [*recipes] * math.ceil(MEMBERS / len(recipes))
+    while waiting:
+        pace = pace_of(waiting[0], training.data)
         left = training.call.left(training.deadline) or 0.0
-        if number == 0:
-            share = plan.share_of_steps(left, pace)
-            steps, pace = max(1, round(share * recipe.train.steps)), pace.times(share)
-            recipe = replace(recipe, train=replace(recipe.train, steps=steps))
-        count = plan.members_fitting(left, pace, MEMBERS)
-        if number == 0:
+        share = share or plan.share_of_steps(left, pace)
+        count = plan.members_fitting(left, pace.times(share), MEMBERS)
+        if not trained:
             count = max(1, count)
         if not count:
             break
-        trained += training.all([Finalist(None, recipe)] * count, again=number)
+        key = stack_key(waiting[0].flow, waiting[0].train)
+        group = [one for one in waiting if stack_key(one.flow, one.train) == key][:count]
+        for recipe in group:
+            waiting.remove(recipe)
+        shorter = [Finalist(None, _shortened(recipe, share)) for recipe in group]
+        trained += training.all(shorter, again=len(trained))
     return trained
+
+
+def _shortened(recipe: Recipe, share: float) -> Recipe:
+    steps = max(1, round(share * recipe.train.steps))
+    return replace(recipe, train=replace(recipe.train, steps=steps))
 
 
 def pace_of(recipe: Recipe, rows: MappedRows) -> Pace:

@@ -1,4 +1,4 @@
-"""`fit` in a given time: members of the recipe first, then the recipes after it."""
+"""`fit` in a given time: as many recipes of the portfolio as are trained in it, mixed."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Time:
         return self.now
 
 
-def test_minutes_are_filled_with_members_and_then_the_next_recipes(
+def test_minutes_are_filled_with_the_recipes_by_shape(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Time(monkeypatch, 5.0)
     result = run_fit(source, THREE, minutes=1.0, began=0.0, clock=clock)
-    assert clock.trained == [(THREE[0].flow, MEMBERS), (THREE[1].flow, 3)]
+    assert clock.trained == [(THREE[0].flow, 6), (THREE[1].flow, 3)]
     assert len(result.flow) <= MEMBERS
     assert result.flow.specs[0] in {recipe.flow for recipe in THREE}
     assert clock.now <= 60.0
