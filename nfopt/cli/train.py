@@ -111,9 +111,9 @@ def fit(
 ) -> None:
     """Train and save the best known flow for a table of this size, without a search.
 
-    With --minutes it trains as many members of the best recipe as fit, then of the next ones.
-    Without it, one flow of the recipe's own number of steps. Without --out the flow is
-    saved in nfopt-runs/NAME-fit, after the data.
+    With --minutes it trains as many of the best known recipes as fit, and mixes what validates
+    best. Without it, one flow of the best recipe, for its own number of steps. Without --out the
+    flow is saved in nfopt-runs/NAME-fit, after the data.
     """
     from_data = table.read()
     with resumable(lambda: "Interrupted: nothing was saved."):
