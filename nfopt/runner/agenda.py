@@ -105,7 +105,7 @@ class Agenda:
         best = best_of(self.study)
         recipe = self.recipe if best is None else recipe_of(best)
         own = pace.times(self.dearness(recipe.flow))
-        count = plan.members_fitting(left, own, plan.MOST_SEEDS)
+        count = plan.seeds_fitting(left, own, plan.MOST_SEEDS)
         if best is None and left > 0:
             count = max(1, count)
         count = self._fair(count, trials, budget, 1)

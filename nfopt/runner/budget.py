@@ -25,6 +25,7 @@ SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the 
 FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
 SLOWER, FASTER = 2.0, 0.9  # times that one stack may change the measured pace, at most
+LAST_SHARE = 0.6  # of its steps at least, for a seed that takes what time is left at the end
 MARGIN = 1.1  # of the measured seconds must be left for a training
 TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured
 GRACE = 0.25  # seconds over the end after which a training is stopped
@@ -159,6 +160,17 @@ def members_fitting(seconds: float, pace: Pace, most: int) -> int:
     if seconds < MARGIN * pace.alone:
         return 0
     return max(1, min(most, int(seconds / max(MARGIN * pace.stacked, 1e-9))))
+
+
+def seeds_fitting(seconds: float, pace: Pace, most: int) -> int:
+    """Members of the next stack of further seeds.
+
+    The last such stack takes one more than are trained in full: all its members then have a few
+    steps less, their rate falls earlier, and no time is left over.
+    """
+    count = members_fitting(seconds, pace, most)
+    shorter = LAST_SHARE * MARGIN * pace.of(count + 1)
+    return count + 1 if count < most and seconds >= shorter else count
 
 
 def compared_size(total: float, left: float, pace: Pace) -> int:

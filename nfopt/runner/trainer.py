@@ -300,6 +300,8 @@ class Trainer:
             if step in trial.intermediate_values
             and trial.number not in numbers
             and not trial.user_attrs.get(names.AGAIN)
+            # the last further seeds may be shorter than the others
+            and names.REPEATS not in trial.user_attrs
         ]
         # further seeds of the best are to come to their end, whatever they look like on the way
         spare = [m for m, c in own.items() if names.REPEATS in c.trial.user_attrs]

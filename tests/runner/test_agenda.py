@@ -149,11 +149,19 @@ def test_seeds_of_a_trial_of_the_study_are_all_repeats(space: SearchSpace) -> No
     assert [one.get(names.REPEATS) for one in desk.waiting()] == desk.keys([0]) * MOST_SEEDS
 
 
+def test_what_is_left_at_the_end_makes_one_seed_more(space: SearchSpace) -> None:
+    desk = Desk(space, left=300.0)
+    desk.decide()
+    desk.tell(6)
+    desk.seconds = 7.0
+    assert desk.decide() == Next(1, offspring=False)
+
+
 def test_nothing_is_begun_that_cannot_end(space: SearchSpace) -> None:
     desk = Desk(space, left=300.0)
     desk.decide()
     desk.tell(6)
-    desk.seconds = 10.0
+    desk.seconds = 6.0
     assert desk.decide() == Next(0, offspring=False)
     assert desk.waiting() == []
     desk.seconds = -5.0

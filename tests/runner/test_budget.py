@@ -82,6 +82,13 @@ def test_a_pace_is_corrected_by_what_a_stack_took() -> None:
     assert pace.corrected(0.0, [1.0]) == pace.corrected(5.0, [0.0]) == pace
 
 
+def test_the_last_seeds_leave_no_time_over() -> None:
+    assert plan.seeds_fitting(6.5, PACE, 6) == 0
+    assert plan.seeds_fitting(6.7, PACE, 6) == 1, "at 60% of its steps"
+    assert plan.seeds_fitting(11.1, PACE, 6) == 3, "two in full, three a little shorter"
+    assert plan.seeds_fitting(1e6, PACE, 6) == 6
+
+
 def test_where_time_is_short_a_few_shorter_trainings_fit() -> None:
     pace = plan.Pace(alone=10.0, stacked=6.0)
     assert plan.share_of_steps(100.0, pace) == 1.0

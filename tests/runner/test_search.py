@@ -191,7 +191,7 @@ def test_minutes_bound_the_whole_call(search: Search, events: list[Event]) -> No
     assert trial.state in COUNTED
     assert recipe_of(trial).flow == BEST.flow
     assert trial.user_attrs[names.FIDELITY] < 1.0
-    assert result.study.user_attrs[names.POPULATION] == {"size": 4, "steps": 25_000}
+    assert result.study.user_attrs[names.POPULATION] == {"size": 4, "steps": 30_000}
 
 
 def test_minutes_end_with_further_seeds_of_the_best(search: Search) -> None:
