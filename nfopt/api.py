@@ -1,4 +1,4 @@
-"""The package's functions: `search`, `fit`, `retrain`, `load`, `load_study`."""
+"""The package's functions: `search`, `fit`, `retrain`, `retrain_from`, `load`, `load_study`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from nfopt.runner.options import (
     StudyOptions,
     WorkerOptions,
 )
+from nfopt.runner.repeat.read import read_data, read_description
+from nfopt.runner.repeat.run import RepeatResult, run_repeat
 from nfopt.runner.run import run_search
 from nfopt.runner.worker import threads_of
 from nfopt.spec import Recipe
@@ -38,7 +40,7 @@ from nfopt.study.dataset import read
 from nfopt.study.length import MEMBERS
 from nfopt.study.results import FitResult, SearchResult
 
-__all__ = ["fit", "load", "load_study", "retrain", "search"]
+__all__ = ["fit", "load", "load_study", "retrain", "retrain_from", "search"]
 
 
 @checked
@@ -280,6 +282,51 @@ def retrain(
             out=None if out is None else Path(out),
             on_event=on_event or ignore,
             should_stop=should_stop,
+        )
+
+
+@checked
+def retrain_from(
+    path: str | os.PathLike[str],
+    data: Any,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: OnEvent | None = None,
+    on_warning: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> RepeatResult:
+    """Train a delivered flow again, from its flow.json alone: all its members, with their shares.
+
+    Args:
+        path: The flow.json, by any name, or the folder that it is in; the weights are not read.
+        data: The table that it was trained on, as in `search`; it is read and split as then.
+        device: As in `search`.
+        threads: As in `search`.
+        out: Folder for the flow; None: nfopt-runs/NAME-again, after the data.
+        on_event: As in `search`.
+        on_warning: As in `search`.
+        should_stop: As in `search`.
+
+    Raises:
+        DataError: If the data is another one, which its fingerprint tells, or can't be used.
+        ValueError: If the file can't be read, or does not say how the flow was made.
+    """
+    began = time.monotonic()
+    device = check_device(device)
+    with threads_of(threads):
+        described = read_description(Path(path))
+        source = read_data(described, data, on_warning)
+        name = arguments.check_name(described.name, out if out is None else str(out))
+        return run_repeat(
+            described,
+            source,
+            device=device,
+            out=RUNS / f"{name}-again" if out is None else Path(out),
+            on_event=on_event or ignore,
+            should_stop=should_stop,
+            began=began,
         )
 
 

@@ -35,6 +35,7 @@ OPTIONS = frozenset(
         "artifacts",
         "block",
         "estimator",
+        "from",
         "bounds",
         "columns",
         "context",

@@ -18,6 +18,7 @@ from nfopt.cli.progress import clock_text, count
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nfopt.runner.repeat.run import RepeatResult
     from nfopt.study.results import FitResult, SearchResult
 
 SCORES = (
@@ -93,6 +94,22 @@ def show_fit(result: FitResult) -> None:
     name = result.flow.info.get("name", "data")
     said = f"an ensemble of {members} flows" if members > 1 else "one flow"
     _show(f"Fitted {said} to {name}, without a search", result, [])
+
+
+def show_repeat(result: RepeatResult) -> None:
+    """Print the result of making a flow again, beside the scores that it was delivered with."""
+    _show("The flow is made again", result, [])
+    pairs = []
+    for part, now in (("validation", result.validation_nll), ("test", result.test_nll)):
+        then = result.delivered.get(f"{part}_nll")
+        if isinstance(then, int | float):
+            equal = math.isclose(then, now, rel_tol=1e-9)
+            gap = "the same" if equal else f"{then - now:+.2g} now"
+            pairs.append((f"delivered, {part}", f"{-then:.6g}; {gap}"))
+    exactly = "on the same machine, versions and threads: the same weights"
+    how = f"step for step ({exactly})" if result.exact else f"within noise: {result.inexact}"
+    pairs.append(("repeated", how))
+    show_pairs("Beside the flow that was delivered", pairs)
 
 
 def _show(title: str, result: FitResult, further: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from nfopt.cli.failures import resumable, warn
 from nfopt.cli.groups import AS_IT_IS, NEW_STUDY, StudyOptions, TableOptions, grouped
 from nfopt.cli.output import check_folder
 from nfopt.cli.progress import showing
-from nfopt.cli.reading import whole
+from nfopt.cli.reading import whole, wrong
 
 if TYPE_CHECKING:
     from nfopt.events import Event, OnEvent
@@ -141,13 +142,29 @@ def fit(
 
 
 def retrain(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY|DATA",
+            help="Name of a study; with --from the table that the flow was trained on.",
+        ),
+    ],
     trial: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole("trial", 0), metavar="N", help="Number of the trial (see nfopt status)."
         ),
-    ],
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FLOW.json",
+            show_default=False,
+            help="Make a delivered flow again from its flow.json alone: all its members, with "
+            "their seeds, steps and shares.",
+        ),
+    ] = None,
     out: o.Out = None,
     data: Annotated[
         str | None,
@@ -167,11 +184,20 @@ def retrain(
     threads: o.Threads = None,
     as_json: o.Json = False,
 ) -> None:
-    """Train any trial of a study in full, score and save it.
+    """Train any trial of a study in full, or a delivered flow again; score and save it.
 
     Without --minutes it trains for the trial's full number of steps. Without --out the flow is
-    saved in nfopt-runs/STUDY-N.
+    saved in nfopt-runs/STUDY-N, with --from in nfopt-runs/NAME-again, after the data. With --from
+    the table is read, split and checked as it was then.
     """
+    if from_ is not None:
+        given = {"trial": trial, "data": data, "minutes": minutes, "seed": seed}
+        for option in (name for name, value in given.items() if value is not None):
+            raise wrong(option, "does not go with `--from`, which says all of it")
+        _retrain_from(from_, study, device, threads, out, as_json)
+        return
+    if trial is None:
+        raise wrong("trial", "is missing: the number of a trial, or `--from` a flow.json")
     with resumable(lambda: "Interrupted: nothing was saved."):
         check_folder(out)
         from nfopt import api
@@ -193,6 +219,34 @@ def retrain(
         results.print_json(result.to_dict())
     else:
         results.show_retrain(result)
+
+
+def _retrain_from(
+    path: Path,
+    data: str,
+    device: str | None,
+    threads: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    with resumable(lambda: "Interrupted: nothing was saved."):
+        check_folder(out)
+        from nfopt import api
+
+        with showing() as show:
+            result = api.retrain_from(
+                path,
+                data,
+                device=device,
+                threads=threads,
+                out=out,
+                on_event=show,
+                on_warning=warn,
+            )
+    if as_json:
+        results.print_json(result.to_dict())
+    else:
+        results.show_repeat(result)
 
 
 @dataclass

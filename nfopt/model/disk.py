@@ -187,12 +187,7 @@ def load(path: Path) -> Stored:
         if not (home / name).is_file():
             raise ValueError(f"`path` {str(home)!r} holds no trained flow: {name} is missing.")
     try:
-        size = (home / DESCRIPTION).stat().st_size
-        if size > MOST_DESCRIBED:
-            raise ValueError(
-                f"{DESCRIPTION} has {size >> 20} MB, not {MOST_DESCRIBED >> 20} at most"
-            )
-        text = (home / DESCRIPTION).read_text(encoding="utf-8")
+        text = _text(home / DESCRIPTION)
         description = _describe(text)
         carried = described_in(home / WEIGHTS, DESCRIPTION)
         if carried is not None and carried.strip() != text.strip():
@@ -202,6 +197,32 @@ def load(path: Path) -> Stored:
         return Stored(specs, weights, preprocessings, info, description.shares or None)
     except _BROKEN as error:
         raise unreadable(home, error) from None
+
+
+def load_described(path: Path) -> Stored:
+    """Read the description alone, without weights: of a directory, or a file by any name.
+
+    Raises:
+        ValueError: If it is missing, broken, or of a version that is not known.
+    """
+    file = path / DESCRIPTION if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(
+            f"`path` {str(path)!r} is no description of a flow: there is no such file."
+        )
+    try:
+        description = _describe(_text(file))
+        specs, preprocessings, info = _read(description)
+    except _BROKEN as error:
+        raise unreadable(path, error) from None
+    return Stored(specs, [], preprocessings, info, description.shares or None)
+
+
+def _text(file: Path) -> str:
+    size = file.stat().st_size
+    if size > MOST_DESCRIBED:
+        raise ValueError(f"{DESCRIPTION} has {size >> 20} MB, not {MOST_DESCRIBED >> 20} at most")
+    return file.read_text(encoding="utf-8")
 
 
 def unreadable(path: Path, why: Exception) -> ValueError:

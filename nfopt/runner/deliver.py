@@ -42,7 +42,8 @@ from nfopt.study.results import (
 )
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import bag_scores, scoring_seconds, train_bags
-from nfopt.study.weights import BY_MIXTURE, BY_NLL, Kept, KeptFlows
+from nfopt.study.weights import BY_MIXTURE, BY_NLL, Kept, KeptFlows, provenance_of
+from nfopt.training.provenance import Made, of_bag
 
 ROWS = 1000  # scored and sampled, to say what that costs
 
@@ -118,6 +119,13 @@ def deliver(
         marginals=[recipe_of(trials[o.number]).marginals for o in chosen for _ in o.flow.specs],
         seeds=[seed for one in chosen for seed in one.flow.info["seeds"]],
         steps=[steps for one in chosen for steps in one.flow.info["steps"]],
+        made=Made.of(
+            attributes_of(study)[names.DATA],
+            [m for one in chosen for m in provenance_of(one, recipe_of(trials[one.number]))],
+            folds=rows.folds,
+            folds_seed=rows.seed,
+            searched=True,
+        ),
     )
     kept.tidy(_staying(flows, scores, weights) | {one.number for one in chosen})
     return SearchResult(
@@ -169,7 +177,22 @@ def _train_again(
     call.stop.check()
     if fault(result):
         return []
-    info = {"seeds": [seed] * rows.bag, "steps": [result.steps] * rows.bag}
+    made = of_bag(
+        result,
+        recipe.train,
+        recipe.marginals,
+        seed,
+        batches=seed,
+        steps=recipe.train.steps,
+        stack=rows.bag,
+        size=rows.bag,
+        timed=left is not None,
+    )
+    info = {
+        "seeds": [seed] * rows.bag,
+        "steps": [result.steps] * rows.bag,
+        "made": msgspec.to_builtins(made),
+    }
     flow = Flow.of(stack, rows.preprocessings(recipe.marginals), info)
     scores = bag_scores(stack, [recipe.marginals], rows)[0]
     return [Kept(best.number, result.nll, flow, scores)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from nfopt.study.length import MEMBERS
 from nfopt.study.results import FitResult, Score, SearchResult, mixture, score_of
 from nfopt.study.rows import MappedRows
 from nfopt.training.measure import measure_training
+from nfopt.training.provenance import Made
 
 Picked = Sequence[tuple[Trained, int]]  # flows and how often each counts
 
@@ -109,7 +110,7 @@ def run_fit(
         picked: Picked = [(one, 1) for one in good]
         if members is None:
             picked = mixed(good, rows)
-        flow, validation, info = assembled(picked, rows)
+        flow, validation, info = assembled(picked, rows, source.described)
         target = None if out is None else Path(out)
         common = conclude(flow, validation, rows, call, target, warnings, **info)
     return FitResult(**common)
@@ -160,7 +161,9 @@ def mixed(good: Sequence[Trained], rows: MappedRows) -> Picked:
     return [(good[row], times) for row, times in choose_mixture(scores, MEMBERS, weights).items()]
 
 
-def assembled(picked: Picked, rows: MappedRows) -> tuple[Flow, Score, dict[str, Any]]:
+def assembled(
+    picked: Picked, rows: MappedRows, described: Mapping[str, Any]
+) -> tuple[Flow, Score, dict[str, Any]]:
     """Make a mixture of trained flows, with its validation score and what is told of it."""
     members = [one for one, _ in picked]
     shares = flow_shares(dict(enumerate(times for _, times in picked)))
@@ -180,6 +183,7 @@ def assembled(picked: Picked, rows: MappedRows) -> tuple[Flow, Score, dict[str, 
         "marginals": [one.finalist.recipe.marginals for one in members],
         "seeds": [one.seed for one in members],
         "steps": [one.steps for one in members],
+        "made": Made.of(described, [one.made for one in members]),
     }
     return flow, validation, info
 
@@ -238,7 +242,8 @@ def run_retrain(
         )
         target = RUNS / f"{study.study_name}-{number}" if out is None else Path(out)
         warnings = list(source.data.warnings)
-        return deliver_retrained(study, [Finalist(number, recipe)], retraining, target, warnings)
+        finalists = [Finalist(number, recipe)]
+        return deliver_retrained(study, finalists, retraining, target, warnings, source.described)
 
 
 def deliver_retrained(
@@ -247,6 +252,7 @@ def deliver_retrained(
     retraining: Retraining,
     out: Path,
     warnings: list[str],
+    described: Mapping[str, Any],
 ) -> SearchResult:
     """Train finalists of a study in full, mix what validates best, score it once, save it.
 
@@ -256,6 +262,7 @@ def deliver_retrained(
         retraining: How, and on which rows.
         out: Folder.
         warnings: Those so far; a gap between test and validation is added.
+        described: The data, as `Source` describes it.
     """
     call = retraining.call
     call.on_event(
@@ -266,7 +273,7 @@ def deliver_retrained(
         )
     )
     picked = retraining.run(finalists)
-    flow, validation, info = assembled(picked, retraining.data)
+    flow, validation, info = assembled(picked, retraining.data, described)
     number = picked[0][0].finalist.number
     info |= {
         "study": study.study_name,

@@ -16,6 +16,7 @@ from nfopt.spec import FlowSpec, Recipe, TrainSpec
 from nfopt.study.candidate import fault, stack_key
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack, validation_scores
+from nfopt.training.provenance import Provenance, of_bag
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Trained:
         nll_2se: Two standard errors of it.
         steps: It was trained for.
         reason: Why it can't be used, or "".
+        made: How it was trained.
     """
 
     finalist: Finalist
@@ -64,6 +66,7 @@ class Trained:
     nll_2se: float
     steps: int
     reason: str
+    made: Provenance
 
 
 @dataclass
@@ -154,13 +157,14 @@ class Retraining:
         self, group: Sequence[Finalist], seconds: float | None, path: tuple[int, ...]
     ) -> list[Trained]:
         own = [seeds.derive(self.seed, seeds.RETRAIN, *path, k) for k in range(len(group))]
+        batches = seeds.derive(self.seed, seeds.RETRAIN, *path)
         data = self.data.of_members([finalist.recipe.marginals for finalist in group])
         stack, results = train_stack(
             [finalist.spec for finalist in group],
             [finalist.train for finalist in group],
             own,
             data,
-            batches=seeds.derive(self.seed, seeds.RETRAIN, *path),
+            batches=batches,
             steps=group[0].train.steps,
             seconds=seconds,
             on_progress=lambda seen: self.call.training(self.phase, group[0].spec.summary(), seen),
@@ -178,6 +182,16 @@ class Retraining:
                 result.nll_2se,
                 result.steps,
                 self.data.fault(finalist.recipe.marginals) or fault(result),
+                of_bag(
+                    result,
+                    finalist.train,
+                    finalist.recipe.marginals,
+                    own[row],
+                    batches=batches,
+                    steps=finalist.train.steps,
+                    stack=len(group),
+                    timed=seconds is not None,
+                )[0],
             )
             for row, (finalist, result) in enumerate(zip(group, results, strict=True))
         ]

@@ -248,7 +248,8 @@ class Trainer:
                 continue  # the caller releases it
             if scores is not None and _keepable(result):
                 own = scores[result.member // self.data.bag]
-                self.kept.offer(candidate, result, stack, own)
+                asked = None if self.saving is None else self.saving.asked
+                self.kept.offer(candidate, result, stack, own, asked)
             if candidate.number == self.queue.lease.lead:
                 self.queue.lease.drop()
             if not candidate.told:

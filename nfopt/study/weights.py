@@ -23,7 +23,7 @@ from torch import Tensor
 
 from nfopt import attributes as names
 from nfopt.distributed import artifacts
-from nfopt.distributed.checkpoints import Checkpoints
+from nfopt.distributed.checkpoints import Asked, Checkpoints
 from nfopt.distributed.lease import ours
 from nfopt.errors import StudyError
 from nfopt.files import TemporaryFolder
@@ -31,11 +31,13 @@ from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
 from nfopt.samplers.trials import began_ahead
+from nfopt.spec import Recipe
 from nfopt.stored import trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import order
 from nfopt.study.rows import MappedRows
 from nfopt.training import MemberResult
+from nfopt.training.provenance import Provenance, of_bag
 
 BY_NLL, BY_MIXTURE = 16, 16  # trials that stay kept: the best alone, and those that help most
 MOST = BY_NLL + BY_MIXTURE  # trials that are kept until then
@@ -89,7 +91,12 @@ class KeptFlows:
         self._seen: set[int] = set()
 
     def offer(
-        self, candidate: Candidate, result: MemberResult, stack: Stack, scores: Tensor
+        self,
+        candidate: Candidate,
+        result: MemberResult,
+        stack: Stack,
+        scores: Tensor,
+        asked: Asked | None = None,
     ) -> None:
         """Keep a trial's flow, if it is among the best; it is told right after.
 
@@ -98,11 +105,24 @@ class KeptFlows:
             result: How it ended.
             stack: That has its weights, a flow or a bag of them.
             scores: Its log-density of the validation rows, shape (M,).
+            asked: What its stack was asked to do, if that is to be done again.
         """
         bag = self._rows.bag
         size = bag * _bytes(candidate.spec.parameter_count())
         if not self._worth(result.nll, size, bag):
             return
+        made = of_bag(
+            result,
+            candidate.train,
+            candidate.marginals,
+            candidate.seed,
+            batches=0 if asked is None else asked.batches,
+            steps=candidate.train.steps if asked is None else asked.steps,
+            stack=0 if asked is None else bag * len(asked.specs),
+            size=bag,
+            raced=True,
+            timed=asked is None or asked.seconds is not None,
+        )
         info = {
             "trial": candidate.number,
             "study": self._study.study_name,
@@ -110,6 +130,7 @@ class KeptFlows:
             "marginals": candidate.marginals,
             "seeds": [candidate.seed] * bag,
             "steps": [result.steps] * bag,
+            "made": msgspec.to_builtins(made),
             "scores": {"validation_nll": result.nll, "validation_nll_2se": result.nll_2se},
         }
         maps = self._rows.preprocessings(candidate.marginals)
@@ -194,6 +215,23 @@ class KeptFlows:
                 except artifacts.failures() as error:
                     self._checkpoints.fail(error)
                     return
+
+
+def provenance_of(one: Kept, recipe: Recipe) -> list[Provenance]:
+    """Read how a trial's flows were trained; where an older nfopt kept them, in parts.
+
+    Args:
+        one: Its flows.
+        recipe: Of the trial.
+    """
+    info = one.flow.info
+    known = info.get("made") or [
+        Provenance(
+            recipe.train, recipe.marginals, seed=seed, planned=steps, steps=steps, timed=True
+        )
+        for seed, steps in zip(info["seeds"], info["steps"], strict=True)
+    ]
+    return msgspec.convert(known, list[Provenance])
 
 
 def kept_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -155,6 +155,26 @@ def test_retrain_trains_a_trial_again(home: Path, nf: Any) -> None:
     assert nfopt.load("x").columns == ("a", "b", "c", "größe")
 
 
+def test_retrain_makes_a_delivered_flow_again(home: Path, nf: Any) -> None:
+    fitted = nf("fit", "data.csv", "--members", "2", "--bounds", "a=-9:9", "--out", "x", "--json")
+    told = nf("retrain", "data.csv", "--from", "x/flow.json", "--out", "y", "--json").json
+    for key in ("test_nll", "members", "members_test_nll", "parameters"):
+        assert told[key] == fitted.json[key]
+    assert told["delivered"]["test_nll"] == told["test_nll"]
+    assert told["exact"]
+    said = nf("retrain", "data.csv", "--from", "y").out
+    assert "step for step" in said
+    assert "the same" in said
+    assert (home / "nfopt-runs" / "data-again" / "flow.json").is_file()
+    for words in (("--trial", "1"), ("--data", "data.csv"), ("--minutes", "1"), ("--seed", "1")):
+        refused = nf("retrain", "data.csv", "--from", "x", *words, code=2).err
+        assert f"`{words[0]}` does not go with `--from`" in refused
+    assert "`--trial` is missing" in nf("retrain", "toy", code=2).err
+    pd.read_csv("data.csv")[1:].to_csv("other.csv", index=False)
+    said = nf("retrain", "other.csv", "--from", "x/flow.json", code=2).err
+    assert "is not what the flow was trained on" in said
+
+
 def test_status_reads_and_writes_nothing(home: Path, nf: Any) -> None:
     before = snapshot(home)
     assert "toy" in nf("status").out

@@ -191,6 +191,7 @@ def run_autonf(
             ),
             RUNS / name if out is None else Path(out),
             said,
+            source.described,
         )
     return AutoNFResult(**vars(result), front=tuple(_front(opened)))
 

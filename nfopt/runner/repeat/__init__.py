@@ -1,0 +1,1 @@
+"""A delivered flow is made again from what its flow.json says."""
