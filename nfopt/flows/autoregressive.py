@@ -15,6 +15,7 @@ from torch import Tensor
 from nfopt import adjacency as graph
 from nfopt.flows import conditioner, maps
 from nfopt.flows.layer import Column, Dropout, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.loops import repeat
 from nfopt.flows.registry import registers
 from nfopt.spec import Autoregressive
 
@@ -65,12 +66,14 @@ class AutoregressiveLayer(StackLayer):
 
     def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
         """Undo `forward`, one generation of the graph a pass."""
-        x = torch.zeros_like(state)
-        for _ in range(self.passes):
+
+        def one_more(x: Tensor) -> tuple[Tensor]:
             parameters = conditioner.run(
                 self.spec.conditioner, x, weights, self.masks, context, None
             )
-            x = self.map.inverse(state, parameters)
+            return (self.map.inverse(state, parameters),)
+
+        (x,) = repeat(self.passes, one_more, torch.zeros_like(state))
         return x
 
     def start(self, name: str, member: int, generator: torch.Generator) -> Tensor:

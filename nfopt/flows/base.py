@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,15 +26,21 @@ def log_prob(base: Base, z: Tensor) -> Tensor:
 def sample(
     base: Base,
     shape: tuple[int, ...],
-    generator: torch.Generator,
+    generator: torch.Generator | None,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Draw from the base; Student t by the polar method of Bailey (1994)."""
+    """Draw from the base; Student t by the polar method of Bailey (1994).
+
+    Without a generator it is torch's own, in a program that is exported: of the process it runs in.
+    """
+    kind: dict[str, Any] = {"device": device, "dtype": dtype}
+    if generator is not None:  # None as an argument is another operator, which can't be exported
+        kind["generator"] = generator
     if isinstance(base, Normal):
-        return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        return torch.randn(shape, **kind)
     df = _student_t(base).df
-    u, v = torch.rand((2, *shape), generator=generator, device=device, dtype=dtype)
+    u, v = torch.rand((2, *shape), **kind)
     u = u.clamp_min(torch.finfo(dtype).tiny ** 0.25)
     return (df * torch.expm1(-2 / df * u.log())).sqrt() * torch.cos(2 * math.pi * v)
 

@@ -89,7 +89,7 @@ class Rows:
             return state.index_select(0, self.first).view(self.members, self.count, batch)
         if self.identity:
             return state
-        flat = state.reshape(-1, batch)
+        flat = state.flatten(0, 1)
         if self.back is None:
             rows = flat.index_select(0, self.flat)
         else:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nfopt.flows import maps
 from nfopt.flows.layer import Column, Dropout, Rows, StackLayer, Weights, feature_order, slots_of
+from nfopt.flows.loops import repeat
 from nfopt.flows.registry import registers
 from nfopt.spec import Planar, Radial
 
@@ -132,11 +133,14 @@ def _bisect(image: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high
     The halvings carry no gradient; one Newton step at the end gives the root its derivative by
     every input.
     """
+
+    def halve(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        middle = (low + high) / 2
+        above = image(middle) > target
+        return torch.where(above, low, middle), torch.where(above, middle, high)
+
     with torch.no_grad():
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            above = image(middle) > target
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        low, high = repeat(HALVINGS, halve, low, high)
         root = (low + high) / 2
     if not torch.is_grad_enabled():
         return root

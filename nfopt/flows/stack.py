@@ -61,6 +61,7 @@ class Stack:
         if theta is None:
             theta = torch.zeros((len(specs), size), device=device, dtype=dtype)
         self.theta = theta.detach().requires_grad_()
+        self._named: list[Weights] | None = None
 
     def __len__(self) -> int:
         """Count the members, P."""
@@ -116,7 +117,7 @@ class Stack:
         if state.dim() == 2:
             state = state.expand(len(self), -1, -1)
         seen = self._context(context, state.shape[-1])
-        for layer, weights in reversed(list(zip(self.layers, self._weights(), strict=True))):
+        for layer, weights in reversed(list(zip(self.layers, self.layer_weights(), strict=True))):
             state = layer.inverse(state, weights, seen)
         return state.mT
 
@@ -204,7 +205,13 @@ class Stack:
     def with_theta(self, theta: Tensor) -> Stack:
         """The same flows with other weights (P, N), which are not copied."""
         other = copy.copy(self)
-        other.theta = theta.detach()
+        other.theta, other._named = theta.detach(), None
+        return other
+
+    def with_weights(self, weights: Sequence[Weights]) -> Stack:
+        """The same flows with weights of each layer by name, (P, ...): no longer views of theta."""
+        other = copy.copy(self)
+        other._named = list(weights)
         return other
 
     def start(self, generators: Sequence[torch.Generator]) -> None:
@@ -216,7 +223,10 @@ class Stack:
 
     # ----------------------------------------------------------------------------------- inside
 
-    def _weights(self) -> list[Weights]:
+    def layer_weights(self) -> list[Weights]:
+        """The weights of each layer by name, (P, ...): views of theta."""
+        if self._named is not None:
+            return self._named
         named: list[dict[str, Tensor]] = [{} for _ in self.layers]
         # one split has one concatenation as its gradient; slices would make a full tensor each
         pieces = torch.split(self.theta, self._sizes, 1) if self._sizes else ()
@@ -278,7 +288,7 @@ class Stack:
                 )
             drop = Dropout(dropout.to(self.device, self.dtype), generator)
         log_det = torch.zeros((len(self), state.shape[-1]), device=self.device, dtype=self.dtype)
-        for layer, weights in zip(self.layers, self._weights(), strict=True):
+        for layer, weights in zip(self.layers, self.layer_weights(), strict=True):
             state, gained = layer.forward(state, weights, seen, drop)
             log_det = log_det + gained
         order = self.layers[-1].order if self.layers else feature_order(len(self), self.features)

@@ -34,7 +34,7 @@ def check_seed(seed: object) -> None:
         raise ValueError(f"`seed` must be a whole number of at least 0, got {seed!r}.")
 
 
-def precision_of(dtype: DTypeLike) -> torch.dtype:
+def precision_of(dtype: DTypeLike | torch.dtype) -> torch.dtype:
     """Read a dtype of NumPy's, or torch's own.
 
     Raises:

@@ -25,9 +25,11 @@ from nfopt.data import LinePart, Origin, Preprocessing
 from nfopt.flows import Stack, build
 from nfopt.model import disk
 from nfopt.model.arguments import check_device, check_seed, precision_of
-from nfopt.model.chunks import chunk_rows, chunks
+from nfopt.model.draw import draw
 from nfopt.model.inputs import read_context, read_rows
-from nfopt.model.score import ROWS, check_shares, mixed, score
+from nfopt.model.module import FlowModule
+from nfopt.model.score import check_shares, mixed, score
+from nfopt.model.words import words
 from nfopt.spec import FlowSpec
 
 Array = NDArray[np.float64]
@@ -71,6 +73,7 @@ class Flow:
         self.preprocessings = tuple(maps)
         self.info: dict[str, Any] = dict(info or {})
         self.device = torch.device(check_device(device))
+        self._frozen: dict[torch.dtype, FlowModule] = {}  # of `log_prob_torch`, by precision
         # the weights drawn here are overwritten, whatever the seed
         self.stacks = build(self.specs, torch.Generator().manual_seed(0), device=device)
         for stack in self.stacks:
@@ -98,22 +101,7 @@ class Flow:
 
     def __repr__(self) -> str:
         """Say the structure in words, how large it is and how good."""
-        kinds = dict.fromkeys(spec.summary() for spec in self.specs)
-        words = [" | ".join(kinds), f"{sum(s.parameter_count() for s in self.specs):,} parameters"]
-        if len(self) > 1:
-            words[0] = f"ensemble of {len(self)}: {words[0]}"
-        if self.context_columns:
-            words.append(f"given {', '.join(self.context_columns)}")
-        if self.info.get("name"):
-            words.append(f"of {self.info['name']}")
-        scores = self.info.get("scores")
-        if isinstance(scores, dict):
-            words += [
-                f"{name.removesuffix('_nll')} NLL {value:.4g}"
-                for name, value in scores.items()
-                if name.endswith("_nll") and isinstance(value, int | float)
-            ]
-        return f"Flow({'; '.join(words)})"
+        return words(self.specs, self.context_columns, self.info)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -182,6 +170,33 @@ class Flow:
         scores = self.members_log_prob(x, context, as_fitted=as_fitted, dtype=dtype)
         return mixed(scores, self.shares)
 
+    def log_prob_torch(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density as a tensor, differentiable by x and context; the weights stay as they are.
+
+        Args:
+            x: Shape (..., D), on the data's own scale. In float64 the flow computes in float64.
+            context: Shape (..., C), or one row for all, (C,); where the flow is conditional.
+
+        Returns:
+            Nats, shape (...), of the dtype and on the device of x; otherwise as `log_prob`.
+        """
+        exact = isinstance(x, Tensor) and x.dtype == torch.float64
+        dtype = torch.float64 if exact else torch.float32
+        if dtype not in self._frozen:
+            self._frozen[dtype] = self.module(dtype=dtype).requires_grad_(False)
+        found: Tensor = self._frozen[dtype](x, context)
+        return found
+
+    def module(self, *, dtype: DTypeLike | torch.dtype = np.float32) -> FlowModule:
+        """Copy the flow into a `torch.nn.Module`: its forward is log_prob, its weights trainable.
+
+        Args:
+            dtype: Precision of the weights: float32 or float64.
+        """
+        precision, shares = precision_of(dtype), self.shares or [1 / len(self)] * len(self)
+        stacks = [stack.to(dtype=precision) for stack in self.stacks]
+        return FlowModule(stacks, self.preprocessings, shares)
+
     def members_log_prob(
         self,
         x: Any,
@@ -248,24 +263,7 @@ class Flow:
             check_seed(seed)
         precision = precision_of(dtype)
         seen = read_context(context, int(n), self.context_columns, self.origin)
-        rng = np.random.default_rng(seed)
-        if self.shares is None:
-            drawn = rng.integers(len(self), size=n)
-        else:
-            drawn = rng.choice(len(self), size=n, p=self.shares)
-        generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 62)))
-        values = np.empty((n, len(self.columns)))
-        for stack in self.stacks:
-            for row, member in enumerate(stack.positions):
-                wanted = np.flatnonzero(drawn == member)
-                alone, maps = stack.select([row]).to(dtype=precision), self.preprocessings[member]
-                for chunk in chunks(len(wanted), min(ROWS, chunk_rows(alone))):
-                    at = wanted[chunk]
-                    own = None
-                    if seen is not None:
-                        own = self._tensor(maps.forward_context(seen[at]), precision)
-                    z = alone.sample(len(at), generator, own)[0]
-                    values[at] = maps.inverse(z.double().cpu().numpy())
+        values = draw(self.stacks, self.preprocessings, self.shares, int(n), seen, seed, precision)
         return self.preprocessing.on_grid(values) if round_ties else values
 
     # --------------------------------------------------------------------------------------- disk
@@ -339,9 +337,6 @@ class Flow:
             shares=stored.shares,
             device=device,
         )
-
-    def _tensor(self, values: Array, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(values).to(self.device, dtype)
 
     def _rows(self, x: Any, context: Any) -> tuple[Array, Array | None]:
         return read_rows(x, context, self.columns, self.context_columns, self.origin)

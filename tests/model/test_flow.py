@@ -86,7 +86,7 @@ def test_many_rows_are_scored_in_chunks_with_the_same_result(
     x, given = table(500, seed=4), context_of(flow, 500)
     whole = flow.log_prob(x, given)
     monkeypatch.setattr("nfopt.model.chunks.CPU_ELEMENTS", 1)
-    monkeypatch.setattr("nfopt.model.flow.ROWS", 130)
+    monkeypatch.setattr("nfopt.model.draw.ROWS", 130)
     np.testing.assert_allclose(flow.log_prob(x, given), whole, atol=1e-4)
 
 
