@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.data.raw import Parts, RawTable, numbers_of
+from nfopt.data.checks import MIN_ROWS
+from nfopt.data.raw import NotNumericError, Parts, RawTable, numbers_of
 from nfopt.data.roles import Roles, array_of
 from nfopt.data.row_numbers import counts_rows, is_row_number
-from nfopt.data.rows import not_finite_text
-from nfopt.data.wording import names_text, rows_text, short
+from nfopt.data.wording import choice_text, names_text, not_finite_text, rows_text, short
 from nfopt.errors import DataError
 
 Array = NDArray[np.float64]
@@ -59,9 +59,15 @@ def read_columns(
     rows = raw.rows
     values = np.empty((rows, len(roles.features)))
     context = np.empty((rows, len(roles.context)))
+    refused: dict[str, NotNumericError] = {}
     for target, names in ((values, roles.features), (context, roles.context)):
         for position, name in enumerate(names):
-            target[:, position] = numbers_of(raw.column(name), name, _REMEDY)
+            try:
+                target[:, position] = numbers_of(raw.column(name), name, _REMEDY)
+            except NotNumericError as error:
+                refused[name] = error
+    if refused:
+        raise _not_numeric(refused, roles.features)
     weight = None
     if weights is not None:
         column = raw.column(roles.weights) if roles.weights else array_of(weights, rows, "weights")
@@ -76,31 +82,31 @@ def read_columns(
         if counts_rows(context[:, position]):
             found.append(f"context column {name!r} only counts the rows")
     keep = np.ones(rows, dtype=np.bool_)
-    broken: list[str] = []
+    broken: dict[str, NDArray[np.intp]] = {}
     everything = [(values, roles.features), (context, roles.context)]
     if weight is not None:
         everything.append((weight[:, None], (roles.weights or "weights",)))
-    first = None
     for array, names in everything:
         for position, name in enumerate(names):
             finite = np.isfinite(array[:, position])
             if not finite.all():
-                broken.append(name)
-                first = np.flatnonzero(~finite) if first is None else first
+                broken[name] = np.flatnonzero(~finite)
                 keep &= finite
     parts = raw.parts
-    if first is not None:
-        lost = rows - int(np.count_nonzero(keep))
+    if broken:
+        stay = int(np.count_nonzero(keep))
+        whole = [name for name in roles.features if name not in broken]
         if not drop_rows:
-            raise DataError(not_finite_text(broken[0], first, len(broken) - 1))
-        if lost == rows:
+            text = not_finite_text(broken, rows, stay, enough=MIN_ROWS, others=whole)
+            raise DataError(text)
+        if not stay:
             raise DataError(
-                f"{names_text(broken)}: every row has a NaN, missing or infinite value; "
-                "choose other columns with `columns`"
+                f"{names_text([*broken])}: every row has a NaN, missing or infinite value; "
+                f"choose other columns{choice_text(whole)}"
             )
         found.append(
-            f"dropped {lost:,} of {rows:,} rows with NaN, missing or infinite values in "
-            f"{names_text(broken)}"
+            f"dropped {rows - stay:,} of {rows:,} rows with NaN, missing or infinite values in "
+            f"{names_text([*broken])}"
         )
         values, context = values[keep], context[keep]
         weight = None if weight is None else weight[keep]
@@ -121,6 +127,19 @@ def read_columns(
     if parts is not None and min(map(len, parts)) == 0:
         raise DataError(f"a part of {raw.name!r} (train, val or test) has no rows left")
     return ReadColumns(roles, values, context, weight, group, parts, left_out)
+
+
+def _not_numeric(refused: dict[str, NotNumericError], features: tuple[str, ...]) -> DataError:
+    """Make one error of all columns that hold no numbers."""
+    names = [*refused]
+    numeric = choice_text([name for name in features if name not in refused])
+    if len(refused) == 1 or len(refused) >= len(features):  # of a kind: the first says it all
+        return DataError(f"{refused[names[0]]}".replace(" with `columns`", numeric))
+    held = "; ".join(f"{name!r} holds {refused[name].what}" for name in names[:3])
+    return DataError(
+        f"{names_text(names)} are not numeric: {held}; turn them into numbers, or leave them"
+        f" out{numeric}"
+    )
 
 
 def _without_row_numbers(

@@ -18,6 +18,9 @@ from nfopt.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+# What people write where a value is missing, besides what pandas takes for it.
+MARKS = {"?", "-", "--", ".", "*", "missing", "unknown", "not available", "n.a.", "na."}
+
 Parts = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -143,6 +146,18 @@ def check_names(names: Sequence[str], source: str) -> None:
         )
 
 
+class NotNumericError(DataError):
+    """A column that holds no numbers.
+
+    Attributes:
+        what: It holds, in a few words.
+    """
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 def numbers_of(column: Any, name: str, remedy: str = "") -> NDArray[np.float64]:
     """Read one column as float64; missing and masked values become NaN.
 
@@ -152,30 +167,33 @@ def numbers_of(column: Any, name: str, remedy: str = "") -> NDArray[np.float64]:
         remedy: What else the caller may do about a column of no numbers; ends the message.
 
     Raises:
-        DataError: If a value is complex, or no number.
+        NotNumericError: If a value is complex, or no number.
     """
     if isinstance(column, np.ma.MaskedArray):
         return _unmasked(column, name, remedy)
     kind = getattr(column.dtype, "kind", "O")
     if kind == "c":
-        raise DataError(
+        raise NotNumericError(
             f"column {name!r} is complex ({column.dtype}): give its real and imaginary "
-            "part as two columns"
+            "part as two columns",
+            "complex values",
         )
     if isinstance(column, np.ndarray) and kind in "biuf":
         return column.astype(np.float64, copy=False)
     if isinstance(column, np.ndarray) and kind == "V":
         # bfloat16 and its like, which other packages register with NumPy
         if not np.can_cast(column.dtype, np.float64):
-            raise DataError(f"column {name!r} is not numeric: it holds {column.dtype}{remedy}")
+            message = f"column {name!r} is not numeric: it holds {column.dtype}{remedy}"
+            raise NotNumericError(message, str(column.dtype))
         return column.astype(np.float64)
     import pandas as pd
 
     series = column if isinstance(column, pd.Series) else pd.Series(column)
     if kind in "mM":
-        raise DataError(
+        raise NotNumericError(
             f"column {name!r} is not numeric: it holds times ({series.dtype}); turn it into a "
-            f"number{remedy}"
+            f"number{remedy}",
+            "times",
         )
     if kind in "biuf":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -184,16 +202,25 @@ def numbers_of(column: Any, name: str, remedy: str = "") -> NDArray[np.float64]:
         [isinstance(value, complex | np.complexfloating) for value in series]
     )
     if len(complex_rows):
-        raise DataError(f"column {name!r} is complex in {rows_text(complex_rows)}: give its parts")
+        message = f"column {name!r} is complex in {rows_text(complex_rows)}: give its parts"
+        raise NotNumericError(message, "complex values")
     numbers = pd.to_numeric(series.astype(object), errors="coerce").to_numpy(
         dtype=np.float64, na_value=np.nan
     )
     wrong = np.flatnonzero(np.isnan(numbers) & present)
     if len(wrong):
         first = series.iloc[int(wrong[0])]
-        raise DataError(
+        marks = {str(value).strip().lower() for value in series.iloc[wrong]} <= MARKS
+        advice = (
+            "if that stands for a missing value, leave such fields empty, and such rows out with "
+            "`drop_rows=True` (--drop-rows)"
+            if marks
+            else "correct it"
+        )
+        raise NotNumericError(
             f"column {name!r} is not numeric in {rows_text(wrong)}: the first holds "
-            f"{short(first, 24)}; correct it{remedy}"
+            f"{short(first, 24)}; {advice}{remedy}",
+            f"{len(wrong):,} value{'s' if len(wrong) > 1 else ''}, the first {short(first, 16)}",
         )
     return numbers
 

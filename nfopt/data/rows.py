@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nfopt.data.raw import RawTable, check_names, numbers_of
 from nfopt.data.sources.dialect import TextOptions
 from nfopt.data.sources.source import read_source
-from nfopt.data.wording import escaped_name, names_text, rows_text
+from nfopt.data.wording import escaped_name, names_text, not_finite_text
 from nfopt.errors import DataError
 
 Array = NDArray[np.float64]
@@ -254,25 +254,18 @@ def _numbers_in(names: Sequence[str]) -> list[int] | None:
 
 
 def _not_finite(finite: NDArray[np.bool_], names: Sequence[str], argument: str | None) -> str:
-    column = int(np.argmin(finite.all(axis=0)))
-    rows = np.flatnonzero(~finite[:, column])
     if argument is not None:
         broken = np.flatnonzero(~finite.all(axis=1))
         return (
             f"`{argument}` must be finite: row {broken[0]} (counted from 0) holds NaN, a missing "
             f"value or infinity, as {len(broken):,} of {len(finite):,} rows do."
         )
-    others = int(np.count_nonzero(~finite.all(axis=0))) - 1
-    return not_finite_text(names[column], rows, others)
-
-
-def not_finite_text(name: str, rows: NDArray[np.intp], others: int) -> str:
-    """Say which column is not finite, in which rows, and what to do about it."""
-    more = f" (and {others:,} more columns have such)" if others else ""
-    return (
-        f"column {name!r} is NaN, missing or infinite in {rows_text(rows)}{more}: "
-        "correct it, or leave such rows out with `drop_rows=True` (--drop-rows)"
-    )
+    rows = {
+        name: np.flatnonzero(~finite[:, column])
+        for column, name in enumerate(names)
+        if not finite[:, column].all()
+    }
+    return not_finite_text(rows, len(finite), int(finite.all(axis=1).sum()))
 
 
 def _some(names: Sequence[str]) -> str:

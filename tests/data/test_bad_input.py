@@ -151,12 +151,32 @@ CASES: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         ["differ in their columns", "val (200, 2)"],
     ),
     "text column": (_with("b", [3, 5], "red"), {}, ["'b'", "not numeric", "rows 3, 5", "'red'"]),
+    "text columns": (
+        GOOD.assign(kind="x", city=["Bonn", "Ulm"] * 100),
+        {},
+        ["columns 'kind', 'city' are not numeric", "'city' holds 200 values", "`columns` (a,b,c)"],
+    ),
+    "text columns of Parquet": (
+        _file("t.parquet", lambda p: GOOD.assign(kind="x", city="Ulm").to_parquet(p)),
+        {},
+        ["columns 'kind', 'city' are not numeric", "`columns` (a,b,c)"],
+    ),
+    "a mark for what is missing": (
+        _text("t.csv", "a,b\n?,1\n" + "".join(f"{i}.5,{i * i}\n" for i in range(90))),
+        {},
+        ["'a'", "row 0", "'?'", "if that stands for a missing value", "--drop-rows"],
+    ),
     "thousands separators": (_with("c", [0], "1,234"), {}, ["'c'", "row 0", "'1,234'"]),
     "dates": (GOOD.assign(t=pd.date_range("2020", periods=200)), {}, ["'t'", "holds times"]),
     "text array": (X.astype("U8").astype(object) + "x", {}, ["'x0'", "not numeric"]),
     "complex": (X + 1j, {}, ["'x0' is complex"]),
     "complex in objects": (_with("a", [9], 1j), {}, ["'a' is complex in row 9"]),
     "nan": (_with("b", [7, 11], np.nan), {}, ["'b'", "NaN", "rows 7, 11", "--drop-rows"]),
+    "nan in two columns": (
+        _with("b", [7, 11], np.nan).assign(c=lambda t: t.c.where(t.index != 3)),
+        {},
+        ["3 of 200 rows", "columns 'b' (2), 'c' (1)", "row 3", "leaves 197 of 200", "(a)"],
+    ),
     "infinite": (_set(4, 2, -np.inf), {}, ["'x2'", "infinite", "row 4"]),
     "a whole column of nan": (
         GOOD.assign(d=np.nan),
