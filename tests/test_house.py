@@ -29,11 +29,11 @@ FLOORS = (
     ),
     ("flows",),
     ("model", "training", "recipes", "space", "evolution", "seeds", "optuna_internals", "stored"),
-    ("export", "samplers", "autonf", "storage"),
+    ("export", "samplers", "autonf", "storage", "calibration"),
     ("distributed", "events"),
     ("study",),
     ("runner", "report"),
-    ("api", "estimators", "compare", "cli", "__main__", ""),  # "" is nfopt/__init__.py
+    ("api", "estimators", "sbi", "compare", "cli", "__main__", ""),  # "" is nfopt/__init__.py
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 
@@ -51,6 +51,7 @@ SAME_FLOOR = {
     "distributed": {"events"},
     "api": {""},
     "estimators": {"api"},
+    "sbi": {"api"},
     "compare": {"api"},
     "cli": {"", "api", "compare"},
     "__main__": {"cli"},
