@@ -33,7 +33,7 @@ from nfopt.storage.open import Storage
 from nfopt.storage.url import RUNS
 from nfopt.study import arguments
 from nfopt.study.arguments import Budget, Flows, Space
-from nfopt.study.calls import checked
+from nfopt.study.calls import checked, written
 from nfopt.study.create import load_study
 from nfopt.study.data_options import DEFAULTS, DataOptions, spelled_out
 from nfopt.study.dataset import read
@@ -68,6 +68,7 @@ def search(
     seed: int | None = None,
     out: str | os.PathLike[str] | None = None,
     pictures: bool | None = None,
+    report: bool = True,
     on_event: OnEvent | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -101,6 +102,7 @@ def search(
         seed: Of everything random; None: the study's, 0 for a new one.
         out: Folder for the flow; None: nfopt-runs/STUDY.
         pictures: Draw all for optuna-dashboard; None: unless the storage is in memory.
+        report: Write report.html beside the flow.
         on_event: Called with each of `nfopt.events`.
         on_warning: Called with each warning about the data, instead of `warnings.warn`.
         should_stop: Asked about five times a second; True ends the call like Ctrl-C.
@@ -123,7 +125,7 @@ def search(
         StudyError: If study or storage do not fit.
         ValueError, TypeError: If an argument does not.
     """
-    began = time.monotonic()
+    began, command = time.monotonic(), written(search, locals())
     budget = Budget(trials=trials, minutes=minutes)
     device = check_device(device)
     chosen = SpaceOptions(*arguments.space_of(space))
@@ -134,42 +136,41 @@ def search(
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         arguments.check_flows([flow for flow, *_ in flows], source.data, "initial")
         best = _recipe(source.data)
-        return reported(
-            run_search(
-                source,
-                budget,
-                SearchOptions(
-                    study=StudyOptions(
-                        name=study,
-                        storage=storage,
-                        sampler=sampler,
-                        encoding=encoding,
-                        objectives=objectives,
-                        seed=seed,
-                        artifacts=artifacts,
-                        lease=lease,
-                    ),
-                    space=chosen,
-                    first=FirstOptions(
-                        initial=[arguments.filled(each, best) for each in flows],
-                        warm_start=warm_start,
-                    ),
-                    workers=WorkerOptions(
-                        device=device,
-                        count=workers,
-                        engine=engine,
-                        threads=threads,
-                        watch=watching(storage, pictures),
-                    ),
-                    members=MEMBERS if members is None else members,
-                    out=None if out is None else Path(out),
+        result = run_search(
+            source,
+            budget,
+            SearchOptions(
+                study=StudyOptions(
+                    name=study,
+                    storage=storage,
+                    sampler=sampler,
+                    encoding=encoding,
+                    objectives=objectives,
+                    seed=seed,
+                    artifacts=artifacts,
+                    lease=lease,
                 ),
-                on_event=tell,
-                should_stop=should_stop,
-                began=began,
+                space=chosen,
+                first=FirstOptions(
+                    initial=[arguments.filled(each, best) for each in flows],
+                    warm_start=warm_start,
+                ),
+                workers=WorkerOptions(
+                    device=device,
+                    count=workers,
+                    engine=engine,
+                    threads=threads,
+                    watch=watching(storage, pictures),
+                ),
+                members=MEMBERS if members is None else members,
+                out=None if out is None else Path(out),
             ),
-            tell,
+            on_event=tell,
+            should_stop=should_stop,
+            began=began,
+            command=command,
         )
+        return reported(result, tell) if report else result
 
 
 @checked
@@ -185,6 +186,7 @@ def fit(
     threads: int | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    report: bool = True,
     on_event: OnEvent | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -203,6 +205,7 @@ def fit(
         threads: As in `search`.
         seed: Of everything random.
         out: Folder for the flow; None: nfopt-runs/NAME-fit, after the data.
+        report: As in `search`.
         on_event: As in `search`.
         on_warning: As in `search`.
         should_stop: As in `search`.
@@ -212,7 +215,7 @@ def fit(
         DataError: If the data can't be used.
         ValueError: If an argument does not fit.
     """
-    began = time.monotonic()
+    began, command = time.monotonic(), written(fit, locals())
     arguments.check_minutes(minutes)
     check_seed(seed)
     device = check_device(device)
@@ -220,7 +223,8 @@ def fit(
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         best = arguments.chosen(flow, marginals, _recipe(source.data), source.data)
         name = source.name if out is not None else arguments.check_name(source.name, None)
-        return run_fit(
+        tell = on_event or ignore
+        result = run_fit(
             source,
             [best] if flow or marginals else _portfolio(source.data),
             members=members,
@@ -228,10 +232,12 @@ def fit(
             seed=seed,
             device=device,
             out=RUNS / f"{name}-fit" if out is None else Path(out),
-            on_event=on_event or ignore,
+            on_event=tell,
             should_stop=should_stop,
             began=began,
+            command=command,
         )
+        return reported(result, tell) if report else result
 
 
 @checked
@@ -268,11 +274,13 @@ def retrain(
         StudyError: If there is no such study, or the data is another one.
         ValueError: If there is no such trial.
     """
+    command = written(retrain, locals())
     arguments.check_minutes(minutes)
     device = check_device(device)
     found = load_study(study, storage) if isinstance(study, str) else study
     with threads_of(threads):
-        return run_retrain(
+        tell = on_event or ignore
+        result = run_retrain(
             found,
             trial,
             data=data,
@@ -280,9 +288,11 @@ def retrain(
             seed=seed,
             device=device,
             out=None if out is None else Path(out),
-            on_event=on_event or ignore,
+            on_event=tell,
             should_stop=should_stop,
+            command=command,
         )
+        return reported(result, tell)
 
 
 @checked

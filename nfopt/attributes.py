@@ -59,6 +59,7 @@ ARTIFACTS = "nfopt:artifacts"  # where checkpoints, weights and pictures are kep
 ARTIFACTS_TOKEN = "nfopt:artifacts_token"  # stands in the study's folder there, too
 LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
 KEPT = "nfopt:kept"  # file of data that was given in memory; see `kept`
+DELIVERED = "nfopt:delivered"  # what came of it, its scores, and where it was saved
 LEADER = "nfopt:leader"  # `first_key` of the best recipe, by which time is measured
 
 
@@ -169,6 +170,16 @@ class _Budget(msgspec.Struct):
     until: Number | None = None
 
 
+class _Delivered(msgspec.Struct):
+    out: Text | None = None
+    members: Count = 1
+    test_nll: Number | None = None
+    test_nll_2se: Amount | None = None
+    validation_nll: Number | None = None
+    seconds: Amount | None = None
+    command: Text = ""
+
+
 class _Population(msgspec.Struct):
     size: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
     steps: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] | None = None
@@ -206,6 +217,7 @@ class _Study(msgspec.Struct, rename=_named):
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=1e9)] | Unset = UNSET
     kept: Text | Unset = UNSET
     leader: Word | Unset = UNSET
+    delivered: _Delivered | Unset = UNSET
     autonf: Free | Unset = UNSET
     versions: dict[Word, Word] | Unset = UNSET
 

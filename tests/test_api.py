@@ -21,6 +21,7 @@ from nfopt import api, recipes
 from nfopt import attributes as names
 from nfopt.errors import NfoptError, StudyError
 from nfopt.events import Event, Notice
+from nfopt.report.page.facts import Facts
 from nfopt.spec import Conditioner, Coupling, FlowSpec, Recipe, TrainSpec
 from nfopt.stored import recipe_of
 from nfopt.study.data_options import DataOptions
@@ -89,10 +90,35 @@ def test_a_page_lies_beside_the_flow(path: Path, search: Search) -> None:
     ]  # fmt: skip
 
 
+def test_a_fit_and_a_retraining_leave_a_page_too(path: Path, search: Search) -> None:
+    one = FlowSpec(features=3, layers=(Coupling(mask="CTC"),))
+    fitted = nfopt.fit(path, flow=Recipe(one, TrainSpec(steps=20)), out="fitted")
+    page = Path("fitted", "report.html").read_text(encoding="utf-8")
+    assert "How to use it" in page
+    assert "The search" not in page
+    assert fitted.flow.info["command"] == f"nfopt.fit({str(path)!r}, flow=flow, out='fitted')"
+    assert fitted.flow.info["seconds"] == pytest.approx(fitted.seconds, abs=2)
+    study = search(path, trials=2).study
+    again = api.retrain(study, 1)
+    assert again.out is not None
+    assert "For a paper" in (again.out / "report.html").read_text(encoding="utf-8")
+    nfopt.fit(path, flow=Recipe(one, TrainSpec(steps=20)), out="without", report=False)
+    assert not Path("without", "report.html").exists()
+
+
+def test_a_study_tells_what_it_delivered(path: Path, search: Search) -> None:
+    result = search(path, trials=2, out="found")
+    told = result.study.user_attrs[names.DELIVERED]
+    assert told["out"] == str(Path("found").absolute())
+    assert told["test_nll"] == result.test_nll
+    assert told["command"].startswith("nfopt.search(")
+    assert told["command"] == result.flow.info["command"]
+
+
 def test_a_page_that_fails_is_said_and_stops_nothing(
     path: Path, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(study: optuna.Study) -> str:
+    def full(facts: Facts) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nfopt.report.hooks.html_page", full)

@@ -46,6 +46,20 @@ def test_start_is_light(code: str) -> None:
     assert loaded_by(code) == set()
 
 
+PAGE = """
+import optuna
+from optuna.trial import create_trial
+from nfopt.report.page import facts_of_study, html_page
+study = optuna.create_study()
+study.add_trials([create_trial(value=1.0), create_trial(value=2.0)])
+assert "Best so far" in html_page(facts_of_study(study))
+"""
+
+
+def test_a_page_from_a_storage_needs_no_torch() -> None:
+    assert not loaded_by(PAGE) & {"torch", "scipy", "sklearn", "optuna_dashboard"}
+
+
 SERVE = """
 import warnings
 warnings.simplefilter("ignore")

@@ -198,7 +198,9 @@ def autonf(
         from nfopt.report import publishing, reported
         from nfopt.runner.autonf.run import run_autonf
         from nfopt.runner.worker import threads_of
+        from nfopt.storage.url import mask_text
         from nfopt.study.arguments import check_minutes
+        from nfopt.study.calls import command_line
         from nfopt.study.dataset import read
 
         began = time.monotonic()
@@ -225,6 +227,7 @@ def autonf(
                     out=out,
                     on_event=tell,
                     began=began,
+                    command=mask_text(command_line() or "", storage),
                 ),
                 tell,
             )

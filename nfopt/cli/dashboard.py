@@ -104,19 +104,42 @@ def report(
             help="Where it is written. Without it: report.html in nfopt-runs/STUDY.",
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="The study's flow, if it is no longer where the study says.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Where the study's table is now, if it is no longer in its place."
+        ),
+    ] = None,
     storage: o.Storage = None,
 ) -> None:
-    """Write a study as one HTML file that needs nothing else: best trials, masks and figures."""
+    """Write a study as one HTML file that needs nothing else, without scripts, below 5 MB.
+
+    What was delivered, data beside samples, the fit, structures, the search, and a paragraph for a
+    paper. Where the flow or its table is not at hand, what needs them is left out.
+    """
+    import optuna
+
+    from nfopt.cli.results import masked
     from nfopt.files import replacing
-    from nfopt.report.page import html_page
-    from nfopt.storage.open import clear_errors
+    from nfopt.report.page import facts_of_study, html_page
+    from nfopt.storage.open import find_study
     from nfopt.storage.url import RUNS
     from nfopt.study.arguments import check_name
-    from nfopt.study.create import load_study
 
-    with clear_errors(storage, "failed"):
-        page = html_page(load_study(study, storage))
+    with find_study(study, storage) as opened:  # without its sampler, which brings torch
+        found = optuna.load_study(study_name=study, storage=opened)
+        facts = facts_of_study(found, storage=masked(storage), model=model, data=data)
+        page = html_page(facts)
     path = RUNS / check_name(study, None) / "report.html" if out is None else out
     with replacing(path) as beside:
         beside.write_text(page, encoding="utf-8")
-    say(f"written: {path}")
+    why = f"; without pictures of the flow: {facts.missing}" if facts.missing else ""
+    say(f"written: {path}{why}")

@@ -168,8 +168,14 @@ def quoted(text: str) -> str:
 
 def storage_flags(storage: str | None) -> str:
     """The option that names a storage, its password masked; "" where none is needed."""
+    named = masked(storage)
+    return f" --storage {quoted(named)}" if named else ""
+
+
+def masked(storage: str | None) -> str:
+    """A storage as commands must name it, its password masked; "" where they need not."""
     if storage is None or storage == os.environ.get("NFOPT_STORAGE"):
         return ""
     from nfopt.storage.open import mask_url
 
-    return f" --storage {quoted(mask_url(storage))}"
+    return mask_url(storage)

@@ -45,6 +45,7 @@ def _run(
             threads=1,
             device="cpu",
             out=Path(folder) / "flow",
+            report=False,
             on_event=note,
             **more,
         )

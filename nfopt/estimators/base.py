@@ -148,6 +148,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             threads=self.threads,
             seed=seed,
             out=folder,
+            report=False,
             **members,
         )
         self.flow_ = result.flow

@@ -94,6 +94,7 @@ class FlowSearch(LogLikelihood, FlowEstimator):
             threads=self.threads,
             seed=seed,
             out=folder,
+            report=False,
             pictures=False,
         )
         self.flow_, self.study_ = result.flow, result.study

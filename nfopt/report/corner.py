@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 MOST = 8  # columns
 ROWS = 4_000  # points of each
+FEW = 1_000  # rows by which worst fitted columns are told
 MAX_MEASURED = 64  # columns whose mutual information is measured
 BINS = 44
 PANEL = 0.92  # inches
@@ -29,6 +30,36 @@ LEFT, BOTTOM, TOP, RIGHT = 0.9, 0.5, 0.78, 0.2  # margins
 EDGE = 0.004  # share of the rows that may lie outside of a panel on each side
 KERNEL = np.array([1.0, 2.0, 1.0]) / 4  # smooths the counts of few points
 DATA_INK, SAMPLES_INK = (0.0, 0.38, 0.63), (0.80, 0.33, 0.0)
+
+
+def chosen_columns(data: Array, samples: Array, most: int = MOST) -> tuple[int, ...]:
+    """Choose columns to draw, in their own order: the most dependent ones and the worst fitted.
+
+    Args:
+        data: Shape (n, D).
+        samples: Shape (m, D).
+        most: Columns to choose; a third of them are those with the greatest distance of
+            Kolmogorov and Smirnov between data and samples.
+    """
+    if data.shape[1] <= most or not len(samples):
+        return most_dependent(data, most)
+    chosen = most_dependent(data, most - most // 3)
+    worst = np.argsort(-distances(data, samples), kind="stable")
+    others = [int(column) for column in worst if column not in chosen]
+    return tuple(sorted((*chosen, *others[: most // 3])))
+
+
+def distances(data: Array, samples: Array) -> Array:
+    """The greatest difference of both distribution functions, a column: shape (D,)."""
+    few = [rows[:: max(1, len(rows) // FEW)] for rows in (data, samples)]
+    both = np.concatenate(few)
+    weights = np.repeat([1 / len(few[0]), -1 / len(few[1])], [len(rows) for rows in few])
+    order = both.argsort(axis=0, kind="stable")
+    climbing = np.abs(weights[order].cumsum(axis=0))
+    # of equal values, only the last one's sum counts
+    last = np.ones(both.shape, dtype=bool)
+    last[:-1] = np.diff(np.take_along_axis(both, order, axis=0), axis=0) > 0
+    return np.asarray(np.where(last, climbing, 0.0).max(axis=0))
 
 
 def most_dependent(values: Array, most: int = MOST) -> tuple[int, ...]:
@@ -70,11 +101,11 @@ def corner_png(data: Array, samples: Array, columns: Sequence[str], *, title: st
         title: The first line.
 
     Returns:
-        A PNG of at most `MOST` columns, those that depend most on each other.
+        A PNG of at most `MOST` columns, see `chosen_columns`.
     """
     data, samples = data[:ROWS], samples[:ROWS]
     samples = samples[np.isfinite(samples).all(axis=1)]
-    chosen = most_dependent(data)
+    chosen = chosen_columns(data, samples)
     count = len(chosen)
     side = count * PANEL + (count - 1) * APART
     width = LEFT + max(side, 3.4) + RIGHT
@@ -161,7 +192,7 @@ def _ends(low: float, high: float) -> tuple[str, str]:
     return f"{low:.2g}", f"{high:.2g}"
 
 
-def corner_of(flow: Flow, data: Prepared, *, title: str, seed: int = 0) -> bytes:
+def corner_of(flow: Flow, data: Prepared, *, title: str, seed: int = 0, rows: int = ROWS) -> bytes:
     """Draw a flow's samples beside training rows; a conditional flow sees the rows' own context.
 
     Args:
@@ -169,11 +200,12 @@ def corner_of(flow: Flow, data: Prepared, *, title: str, seed: int = 0) -> bytes
         data: What it was trained on.
         title: The picture's first line.
         seed: Of the samples.
+        rows: Points of each at most.
     """
-    part, plain = _some(data.lines.parts[0]), data.lines.blank
+    part, plain = _some(data.lines.parts[0], rows), data.lines.blank
     samples = flow.sample(len(part), seed=seed, context=part.context)
-    rows = plain.on_grid(plain.inverse(part.line))
-    return corner_png(rows, samples, data.columns, title=title)
+    values = plain.on_grid(plain.inverse(part.line))
+    return corner_png(values, samples, data.columns, title=title)
 
 
 def member_flow(stack: Stack, member: int, data: Prepared, marginals: str) -> Flow:
@@ -181,8 +213,8 @@ def member_flow(stack: Stack, member: int, data: Prepared, marginals: str) -> Fl
     return Flow.of(stack, data.under(marginals).preprocessing, members=[member])
 
 
-def _some(part: LinePart) -> LinePart:
-    """Take a few thousand rows, evenly spaced."""
-    if len(part) <= ROWS:
+def _some(part: LinePart, rows: int) -> LinePart:
+    """Take some rows, evenly spaced."""
+    if len(part) <= rows:
         return part
-    return part.take(np.linspace(0, len(part) - 1, ROWS).round().astype(np.int64))
+    return part.take(np.linspace(0, len(part) - 1, rows).round().astype(np.int64))

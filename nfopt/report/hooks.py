@@ -14,13 +14,13 @@ from optuna.storages import InMemoryStorage
 
 from nfopt.events import Notice, OnEvent, Watch
 from nfopt.files import replacing
-from nfopt.report.page import html_page
+from nfopt.report.page import facts_of_result, html_page
 from nfopt.report.publisher import Publisher
-from nfopt.study.results import SearchResult
+from nfopt.study.results import FitResult
 
 REPORT = "report.html"
 
-Result = TypeVar("Result", bound=SearchResult)
+Result = TypeVar("Result", bound=FitResult)
 
 
 @contextmanager
@@ -57,10 +57,10 @@ def _draw(tell: OnEvent, storage: object) -> AbstractContextManager[OnEvent]:
 
 
 def reported(result: Result, tell: OnEvent) -> Result:
-    """Write the study's page beside the flow; if that fails, the search still succeeds.
+    """Write a page beside the flow; if that fails, the call still succeeds.
 
     Args:
-        result: Of a search.
+        result: Of a search or a fit.
         tell: Receives a notice if it fails.
 
     Returns:
@@ -71,8 +71,8 @@ def reported(result: Result, tell: OnEvent) -> Result:
     path = result.out / REPORT
     try:
         with replacing(path) as beside:
-            beside.write_text(html_page(result.study), encoding="utf-8")
-    except Exception as error:  # noqa: BLE001 - no error of a page may end a search
+            beside.write_text(html_page(facts_of_result(result)), encoding="utf-8")
+    except Exception as error:  # noqa: BLE001 - no error of a page may end a call
         reason = " ".join(str(error).split())[:200]
         tell(Notice(f"{path} can't be written ({type(error).__name__}: {reason})"))
     return result

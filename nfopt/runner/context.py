@@ -20,12 +20,14 @@ class Run:
         on_event: Receives all events.
         began: Clock time at which the call began.
         clock: Seconds.
+        command: What made it, in a shell or in Python; "" where that is not known.
     """
 
     stop: Stop
     on_event: OnEvent = ignore
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    command: str = ""
 
     def notice(self, text: str) -> None:
         """Send a notice of one line."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nfopt import attributes as names
 from nfopt import seeds
+from nfopt.attributes import finite
 from nfopt.data import DEFAULT
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError, StudyError
@@ -128,7 +129,7 @@ def deliver(
         ),
     )
     kept.tidy(_staying(flows, scores, weights) | {one.number for one in chosen})
-    return SearchResult(
+    result = SearchResult(
         **common,
         study=study,
         trials=len(trials_of(study, *COUNTED)),
@@ -137,6 +138,22 @@ def deliver(
         number=leads,
         mean_group=mean_group,
     )
+    note_delivered(result)
+    return result
+
+
+def note_delivered(result: SearchResult) -> None:
+    """Write into a study what came of it and where that is, for who has the storage alone."""
+    told = {
+        "out": None if result.out is None else str(result.out.absolute()),
+        "members": len(result.flow),
+        "test_nll": finite(result.test_nll),
+        "test_nll_2se": finite(result.test_nll_2se),
+        "validation_nll": finite(result.validation_nll),
+        "seconds": result.seconds,
+        "command": result.flow.info["command"],
+    }
+    result.study.set_user_attr(names.DELIVERED, told)
 
 
 def _train_again(
@@ -280,7 +297,10 @@ def conclude(
             call.notice(line)
             warnings = [*warnings, line]
     costs = _costs(flow, rows)
-    flow.info = info_of(data, validation, test, **info, costs=costs, warnings=warnings)
+    alone = [score_of(row, data.parts[2]).nll for row in tested]
+    info |= {"members_test_nll": alone, "costs": costs, "warnings": warnings}
+    made = {"seconds": round(call.elapsed(), 3), "command": call.command}
+    flow.info = info_of(data, validation, test, **info, **made)
     call.stop.check()
     saved = None if out is None else _save(flow, out, call, warnings)
     seconds = call.elapsed()
@@ -303,10 +323,11 @@ def conclude(
         "parameters": sum(spec.parameter_count() for spec in flow.specs),
         "seconds": seconds,
         "out": saved,
-        "members": tuple(score_of(row, data.parts[2]).nll for row in tested),
+        "members": tuple(alone),
         "disagreement": disagreement(tested),
         "costs": costs,
         "warnings": tuple(flow.info["warnings"]),
+        "data": data,
     }
 
 

@@ -54,6 +54,7 @@ def run_fit(
     should_stop: Callable[[], bool] | None = None,
     began: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    command: str = "",
 ) -> FitResult:
     """Train recipes from several seeds, without a search.
 
@@ -70,6 +71,7 @@ def run_fit(
         should_stop: Asked about five times a second.
         began: Clock time at which the call began; None: now.
         clock: Seconds.
+        command: What made the call, which is kept with the flow.
 
     Raises:
         ValueError: If an argument is not usable.
@@ -82,7 +84,7 @@ def run_fit(
         check_members(members)
     warnings = list(source.data.warnings)
     with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock)
+        call = Run(stop, on_event, began, clock, command)
         rows = MappedRows(source.data, device)
         seconds = None if minutes is None else 60.0 * minutes
         flows = [recipe.flow for recipe in recipes[:1]]
@@ -200,6 +202,7 @@ def run_retrain(
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    command: str = "",
 ) -> SearchResult:
     """Train one trial of a study in full, score and save it.
 
@@ -214,6 +217,7 @@ def run_retrain(
         on_event: Told of the progress.
         should_stop: Asked about five times a second.
         clock: Seconds.
+        command: As in `run_fit`.
 
     Raises:
         ValueError: If there is no such trial, or it was never trained.
@@ -231,7 +235,7 @@ def run_retrain(
     source = read_again(attributes_of(study), data)
     own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
     with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock)
+        call = Run(stop, on_event, began, clock, command)
         rows = MappedRows(source.data, device)
         seconds = None if minutes is None else 60.0 * minutes
         retraining = Retraining(

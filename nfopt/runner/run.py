@@ -67,6 +67,7 @@ def run_search(
     should_stop: Callable[[], bool] | None = None,
     began: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    command: str = "",
 ) -> SearchResult:
     """Search, mix what was trained, score and save.
 
@@ -78,6 +79,7 @@ def run_search(
         should_stop: Asked about five times a second.
         began: Clock time at which the call began; None: now.
         clock: Seconds.
+        command: What made the call, which is kept with the flow.
 
     Raises:
         KeyboardInterrupt: On SIGINT, SIGTERM or `should_stop`, with nothing left running.
@@ -110,7 +112,7 @@ def run_search(
 
     storage = open_storage(study.storage)
     with clear_errors(study.storage, "failed"), listening(should_stop) as stop:
-        call = Run(stop, tell, began, clock)
+        call = Run(stop, tell, began, clock, command)
         if isinstance(storage, PatientStorage):
             storage.listen(on_wait=call.notice, should_stop=stop)
         opened = open_study(wanted, storage)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Set
 from math import inf
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+
+from nfopt.storage.url import mask_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +37,39 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **given)
 
     return call
+
+
+def written(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """Write down how a call was made, passwords masked: what made a flow is kept with it.
+
+    Args:
+        function: A public one.
+        given: Its arguments.
+
+    Returns:
+        The command line where nfopt runs as a command, else the call in Python, without defaults.
+    """
+    if (line := command_line()) is not None:
+        return mask_text(line, given.get("storage"))
+    given = {**given, **given.get("data_options", {})}
+    words = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = given.get(name)
+        if value is None or callable(value) or value is parameter.default:
+            continue
+        said = repr(os.fspath(value) if isinstance(value, os.PathLike) else value)
+        plain = isinstance(value, str | bool | int | float | os.PathLike)
+        said = said if plain or (_words(value) and len(said) <= 200) else name
+        words.append(said if parameter.kind is not parameter.KEYWORD_ONLY else f"{name}={said}")
+    return mask_text(f"nfopt.{function.__name__}({', '.join(words)})", given.get("storage"))
+
+
+def command_line() -> str | None:
+    """The command that this process runs, or None if it is not one of nfopt."""
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.stem == "nfopt" or program.parts[-2:] == ("nfopt", "__main__.py"):
+        return shlex.join(["nfopt", *sys.argv[1:]])
+    return None
 
 
 def _anything(value: Any) -> bool:
@@ -104,6 +143,7 @@ _KINDS: dict[str, tuple[str, Check]] = {
     "drop_rows": _SWITCH,
     "strict": _SWITCH,
     "pictures": _SWITCH,
+    "report": _SWITCH,
     "out": _FOLDER,
     "artifacts": _FOLDER,
     "on_event": _CALLED,

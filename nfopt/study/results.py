@@ -53,6 +53,7 @@ class FitResult:
             nats; 0 for one member.
         costs: Seconds to score 1,000 rows, and to draw as many where there is no context.
         warnings: One line each.
+        data: The rows that it was trained, chosen and tested on.
     """
 
     flow: Flow
@@ -67,6 +68,7 @@ class FitResult:
     disagreement: float = 0.0
     costs: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    data: Prepared | None = None
 
     @property
     def structure(self) -> str:

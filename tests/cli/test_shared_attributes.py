@@ -22,7 +22,7 @@ from nfopt.cli.failures import mistake
 from nfopt.cli.studies.status import describe
 from nfopt.distributed.queue import WorkQueue
 from nfopt.errors import StudyWarning
-from nfopt.report.page import html_page
+from nfopt.report.page import facts_of_study, html_page
 from nfopt.runner.ask import Asker
 from nfopt.runner.worker import run_worker
 from nfopt.space import SearchSpace
@@ -103,7 +103,7 @@ def made(source: Any) -> Made:
 def commands(storage: InMemoryStorage, data: Any) -> Iterator[Any]:
     """What people run on a study, each as a call."""
     yield lambda: describe(load("s", storage))
-    yield lambda: html_page(load("s", storage))
+    yield lambda: html_page(facts_of_study(load("s", storage)))
     yield lambda: ask(load("s", storage))
     yield lambda: run_worker("s", storage, data=data)  # type: ignore[arg-type]
 

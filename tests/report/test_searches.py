@@ -15,7 +15,7 @@ from nfopt.autonf import History, Record
 from nfopt.distributed.artifacts import get, settle, store_of
 from nfopt.events import Event, Notice, SearchEnded
 from nfopt.report import Publisher
-from nfopt.report.page import html_page
+from nfopt.report.page import facts_of_study, html_page
 from nfopt.report.searches import (
     courses_of,
     history_of,
@@ -111,8 +111,8 @@ def test_a_study_of_searches_has_their_figures_and_its_page_too() -> None:
     labels = list(made["nfopt-6-weights"].data[0].y)
     assert labels[2:4] == ["1 identity", "2 affine-coupling"]
     assert len(made["nfopt-6-weights"].to_json()) < 60_000
-    page = html_page(found)
-    for said in ("NLL against cost", "Weights of trial 0", "Course of trial 0"):
+    page = html_page(facts_of_study(found))
+    for said in ("NLL against cost", "Weights and course of trial 0"):
         assert said in page
 
 

@@ -22,6 +22,7 @@ from nfopt.data import Prepared, load, prepare, split
 from nfopt.distributed.artifacts import settle
 from nfopt.events import BatchTold, Event, GroupTrained, Member
 from nfopt.flows import build
+from nfopt.model import Flow
 from nfopt.report import Publisher
 from nfopt.space import SearchSpace
 from nfopt.spec import LU, Conditioner, Coupling, FlowSpec, TrainSpec
@@ -153,3 +154,29 @@ def share(picture: bytes, colour: Sequence[float]) -> float:
     """Which share of a picture has a colour, given as RGB from 0 to 1."""
     wanted = np.rint(np.asarray(colour) * 255).astype(np.int64)
     return float((np.abs(pixels(picture).astype(np.int64) - wanted) <= 1).all(axis=2).mean())
+
+
+def kept(
+    data: Prepared, *, seed: int = 0, shares: Sequence[float] | None = (0.75, 0.25), **info: object
+) -> Flow:
+    """A flow of this data that was not trained: a mixture of two, with what is told of one."""
+    stacks = build([flow(0), flow(1)], torch.Generator().manual_seed(seed))
+    weights = {at: s.weights(k) for s in stacks for k, at in enumerate(s.positions)}
+    scores = {"validation_nll": 4.5, "validation_nll_2se": 0.1, "test_nll": 4.25}
+    told: dict[str, object] = {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "versions": {"nfopt": "1.2.3", "torch": "2.0"},
+        "scores": {**scores, "test_nll_2se": 0.0625},
+        "seconds": 90.0,
+        "command": "nfopt search table.csv --minutes 1.5",
+        "trials": [0, 1],
+        "members_test_nll": [4.5, 4.75],
+        "steps": [300, 400],
+        "marginals": ["standardise", "asinh"],
+        "train": {"optimiser": "muon"},
+        "warnings": ["a warning"],
+    }
+    specs = [flow(0), flow(1)]
+    maps = data.preprocessing
+    return Flow(specs, [weights[0], weights[1]], maps, {**told, **info}, shares=shares)

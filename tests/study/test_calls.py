@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import nfopt
 from nfopt import api
 from nfopt.errors import NfoptError
-from nfopt.study.calls import checked
+from nfopt.study.calls import checked, written
 
 X = np.random.default_rng(0).normal(size=(80, 3))
 WRONG = (-1, 1.5, float("nan"), b"x", [1, "a"], {"q": 1}, object(), {1, 2})
@@ -72,3 +73,26 @@ def test_what_fits_passes() -> None:
 def test_bounds_that_are_no_numbers(pair: Any, idle: None) -> None:
     with pytest.raises(ValueError, match="`bounds` of column 'x0' must be two numbers"):
         nfopt.fit(X, bounds={"x0": pair})
+
+
+def test_a_call_is_written_down_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(data: Any, *, trials: int | None = None, out: Path | None = None, **more: Any) -> str:
+        return written(nfopt.search, {"data": data, "trials": trials, "out": out, **more})
+
+    assert made("a.csv", trials=3, out=Path("x y")) == "nfopt.search('a.csv', trials=3, out='x y')"
+    assert made(np.ones((3, 2)), report=True) == "nfopt.search(data)"
+    options = {"columns": ["a", "b"], "bounds": {"a": (0, 1)}}
+    assert made("a.csv", data_options=options) == (
+        "nfopt.search('a.csv', columns=['a', 'b'], bounds=bounds)"
+    )
+    url = "postgresql://me:secret@host/db"
+    assert made("a.csv", storage=url) == (
+        "nfopt.search('a.csv', storage='postgresql://me:***@host/db')"
+    )
+    argv = ["/usr/bin/nfopt", "search", "my data.csv", f"--storage={url}"]
+    monkeypatch.setattr("sys.argv", argv)
+    assert made("my data.csv", storage=url) == (
+        "nfopt search 'my data.csv' --storage=postgresql://me:***@host/db"
+    )
+    monkeypatch.setattr("sys.argv", ["/lib/nfopt/__main__.py", "fit", "magic"])
+    assert made("magic") == "nfopt fit magic"

@@ -34,7 +34,7 @@ from nfopt.runner.autonf.initial import Initial
 from nfopt.runner.autonf.objective import CANDIDATES, WARNINGS, AutoNFObjective
 from nfopt.runner.autonf.setup import Setup
 from nfopt.runner.context import Run
-from nfopt.runner.deliver import trained_by
+from nfopt.runner.deliver import note_delivered, trained_by
 from nfopt.runner.fit import deliver_retrained
 from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
@@ -90,6 +90,7 @@ def run_autonf(
     should_stop: Callable[[], bool] | None = None,
     began: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    command: str = "",
 ) -> AutoNFResult:
     """Search the layer types, retrain the winner, score it once and save it.
 
@@ -112,6 +113,7 @@ def run_autonf(
         should_stop: Asked while it works.
         began: Clock time at which the call began; None: now.
         clock: Seconds.
+        command: What made the call, which is kept with the flow.
 
     Raises:
         KeyboardInterrupt: On SIGINT, SIGTERM or `should_stop`.
@@ -136,7 +138,7 @@ def run_autonf(
         on_event(event)
 
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
-        call = Run(stop, tell, began, clock)
+        call = Run(stop, tell, began, clock, command)
         watch = _Watch(call, setup.places)
         goal = AutoNFObjective(
             source,
@@ -193,6 +195,7 @@ def run_autonf(
             said,
             source.described,
         )
+    note_delivered(result)
     return AutoNFResult(**vars(result), front=tuple(_front(opened)))
 
 
