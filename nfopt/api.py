@@ -16,14 +16,8 @@ from nfopt.model import Flow
 from nfopt.model.arguments import check_device, check_seed
 from nfopt.recipes import portfolio, recipe
 from nfopt.report import publishing, reported, watching
+from nfopt.runner import options
 from nfopt.runner.fit import run_fit, run_retrain
-from nfopt.runner.options import (
-    FirstOptions,
-    SearchOptions,
-    SpaceOptions,
-    StudyOptions,
-    WorkerOptions,
-)
 from nfopt.runner.repeat.read import read_data, read_description
 from nfopt.runner.repeat.run import RepeatResult, run_repeat
 from nfopt.runner.run import run_search
@@ -128,7 +122,7 @@ def search(
     began, command = time.monotonic(), written(search, locals())
     budget = Budget(trials=trials, minutes=minutes)
     device = check_device(device)
-    chosen = SpaceOptions(*arguments.space_of(space))
+    chosen = options.SpaceOptions(*arguments.space_of(space))
     flows = arguments.flows_of(initial)
     seed = arguments.seed_of(data, study, storage) if seed is None else seed
     check_seed(seed)
@@ -136,11 +130,12 @@ def search(
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         arguments.check_flows([flow for flow, *_ in flows], source.data, "initial")
         best = _recipe(source.data)
+        given = [arguments.filled(each, best) for each in flows]
         result = run_search(
             source,
             budget,
-            SearchOptions(
-                study=StudyOptions(
+            options.SearchOptions(
+                study=options.StudyOptions(
                     name=study,
                     storage=storage,
                     sampler=sampler,
@@ -151,11 +146,8 @@ def search(
                     lease=lease,
                 ),
                 space=chosen,
-                first=FirstOptions(
-                    initial=[arguments.filled(each, best) for each in flows],
-                    warm_start=warm_start,
-                ),
-                workers=WorkerOptions(
+                first=options.FirstOptions(initial=given, warm_start=warm_start),
+                workers=options.WorkerOptions(
                     device=device,
                     count=workers,
                     engine=engine,
@@ -223,7 +215,6 @@ def fit(
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         best = arguments.chosen(flow, marginals, _recipe(source.data), source.data)
         name = source.name if out is not None else arguments.check_name(source.name, None)
-        tell = on_event or ignore
         result = run_fit(
             source,
             [best] if flow or marginals else _portfolio(source.data),
@@ -232,12 +223,12 @@ def fit(
             seed=seed,
             device=device,
             out=RUNS / f"{name}-fit" if out is None else Path(out),
-            on_event=tell,
+            on_event=on_event or ignore,
             should_stop=should_stop,
             began=began,
             command=command,
         )
-        return reported(result, tell) if report else result
+        return reported(result, on_event) if report else result
 
 
 @checked
@@ -279,7 +270,6 @@ def retrain(
     device = check_device(device)
     found = load_study(study, storage) if isinstance(study, str) else study
     with threads_of(threads):
-        tell = on_event or ignore
         result = run_retrain(
             found,
             trial,
@@ -288,11 +278,11 @@ def retrain(
             seed=seed,
             device=device,
             out=None if out is None else Path(out),
-            on_event=tell,
+            on_event=on_event or ignore,
             should_stop=should_stop,
             command=command,
         )
-        return reported(result, tell)
+        return reported(result, on_event)
 
 
 @checked
@@ -323,13 +313,13 @@ def retrain_from(
         DataError: If the data is another one, which its fingerprint tells, or can't be used.
         ValueError: If the file can't be read, or does not say how the flow was made.
     """
-    began = time.monotonic()
+    began, command = time.monotonic(), written(retrain_from, locals())
     device = check_device(device)
     with threads_of(threads):
         described = read_description(Path(path))
         source = read_data(described, data, on_warning)
         name = arguments.check_name(described.name, out if out is None else str(out))
-        return run_repeat(
+        result = run_repeat(
             described,
             source,
             device=device,
@@ -337,7 +327,9 @@ def retrain_from(
             on_event=on_event or ignore,
             should_stop=should_stop,
             began=began,
+            command=command,
         )
+        return reported(result, on_event)
 
 
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Flow:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from optuna.storages import InMemoryStorage
 
-from nfopt.events import Notice, OnEvent, Watch
+from nfopt.events import Notice, OnEvent, Watch, ignore
 from nfopt.files import replacing
 from nfopt.report.page import facts_of_result, html_page
 from nfopt.report.publisher import Publisher
@@ -56,7 +56,7 @@ def _draw(tell: OnEvent, storage: object) -> AbstractContextManager[OnEvent]:
     return publishing(tell, storage, True)  # at module level: Ray refers to it by name
 
 
-def reported(result: Result, tell: OnEvent) -> Result:
+def reported(result: Result, tell: OnEvent | None) -> Result:
     """Write a page beside the flow; if that fails, the call still succeeds.
 
     Args:
@@ -74,5 +74,5 @@ def reported(result: Result, tell: OnEvent) -> Result:
             beside.write_text(html_page(facts_of_result(result)), encoding="utf-8")
     except Exception as error:  # noqa: BLE001 - no error of a page may end a call
         reason = " ".join(str(error).split())[:200]
-        tell(Notice(f"{path} can't be written ({type(error).__name__}: {reason})"))
+        (tell or ignore)(Notice(f"{path} can't be written ({type(error).__name__}: {reason})"))
     return result

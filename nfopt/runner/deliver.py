@@ -15,7 +15,6 @@ from torch import Tensor
 
 from nfopt import attributes as names
 from nfopt import seeds
-from nfopt.attributes import finite
 from nfopt.data import DEFAULT
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError, StudyError
@@ -39,6 +38,7 @@ from nfopt.study.results import (
     info_of,
     member_scores,
     mixture,
+    note_delivered,
     score_of,
 )
 from nfopt.study.rows import MappedRows
@@ -140,20 +140,6 @@ def deliver(
     )
     note_delivered(result)
     return result
-
-
-def note_delivered(result: SearchResult) -> None:
-    """Write into a study what came of it and where that is, for who has the storage alone."""
-    told = {
-        "out": None if result.out is None else str(result.out.absolute()),
-        "members": len(result.flow),
-        "test_nll": finite(result.test_nll),
-        "test_nll_2se": finite(result.test_nll_2se),
-        "validation_nll": finite(result.validation_nll),
-        "seconds": result.seconds,
-        "command": result.flow.info["command"],
-    }
-    result.study.set_user_attr(names.DELIVERED, told)
 
 
 def _train_again(

@@ -12,6 +12,8 @@ import msgspec
 import optuna
 import torch
 
+from nfopt import attributes as names
+from nfopt.attributes import finite
 from nfopt.data import Part, Prepared
 from nfopt.model import Flow
 from nfopt.model.disk import versions
@@ -204,3 +206,17 @@ def info_of(data: Prepared, validation: Score, test: Score, **more: Any) -> dict
         },
         **more,
     }
+
+
+def note_delivered(result: SearchResult) -> None:
+    """Write into a study what came of it and where that is, for who has the storage alone."""
+    told = {
+        "out": None if result.out is None else str(result.out.absolute()),
+        "members": len(result.flow),
+        "test_nll": finite(result.test_nll),
+        "test_nll_2se": finite(result.test_nll_2se),
+        "validation_nll": finite(result.validation_nll),
+        "seconds": result.seconds,
+        "command": result.flow.info["command"],
+    }
+    result.study.set_user_attr(names.DELIVERED, told)

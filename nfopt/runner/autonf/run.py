@@ -34,7 +34,7 @@ from nfopt.runner.autonf.initial import Initial
 from nfopt.runner.autonf.objective import CANDIDATES, WARNINGS, AutoNFObjective
 from nfopt.runner.autonf.setup import Setup
 from nfopt.runner.context import Run
-from nfopt.runner.deliver import note_delivered, trained_by
+from nfopt.runner.deliver import trained_by
 from nfopt.runner.fit import deliver_retrained
 from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
@@ -46,7 +46,7 @@ from nfopt.study.claim import claim
 from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
 from nfopt.study.ranking import best_of
-from nfopt.study.results import SearchResult
+from nfopt.study.results import SearchResult, note_delivered
 from nfopt.study.rows import MappedRows
 from nfopt.training.measure import WHOLE_STEP, measure_step
 

@@ -86,6 +86,7 @@ def run_repeat(
     should_stop: Callable[[], bool] | None = None,
     began: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    command: str = "",
 ) -> RepeatResult:
     """Train all members again, mix them with their shares, score and save the mixture.
 
@@ -98,6 +99,7 @@ def run_repeat(
         should_stop: Asked about five times a second.
         began: Clock time at which the call began; None: now.
         clock: Seconds.
+        command: What made the call, which is kept with the flow.
 
     Raises:
         NfoptError: If a member can't be used.
@@ -106,7 +108,7 @@ def run_repeat(
     began = clock() if began is None else began
     made = described.made
     with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock)
+        call = Run(stop, on_event, began, clock, command)
         rows = MappedRows(source.data, device)
         if made.searched:
             rows = search_rows(source.data, made.folds_seed, device, on_event, folds=made.folds)

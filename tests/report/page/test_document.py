@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.trial import create_trial
 
 from nfopt import attributes as names
-from nfopt.cli.status import describe
+from nfopt.cli.studies.status import describe
 from nfopt.report.page import document, facts_of_study, html_page
 from nfopt.report.page.facts import Delivered, Facts, StudyFacts
 from nfopt.report.page.markup import NOTHING, Html, el, text
