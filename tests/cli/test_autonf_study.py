@@ -74,7 +74,7 @@ def test_status_tells_of_it(home: Path, capfd: Any) -> None:
 def test_a_report_is_written(home: Path, capfd: Any) -> None:
     assert run(["report", "searched", "--out", "page.html"]) == 0
     page = (home / "page.html").read_text()
-    assert "Weights of trial 0" in page
+    assert "Weights and course of trial 0" in page
     assert "NLL against cost" in page
 
 

@@ -41,14 +41,12 @@ def course(facts: Facts) -> Html:
         ("budget", " or ".join(wanted)),
     ]
     parts = [pairs([(label, said) for label, said in told if said])]
+    drawn = _differentiable(study)
     if len(rows) > 1:
-        drawn = [
-            figures.best_by_seconds(rows),
-            figures.best_by_trials(rows),
-            figures.pareto(rows),
-        ]
-        charts = [chart(figure) for figure in drawn]
-        parts.append(el("div", *charts, *_differentiable(study), class_="figures"))
+        usual = (figures.best_by_seconds, figures.best_by_trials, figures.pareto)
+        drawn = [*(chart(figure(rows)) for figure in usual), *drawn]
+    if drawn:
+        parts.append(el("div", *drawn, class_="figures"))
     return joined([*parts, _search_picture(study)])
 
 
