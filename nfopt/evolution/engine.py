@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from nfopt.evolution import posterior, ranking, selection
 from nfopt.evolution.genome.enumerate import all_genomes
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.history import FAILED, History, View
 from nfopt.evolution.mating import Mating

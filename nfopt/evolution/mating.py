@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import selection
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.operators.context import Context
 from nfopt.evolution.operators.credit import Rates
@@ -124,7 +125,7 @@ class Mating:
         for name in PLAIN:
             if OPERATORS[name].needs(self._layout, context):
                 genome = self._operate(name, (genome,), rng, context, names) or genome
-        if not names and self._layout.edges is not None:
+        if not names and (self._layout.edges is not None or self._layout.parts):
             genome = self._apply(names, (genome,), rng, context) or genome
         return None if genome.key == parent.key else Child(genome, tuple(names), tuple(positions))
 

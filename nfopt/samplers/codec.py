@@ -23,7 +23,8 @@ from optuna.distributions import (
 
 from nfopt.designs import parity
 from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock, Usage
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import (
     EXACT,
     Category,

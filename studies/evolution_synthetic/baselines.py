@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from problems import neighbour
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category
 
 

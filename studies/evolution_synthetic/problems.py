@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from nfopt.evolution.genome.blocks import MaskBlock
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real
 from nfopt.masks import pair_coverage
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from nfopt.evolution import posterior
 from nfopt.evolution.engine import Evolution
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.records import Record
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from nfopt.evolution.engine import Evolution, Record, Settings
 from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real
 
 TWENTY = (

@@ -43,6 +43,15 @@ def either(values: tuple[int | float, ...]) -> Usage:
     return usage._replace(edges=any(kind == 1 for kind in kinds[: int(values[0])]))
 
 
+def by_kind(values: tuple[int | float, ...]) -> Usage:
+    """As many masks as the first variable says, or edges, by the second one."""
+    masks = values[1] == 0
+    return Usage((), (), parts=(masks, masks and values[0] > 1, not masks))
+
+
+PART_MASKS = Layout((), MaskBlock(1, 5, idle=True, cover=False))
+PART_EDGES = Layout((), edges=EdgeBlock(4, 2, order=(2, 0, 3, 1)))
+
 LAYOUTS: dict[str, Layout] = {
     "values": Layout(MIXED),
     "one category": Layout((Category(2),)),
@@ -74,6 +83,17 @@ LAYOUTS: dict[str, Layout] = {
     "edges": Layout((), edges=EdgeBlock(9)),
     "edges under an order": Layout(MIXED, edges=EdgeBlock(6, 2, order=(3, 1, 0, 2, 5, 4))),
     "one feature": Layout((Real(0.0, 1.0),), edges=EdgeBlock(1, orders=True)),
+    "parts": Layout(
+        MIXED,
+        MaskBlock(3, 6),
+        parts=(PART_MASKS, Layout((), edges=EdgeBlock(5, orders=True)), PART_EDGES),
+    ),
+    "parts alone": Layout((), parts=(PART_EDGES, PART_EDGES, PART_MASKS)),
+    "parts in use by kind": Layout(
+        (Integer(1, 3), Category(2)),
+        parts=(PART_MASKS, PART_MASKS, PART_EDGES),
+        usage=by_kind,
+    ),
     "all": Layout(MIXED, MaskBlock(6, 7, pairs=True, depth=0), EdgeBlock(7, 3, orders=True)),
 }
 
@@ -95,6 +115,8 @@ def strengths(layout: Layout, rng: np.random.Generator) -> np.ndarray:
 def same(a: Genome, b: Genome) -> bool:
     """Whether two genomes have the same arrays, not only the same key."""
     pairs = [(a.masks, b.masks), (a.order, b.order), (a.parents, b.parents)]
-    return a.values == b.values and all(
-        (x is None and y is None) or np.array_equal(x, y) for x, y in pairs
+    return (
+        a.values == b.values
+        and all((x is None and y is None) or np.array_equal(x, y) for x, y in pairs)
+        and all(same(x, y) for x, y in zip(a.parts, b.parts, strict=True))
     )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from nfopt.evolution.engine import Evolution, Proposal, Record, Settings
 from nfopt.evolution.genome.blocks import MaskBlock
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real
 
 from .layouts import LAYOUTS

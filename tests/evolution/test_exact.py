@@ -15,6 +15,7 @@ VARIABLES = (Integer(1, 6), Real(1e-4, 1e-2, log=True), Category(4), Integer(16,
 PAIRS = Layout(VARIABLES, MaskBlock(6, 6, pairs=True, depth=0))
 IDLE = Layout((), MaskBlock(3, 6, idle=True))
 EDGES = Layout((), edges=EdgeBlock(6, 2, orders=True))
+PARTS = Layout((), parts=(Layout((), MaskBlock(1, 6, cover=False)), Layout((), edges=EdgeBlock(4))))
 
 CONTEXT = Context(dependence=np.add.outer(np.arange(6.0), np.arange(6.0)))
 
@@ -30,7 +31,7 @@ def text(genome: Genome | None) -> str:
         parts.append("".join(map(str, genome.order)))
     if genome.parents is not None:
         parts.append(",".join("".join(map(str, np.flatnonzero(row))) for row in genome.parents))
-    return " ".join(parts)
+    return " ".join([*parts, *map(text, genome.parts)])
 
 
 def parents_of(layout: Layout) -> tuple[Genome, Genome]:
@@ -40,6 +41,10 @@ def parents_of(layout: Layout) -> tuple[Genome, Genome]:
     elif layout is IDLE:
         a = Genome((), m.parse(["ICCTTI", "TTTCCC", "CTICTT"]))
         b = Genome((), m.parse(["CTCTIC", "TCICTT", "CCTTCT"]))
+    elif layout is PARTS:
+        edges = np.eye(4, k=-1, dtype=bool)
+        a = Genome((), parts=(Genome((), m.parse(["CCCTTT"])), Genome((), None, None, edges)))
+        b = Genome((), parts=(Genome((), m.parse(["TCTCTC"])), Genome((), None, None, edges.T)))
     else:
         first, second = np.zeros((6, 6), bool), np.zeros((6, 6), bool)
         first[[1, 2, 3, 4, 5], [0, 1, 0, 3, 4]] = True
@@ -79,11 +84,13 @@ EXACT: dict[tuple[str, str], str] = {
     ("cross_parents", "edges"): "012345 ,0,1,,3,",
     ("cross_all", "pairs"): "6 0.001 3 100 CCCCTT TTTTCC CTCCCT TCTTTC CCCTTT TTTCCC",
     ("cross_all", "edges"): "012345 ,0,1,,3,",
+    ("part", "parts"): "CCCTTT ,02,01,2",
+    ("cross_part", "parts"): "CCCTTT 1,2,3,",
     ("plain_values", "pairs"): "4 0.001 1 85 CCCTTT TTTCCC CTCTCT TCTCTC",
     ("plain_masks", "pairs"): "4 0.001 1 64 CCCCTT TTTTCC CTCTCT TCTCTC",
 }
 
-LAYOUTS = {"pairs": PAIRS, "idle": IDLE, "edges": EDGES}
+LAYOUTS = {"pairs": PAIRS, "idle": IDLE, "edges": EDGES, "parts": PARTS}
 
 
 def found(name: str, layout: Layout) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from nfopt.evolution.engine import Evolution, Record, Settings
 from nfopt.evolution.genome.blocks import MaskBlock
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 
 LAYOUT = Layout((), MaskBlock(4, 16))
 SEEDS = range(4)

@@ -79,9 +79,11 @@ class Usage(NamedTuple):
         layers: One flag a row of the masks; empty: all within the depth.
         cover: Whether masks must cover every feature, as `MaskBlock.cover`.
         edges: Whether any layer uses the adjacency.
+        parts: One flag a further part of the genome; empty: all.
     """
 
     variables: tuple[bool, ...] = ()
     layers: tuple[bool, ...] = ()
     cover: bool = True
     edges: bool = True
+    parts: tuple[bool, ...] = ()

@@ -7,7 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category, Real, Variable
 
 MAX_GENOMES = 2**14
@@ -26,6 +27,8 @@ def size(layout: Layout) -> float:
         number *= _power(2, layout.edges.features * (layout.edges.features - 1))
         if layout.edges.orders:
             number = np.inf
+    for part in layout.parts:
+        number *= size(part)
     return number
 
 
@@ -44,7 +47,8 @@ def _unrepaired(layout: Layout) -> Iterator[Genome]:
     for values in product(*(_values(variable) for variable in layout.variables)):
         for masks in _masks(layout):
             for order, parents in _edges(layout):
-                yield Genome(values, masks, order, parents)
+                for parts in product(*(_unrepaired(part) for part in layout.parts)):
+                    yield Genome(values, masks, order, parents, parts)
 
 
 def _masks(layout: Layout) -> Iterator[np.ndarray | None]:

@@ -6,10 +6,13 @@ that the second does not use come from the first.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import BLANK, Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.repair import C, codes, from_codes
 from nfopt.evolution.genome.variables import Category, Value, replaced
 from nfopt.evolution.operators.context import Context, open_variables, pick
@@ -40,7 +43,7 @@ def layers(
         if not ctx.held.intersection(column):
             changes |= {column[k]: b.values[column[k]] for k in chosen if k < len(column)}
     values = replaced(a.values, changes) if changes else a.values
-    child = Genome(values, from_codes(masks), a.order, a.parents)
+    child = replace(a, values=values, masks=from_codes(masks))
     return layout.grown(a, child, rng, ctx.held)
 
 
@@ -75,7 +78,7 @@ def parents(
         places = (1 - share) * np.argsort(a.order) + share * np.argsort(b.order)
         order = np.argsort(places, kind="stable")
     edges = np.where(taken[:, None], b.parents, a.parents)
-    return layout.repaired(Genome(a.values, a.masks, order, edges), a)
+    return layout.repaired(replace(a, order=order, parents=edges), a)
 
 
 def values(
@@ -117,7 +120,8 @@ def uniform(
     if a.parents is not None and b.parents is not None:
         edges = np.where(rng.random(a.parents.shape) < 0.5, b.parents, a.parents)
     changes = _half(_differing(layout, a, b, ctx), b, rng)
-    child = Genome(a.values, mixed.masks, a.order, edges)
+    parts = tuple([y if rng.random() < 0.5 else x for x, y in zip(a.parts, b.parts, strict=True)])
+    child = replace(a, masks=mixed.masks, parents=edges, parts=parts)
     return _with_values(layout, a, b, changes, rng, ctx, child)
 
 
@@ -142,7 +146,7 @@ def _mixed_masks(layout: Layout, a: Genome, b: Genome, taken: NDArray[np.bool_])
         shared = tuple([row for row in shared if row in layout.gene_rows(b.values)])
         kept = [row for row in range(len(mixed)) if row not in shared]
         mixed[kept] = codes(a.masks)[kept]
-    return Genome(a.values, from_codes(mixed), a.order, a.parents)
+    return replace(a, masks=from_codes(mixed))
 
 
 def _differing(layout: Layout, a: Genome, b: Genome, ctx: Context) -> list[int]:
@@ -184,4 +188,5 @@ def _with_values(
     order, edges = like.order, like.parents
     if not before.edges:
         order, edges = b.order, b.parents
-    return layout.grown(a, Genome(values, masks, order, edges), rng, ctx.held)
+    parts = tuple([y if x == BLANK else x for x, y in zip(like.parts, b.parts, strict=True)])
+    return layout.grown(a, Genome(values, masks, order, edges, parts), rng, ctx.held)

@@ -6,10 +6,13 @@ proportion to how far that is below the greatest dependence; without a dependenc
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import replaced
 from nfopt.evolution.operators.context import Context, Floats, pick, power_law, weighted
 from nfopt.evolution.operators.variables import SPREAD, moved
@@ -134,7 +137,7 @@ def budgets(
     missing = np.where(chosen, np.maximum(wanted - parents.sum(axis=1), 0), 0)
     parents = parents | (free & (rank < missing[:, None]))
     parents = trimmed(parents, weights, layout.budget(values))
-    child = Genome(values, genome.masks, genome.order, parents)
+    child = replace(genome, values=values, parents=parents)
     return layout.grown(genome, child, rng, ctx.held)
 
 
@@ -194,7 +197,7 @@ def trimmed(parents: Bits, weights: Floats, most: int | NDArray[np.int64]) -> Bi
 def with_edges(layout: Layout, genome: Genome, parents: Bits, order: Order | None = None) -> Genome:
     """The genome with other edges, repaired."""
     order = genome.order if order is None else order
-    return layout.repaired(Genome(genome.values, genome.masks, order, parents), genome)
+    return layout.repaired(replace(genome, order=order, parents=parents), genome)
 
 
 def _reordered(layout: Layout, genome: Genome, order: Order, ctx: Context) -> Genome | None:

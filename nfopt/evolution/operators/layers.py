@@ -6,9 +6,12 @@ layer moves in none.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.repair import Codes, balanced, codes, complement, filled, from_codes
 from nfopt.evolution.genome.variables import Value
 from nfopt.evolution.operators.context import Context, pick
@@ -130,5 +133,5 @@ def _rebuilt(
     if rows is not None and layout.masks is not None:
         # A layer may have become a coupling, where the kinds of the layers did not move along.
         masks = filled(from_codes(rows), layout.masks, layout.used(tuple(values)).layers, rng)
-    child = Genome(tuple(values), masks, genome.order, genome.parents)
+    child = replace(genome, values=tuple(values), masks=masks)
     return layout.repaired(layout.linked(genome, child, rng))

@@ -5,10 +5,13 @@ With pairs, a row of genes is the first layer of a pair; the second is its compl
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.repair import C, Codes, I, T, balanced, codes, complement, from_codes
 from nfopt.evolution.operators.context import Context, pick, power_law, several
 
@@ -124,8 +127,7 @@ def put_pair(rows: Codes, genes: tuple[int, ...], which: int, row: Codes) -> Non
 
 def with_masks(layout: Layout, genome: Genome, rows: Codes) -> Genome:
     """The genome with other masks, repaired."""
-    child = Genome(genome.values, from_codes(rows), genome.order, genome.parents)
-    return layout.repaired(child, genome)
+    return layout.repaired(replace(genome, masks=from_codes(rows)), genome)
 
 
 def _exchange(row: Codes, rng: np.random.Generator) -> None:

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from nfopt.evolution.genome.genome import Genome, Layout
-from nfopt.evolution.operators import crossover, layers, masks
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
+from nfopt.evolution.operators import crossover, layers, masks, parts
 from nfopt.evolution.operators import edges as adjacency
 from nfopt.evolution.operators import variables as parameters
 from nfopt.evolution.operators.context import Context
@@ -112,8 +113,13 @@ def _orders(layout: Layout, context: Context) -> bool:
     return _edges(layout, context) and layout.edges is not None and layout.edges.orders
 
 
+def _parts(layout: Layout, context: Context) -> bool:
+    return bool(layout.parts)
+
+
 def _any(layout: Layout, context: Context) -> bool:
-    return _values(layout, context) or _masks(layout, context) or _edges(layout, context)
+    some = (_values, _masks, _edges, _parts)
+    return any(needs(layout, context) for needs in some)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -143,6 +149,8 @@ OPERATORS: dict[str, Operator] = {
         Operator("reverse_order", adjacency.reversal, _orders, 0.5),
         Operator("insert_in_order", adjacency.insertion, _orders, 1.0),
         Operator("swap_in_order", adjacency.neighbours, _orders, 0.5),
+        # further masks and adjacencies
+        Operator("part", parts.mutate, _parts, 5.0),
         # crossover
         Operator("cross_values", crossover.values, _several, 1.0, 2),
         Operator("blend_values", crossover.blend, _values, 1.0, 2),
@@ -150,6 +158,7 @@ OPERATORS: dict[str, Operator] = {
         Operator("cross_features", crossover.features, _masks, 1.0, 2),
         Operator("cross_letters", crossover.letters, _masks, 0.5, 2),
         Operator("cross_parents", crossover.parents, _edges, 1.0, 2),
+        Operator("cross_part", parts.cross, _parts, 1.0, 2),
         Operator("cross_all", crossover.uniform, _any, 0.5, 2),
         # the plain EA
         Operator("plain_values", parameters.redraws, _values, 1.0, plain=True),

@@ -5,9 +5,12 @@ Steps are Gaussian in the unit interval of a variable, which is logarithmic wher
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category, Value, Variable, replaced
 from nfopt.evolution.operators.context import Context, open_variables, pick, power_law
 
@@ -103,6 +106,5 @@ def _changed(
     changes: dict[int, Value],
     rng: np.random.Generator,
 ) -> Genome:
-    values = replaced(genome.values, changes)
-    child = Genome(values, genome.masks, genome.order, genome.parents)
+    child = replace(genome, values=replaced(genome.values, changes))
     return layout.grown(genome, child, rng, ctx.held)

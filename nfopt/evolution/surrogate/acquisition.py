@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.evolution import posterior, ranking
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.history import FAILED, View
 from nfopt.evolution.settings import Settings
 from nfopt.evolution.surrogate.gp import Surrogate

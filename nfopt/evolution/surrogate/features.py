@@ -3,7 +3,8 @@
 `plain`: ordinary variables in the unit interval, categories one-hot, scaled so that two random
 values of any variable are about as far apart as two random letters; `letters`: the letters
 themselves; `coverage`: how many layers transform i while j conditions, for every ordered pair
-(i, j), on which a flow's NLL depends, whatever the letters; `edges`: the adjacency.
+(i, j), on which a flow's NLL depends, whatever the letters; `edges`: the adjacency. Further parts
+have blocks of their own, with a number behind the name; where a part is inactive they are 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import BLANK, Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category
 
 Floats32 = NDArray[np.float32]
@@ -31,6 +33,8 @@ class Encoder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._parts = [Encoder(part) for part in layout.parts]
+        self._blanks = [part.repaired(BLANK) for part in layout.parts]
         sizes = {i: v.size for i in layout.free if isinstance(v := layout.variables[i], Category)}
         # For each one-hot column its variable, and the choice that it stands for.
         columns = [(i, choice) for i, size in sizes.items() for choice in range(size)]
@@ -76,6 +80,11 @@ class Encoder:
         if self._layout.edges is not None:
             parents = [g.parents for g in genomes if g.parents is not None]
             blocks["edges"] = np.stack(parents).reshape(len(genomes), -1).astype(np.float32)
+        for index, (encoder, blank) in enumerate(zip(self._parts, self._blanks, strict=True)):
+            own = [genome.parts[index] for genome in genomes]
+            active = np.array([part != BLANK for part in own], dtype=np.float32)[:, None]
+            rows = encoder.encode([blank if part == BLANK else part for part in own])
+            blocks |= {f"{name} {index}": active * block for name, block in rows.items()}
         return blocks
 
     def _plain(self, values: NDArray[np.float64]) -> Floats32:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.surrogate.distances import Distances, squares
 from nfopt.evolution.surrogate.features import Blocks, Encoder
 from nfopt.evolution.surrogate.ridge import INTERCEPT, explained, ridge
@@ -129,14 +130,13 @@ class Surrogate:
 
 def _grid(names: Sequence[str]) -> list[dict[str, float]]:
     """The exponents that the first fit compares."""
-    genes = [name for name in names if name != "coverage"]
+    coverage = [name for name in names if name.startswith("coverage")]
+    genes = [name for name in names if name not in coverage]
     grid = []
     for total in TOTALS:
         exponents = dict.fromkeys(genes, total / max(len(genes), 1))
-        if len(genes) == len(names):
-            grid.append(exponents)
-        else:
-            grid += [exponents | {"coverage": share * total} for share in COVERAGE]
+        shares = COVERAGE if coverage else (0.0,)
+        grid += [exponents | dict.fromkeys(coverage, share * total) for share in shares]
     return grid
 
 

@@ -41,7 +41,7 @@ def test_a_child_is_feasible_new_and_keeps_what_is_held(
 ) -> None:
     name, layout, parents, context, seed = call
     operator = OPERATORS[name]
-    before = [Genome(p.values, *(_copy(x) for x in (p.masks, p.order, p.parents))) for p in parents]
+    before = [_copied(parent) for parent in parents]
     child = operator(layout, parents, np.random.default_rng(seed), context)
     again = operator(layout, parents, np.random.default_rng(seed), context)
     assert all(same(old, now) for old, now in zip(before, parents, strict=True))
@@ -53,6 +53,11 @@ def test_a_child_is_feasible_new_and_keeps_what_is_held(
     assert same(layout.repaired(child), child)
     assert child.key not in {parent.key for parent in parents}
     assert all(child.values[index] == parents[0].values[index] for index in context.held)
+
+
+def _copied(genome: Genome) -> Genome:
+    arrays = [_copy(array) for array in (genome.masks, genome.order, genome.parents)]
+    return Genome(genome.values, *arrays, tuple(map(_copied, genome.parts)))
 
 
 def _copy(array: np.ndarray | None) -> np.ndarray | None:

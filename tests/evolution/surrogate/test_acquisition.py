@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nfopt.evolution.genome.blocks import MaskBlock
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.history import History
 from nfopt.evolution.records import Record
 from nfopt.evolution.settings import Settings

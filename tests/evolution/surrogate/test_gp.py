@@ -5,7 +5,8 @@ import pytest
 
 from evolution.layouts import LAYOUTS
 from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock
-from nfopt.evolution.genome.genome import Genome, Layout
+from nfopt.evolution.genome.genome import Genome
+from nfopt.evolution.genome.layout import Layout
 from nfopt.evolution.genome.variables import Category, Integer, Real
 from nfopt.evolution.surrogate.features import HOT, NUMBER, Encoder
 from nfopt.evolution.surrogate.gp import Surrogate
