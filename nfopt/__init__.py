@@ -24,6 +24,9 @@ _HOME = {
     "load": "nfopt.api",
     "load_study": "nfopt.api",
     "search": "nfopt.api",
+    "suggest_flow": "nfopt.suggest",
+    "suggest_mask": "nfopt.suggest",
+    "suggest_parents": "nfopt.suggest",
 }
 
 _EXTRA = dict.fromkeys(("FlowDensity", "FlowOutlier", "FlowSearch"), "nfopt.estimators")

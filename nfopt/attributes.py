@@ -60,6 +60,7 @@ ARTIFACTS_TOKEN = "nfopt:artifacts_token"  # stands in the study's folder there,
 LEASE_SECONDS = "nfopt:lease_seconds"  # a lease that stood still for so long has run out
 KEPT = "nfopt:kept"  # file of data that was given in memory; see `kept`
 DELIVERED = "nfopt:delivered"  # what came of it, its scores, and where it was saved
+SUGGESTED = "nfopt:suggested:"  # and the name of parameters: what anyone's objective suggests
 LEADER = "nfopt:leader"  # `first_key` of the best recipe, by which time is measured
 
 

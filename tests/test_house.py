@@ -31,7 +31,7 @@ FLOORS = (
     ("model", "training", "recipes", "space", "evolution", "seeds", "optuna_internals", "stored"),
     ("export", "samplers", "autonf", "storage", "calibration"),
     ("distributed", "events"),
-    ("study",),
+    ("suggest", "study"),
     ("runner", "report"),
     ("api", "estimators", "sbi", "compare", "cli", "__main__", ""),  # "" is nfopt/__init__.py
 )
@@ -49,6 +49,7 @@ SAME_FLOOR = {
     "training": {"model"},
     "stored": {"optuna_internals", "space"},
     "distributed": {"events"},
+    "study": {"suggest"},
     "api": {""},
     "estimators": {"api"},
     "sbi": {"api"},

@@ -3,13 +3,15 @@
     codec = Codec(space.distributions(), space)
     codec.decode(codec.encode(trial.params))      the same flow, in its canonical form
 
-Without a search space every parameter is a variable of its own. With one, rows of bits are masks
-and edges, and parameters that a flow does not use do not distinguish two genomes.
+Without a search space every parameter is a variable of its own, but for those of masks and
+adjacencies that an objective suggests. With one, rows of bits are masks and edges, and parameters
+that a flow does not use do not distinguish two genomes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -37,9 +39,11 @@ from nfopt.evolution.genome.variables import (
 )
 from nfopt.masks import Masks, from_transformed
 from nfopt.optuna_internals import in_distribution
+from nfopt.samplers.declared import ENCODINGS
+from nfopt.samplers.suggested import Suggested
 from nfopt.space import SearchSpace
 from nfopt.space.assemble import decode_edges, decode_order, encode_order, order_at
-from nfopt.space.genes import decode, encode, gene_domains
+from nfopt.space.genes import decode, encode, gene_domains, recoded
 from nfopt.space.plan import Plan
 from nfopt.space.use import in_use, structure
 
@@ -89,25 +93,37 @@ class Codec:
     Args:
         distributions: Of all parameters, by name; those of a single value are ignored.
         space: The search space, which says what rows of bits mean; None: not known.
+        suggested: Masks and adjacencies beside it, or without one.
 
     Attributes:
         distributions: As given, without those of a single value.
+        suggested: As given.
+        guide: What the data say of masks and edges, where the space knows it.
+        genes: Names of the parameters that are no variables, in every encoding.
         names: Of the variables, in the order of the layout's.
         layout: Of the genomes.
     """
 
-    def __init__(self, distributions: Distributions, space: SearchSpace | None = None) -> None:
+    def __init__(
+        self,
+        distributions: Distributions,
+        space: SearchSpace | None = None,
+        suggested: Suggested | None = None,
+    ) -> None:
         self.distributions = {n: d for n, d in distributions.items() if not d.single()}
         self.plan: Plan | None = None if space is None else space.plan
+        self.guide = None if self.plan is None else self.plan.guide
+        self.suggested = suggested or Suggested()
         self._defaults = {}
-        genes: set[str] = set()
+        own: dict[str, frozenset[str]] = {encoding: frozenset() for encoding in ENCODINGS}
         if self.plan is not None:
             self._defaults = {n: d.middle() for n, d in self.plan.parameters.items()}
-            for row, bits in self.plan.genes.items():
-                genes |= gene_domains(row, bits, self.plan.encoding).keys()
-            genes |= set(self.plan.places)
-        self.genes = frozenset(genes)
-        self.names = tuple(name for name in self.distributions if name not in genes)
+            own = {encoding: _gene_names(self.plan, encoding) for encoding in ENCODINGS}
+            self._rows = own[self.plan.encoding]
+        others = frozenset[str]().union(*self.suggested.names.values())
+        self.genes = others.union(*own.values())
+        self._needed = self.distributions.keys() - others
+        self.names = tuple(name for name in self.distributions if name not in self.genes)
         self.index = {name: index for index, name in enumerate(self.names)}
         self._kinds = [self.distributions[name] for name in self.names]
         self.layout = self._layout()
@@ -131,18 +147,21 @@ class Codec:
             if value is None:
                 return None
             values.append(value)
-        genome = Genome(tuple(values))
-        if self.plan is not None and self.genes:
-            rows = params if self.genes <= params.keys() else {**self._defaults, **params}
-            try:
-                genome = Genome(
-                    tuple(values),
+        try:
+            genome = replace(self.suggested.read(params), values=tuple(values))
+            if self.plan is not None and self._rows:
+                rows = params
+                if not self._rows <= params.keys():
+                    found = recoded(params, self.plan.genes, self.plan.encoding)
+                    rows = {**self._defaults, **found}
+                genome = replace(
+                    genome,
                     masks=_masks(self.plan, rows),
                     order=_order(self.plan, rows),
                     parents=_edges(self.plan, rows),
                 )
-            except (TypeError, ValueError):  # words of another width: another space's trial
-                return None
+        except (TypeError, ValueError):  # words of another width: another space's trial
+            return None
         return self.layout.repaired(genome)
 
     def decode(self, genome: Genome) -> dict[str, Any]:
@@ -153,6 +172,7 @@ class Codec:
                 self.names, self._kinds, genome.values, strict=True
             )
         }
+        params |= self.suggested.write(genome)
         plan = self.plan
         if plan is not None and genome.masks is not None:
             for number in plan.own_masks:
@@ -181,9 +201,9 @@ class Codec:
         used = self.layout.used(replaced(self.layout.inactive_values, values)).variables
         return {index: value for index, value in values.items() if used[index]}
 
-    def complete(self, names: Iterable[str]) -> bool:
+    def complete(self, params: Mapping[str, Any]) -> bool:
         """Whether these are all parameters that a trial needs."""
-        return self.distributions.keys() <= set(names)
+        return self._needed <= params.keys() and self.suggested.complete(params)
 
     # ----------------------------------------------------------------------------------- layout
 
@@ -191,7 +211,9 @@ class Codec:
         variables = tuple([variable_of(distribution) for distribution in self._kinds])
         plan = self.plan
         if plan is None:
-            return Layout(variables)
+            masks, edges, parts = self.suggested.blocks()
+            usage = self._usage(None) if self.suggested.rules else None
+            return Layout(variables, masks, edges, usage=usage, parts=parts)
         depth = self.index.get("depth")
         layer_of = tuple([_layer(name) for name in self.names])
         masks = edges = None
@@ -213,10 +235,13 @@ class Codec:
             layer_of=layer_of if max(layer_of, default=-1) >= 0 else (),
             depth=depth,
             usage=self._usage(plan),
+            parts=self.suggested.blocks()[2],
         )
 
-    def _usage(self, plan: Plan) -> Any:
-        names = [name for name in structure(plan) if name in self.index]
+    def _usage(self, plan: Plan | None) -> Callable[[Values], Usage]:
+        decisive = {} if plan is None else dict.fromkeys(structure(plan))
+        decisive |= {rule.parameter: None for rule in self.suggested.rules.values()}
+        names = [name for name in decisive if name in self.index]
         indices = [self.index[name] for name in names]
         kinds = [self.distributions[name] for name in names]
 
@@ -225,6 +250,12 @@ class Codec:
             values = dict(self._defaults)
             for name, kind, value in zip(names, kinds, chosen, strict=True):
                 values[name] = external(kind, value)
+            parts = self._present(self.suggested.parts, values)
+            if plan is None:
+                graph = self.suggested.graph
+                layers = self._present(self.suggested.masks, values)
+                edges = graph is None or self.suggested.present(graph, values)
+                return Usage((), layers, cover=False, edges=edges, parts=parts)
             use = in_use(plan, values)
             couplings = set(use.couplings)
             return Usage(
@@ -232,12 +263,22 @@ class Codec:
                 layers=tuple([n in couplings for n in range(1, plan.depth + 1)]),
                 cover=use.cover,
                 edges=use.edges,
+                parts=parts,
             )
 
         def usage(values: Values) -> Usage:
             return usage_of(tuple([values[index] for index in indices]))
 
         return usage
+
+    def _present(self, keys: Iterable[str], values: Mapping[str, Any]) -> tuple[bool, ...]:
+        return tuple([self.suggested.present(key, values) for key in keys])
+
+
+def _gene_names(plan: Plan, encoding: str) -> frozenset[str]:
+    """Parameters of a space's rows of bits and of its order."""
+    rows = [gene_domains(row, bits, encoding) for row, bits in plan.genes.items()]
+    return frozenset(plan.places).union(*rows)
 
 
 def _layer(name: str) -> int:

@@ -25,15 +25,14 @@ from nfopt.optuna_internals import (
     storage_of,
     study_id,
 )
-from nfopt.samplers.codec import Codec, external, variable_of
+from nfopt.samplers.codec import external, variable_of
 from nfopt.samplers.initial import Initial, read_initial
+from nfopt.samplers.meaning import Meaning
 from nfopt.samplers.replay import State
+from nfopt.samplers.suggested import Suggested
 from nfopt.samplers.trials import Intersection
 from nfopt.space import SearchSpace
-from nfopt.stored import attributes_of, space_of, trials_of
-
-SPACE = "nfopt:space"
-"""Study attribute that says what parameters mean; written by `nfopt search`."""
+from nfopt.stored import trials_of
 
 PRESETS: Mapping[str, Callable[[], Settings]] = {
     "default": Settings,
@@ -56,9 +55,11 @@ class EvolutionSampler(BaseSampler):
     A trial's random stream follows from `seed` and the trial's number: with one worker, the same
     seed gives the same study, and two workers with the same seed do not sample the same trials.
 
-    With a search space of nfopt (`space`, or the study's attribute `nfopt:space`) rows of bits are
-    masks and edges, with operators of their own. Without, each parameter is a variable. Parameters
-    that not all trials have (conditional ones) are drawn at random, one by one.
+    Masks and adjacencies have operators of their own: those that the objective suggests with
+    `nfopt.suggest_mask`, `suggest_parents` and `suggest_flow`, and those of a space (`space`,
+    or the study's attribute `nfopt:space`). Any other parameter is a variable. Parameters that not
+    all trials have (conditional ones) are drawn at random, one by one; masks and adjacencies are
+    not, where one whole number or category says who has them.
 
     Each trial gets the attribute `nfopt:origin`: the operators that made it and the numbers of its
     parents.
@@ -114,9 +115,9 @@ class EvolutionSampler(BaseSampler):
         self._looked: list[FrozenTrial] | None = None
         self._of: tuple[Callable[[], Any], int] | None = None
         self._state: State | None = None
-        self._asked: dict[str, BaseDistribution] = {}
+        self._asked: tuple[dict[str, BaseDistribution], Suggested] | None = None
         self._common = Intersection()
-        self._known = self._space
+        self._meaning = Meaning(self._space)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what follows from the study."""
@@ -143,18 +144,14 @@ class EvolutionSampler(BaseSampler):
         self._reset()
         self._lock = lock
         self._of = (weakref.ref(storage_of(study)), study_id(study))
-        if self._known is None:
-            known = attributes_of(study)
-            if known.get(SPACE) is not None:
-                self._known = space_of(study.study_name, known)
+        self._meaning.read(study)
 
     def _made(
         self, study: Study, distributions: Mapping[str, BaseDistribution], *, replay: bool = True
     ) -> State:
-        everything = {} if self._known is None else self._known.distributions()
-        everything |= distributions
-        given = (self._known, self._settings, self._initial)
-        return State(study, self._trials(study), everything, *given, replay=replay)
+        codec = self._meaning.codec(distributions)
+        given = (self._meaning.space, self._settings, self._initial)
+        return State(study, self._trials(study), codec, *given, replay=replay)
 
     def _trials(self, study: Study) -> list[FrozenTrial]:
         """All trials as they are now, or as they were when this ask began."""
@@ -166,8 +163,9 @@ class EvolutionSampler(BaseSampler):
 
     def state(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> State:
         """What is known of a study, up to date."""
-        if self._state is None or self._asked != distributions:
-            self._asked = dict(distributions)
+        asked = (dict(distributions), self._meaning.suggested)
+        if self._state is None or self._asked != asked:
+            self._asked = asked
             self._state = self._made(study, distributions)
         else:
             self._state.read(self._trials(study))
@@ -183,8 +181,12 @@ class EvolutionSampler(BaseSampler):
             self._turn_to(study)
             if not self._together:
                 self._looked = None
-            known = {} if self._known is None else self._known.distributions()
-            return self._common.distributions(self._trials(study)) | known
+            return self._space_of(study)
+
+    def _space_of(self, study: Study) -> dict[str, BaseDistribution]:
+        trials, meaning = self._trials(study), self._meaning
+        meaning.learn(study, trials)
+        return self._common.distributions(trials, meaning.beside()) | meaning.distributions()
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -196,7 +198,7 @@ class EvolutionSampler(BaseSampler):
             self._turn_to(study)
             held = {**self._held, **fixed_parameters(trial)}
             state = self.state(study, search_space)
-            more = self._known is None and self._common.more
+            more = self._meaning.space is None and self._common.more
             stream, look = self._stream(trial), partial(self._look, study)
             try:
                 params = state.ask(study, trial, stream, held, look=look, more=more)
@@ -218,6 +220,14 @@ class EvolutionSampler(BaseSampler):
             value = self._held[param_name]
             if in_distribution(param_distribution, value):
                 return value
+        with self._lock:
+            self._turn_to(study)
+            found = self._meaning.genes_of(study, param_name)
+        if found is not None:  # all its parameters are of one draw
+            key, genes = found
+            drawn = genes.layout.random(self._stream(trial, zlib.crc32(key.encode())))
+            if param_name in (params := genes.write(key, drawn)):
+                return params[param_name]
         rng = self._stream(trial, zlib.crc32(param_name.encode()))
         return external(param_distribution, variable_of(param_distribution).draw(rng))
 
@@ -278,9 +288,8 @@ class EvolutionSampler(BaseSampler):
                 self._looked = None
 
     def _left(self, study: Study) -> int | None:
-        space = {} if self._known is None else self._known.distributions()
-        space = self._common.distributions(self._trials(study)) | space
-        if not space or size(Codec(space, self._known).layout) > MAX_GENOMES:
+        space = self._space_of(study)
+        if not space or size(self._meaning.codec(space).layout) > MAX_GENOMES:
             return None
         if self._state is not None:
             return self.state(study, space).remaining()

@@ -132,20 +132,17 @@ def strength(space: SearchSpace | None) -> Strength | None:
 
 def design_names(codec: Codec) -> tuple[str, ...]:
     """Names of the designs that a space can try, in the order in which they are tried."""
-    plan = codec.plan
-    if plan is None:
-        return ()
+    masks, edges, guide = codec.layout.masks, codec.layout.edges, codec.guide
     names: list[str] = []
-    if plan.masked:
-        names += ["dependence"] if plan.guide is not None else []
+    if masks is not None:
+        names += ["dependence"] if guide is not None else []
         names += ["parity", "binary_code", "halves"]
         names += [f"complement_pairs_{number}" for number in range(1, RANDOM_PAIRS + 1)]
-    if plan.edges:
+    if edges is not None:
         names.append("all_parents")
-        ranked = plan.guide is not None and plan.guide.ranks
-        fewer = [n for n in BUDGETS if ranked and n < plan.features - 1]
+        fewer = [n for n in BUDGETS if guide is not None and guide.ranks and n < edges.features - 1]
         names += [f"parents_{n}" for n in fewer]
-        names += [f"ordered_parents_{n}" for n in fewer if plan.places]
+        names += [f"ordered_parents_{n}" for n in fewer if edges.orders]
     return tuple(names)
 
 
@@ -158,34 +155,35 @@ def designed(codec: Codec, name: str, like: Genome, rng: np.random.Generator) ->
         like: What has the other values.
         rng: For the random designs.
     """
-    plan, layout = codec.plan, codec.layout
-    if plan is None:
-        raise ValueError("`codec` must know its space to take a design.")
+    layout, guide = codec.layout, codec.guide
     known, _, number = name.rpartition("_")
-    if name == "all_parents":
-        return layout.repaired(replace(like, parents=~np.eye(plan.features, dtype=bool)))
-    if known.endswith("parents") and plan.guide is not None:
+    if layout.edges is not None and name == "all_parents":
+        return layout.repaired(replace(like, parents=~np.eye(layout.edges.features, dtype=bool)))
+    if layout.edges is not None and known.endswith("parents") and guide is not None:
         order = None
-        if plan.places:
-            order = np.arange(plan.features)
+        if layout.edges.orders:
+            order = np.arange(layout.edges.features)
             if known == "ordered_parents":
-                order = np.array(plan.guide.order, dtype=np.intp)
-        parents = _strongest(plan.guide, int(number), order)
+                order = np.array(guide.order, dtype=np.intp)
+        parents = _strongest(guide, int(number), order)
         return layout.repaired(replace(like, order=order, parents=parents))
-    if name == "dependence" and plan.guide is not None:
-        cuts = plan.guide.cuts
-        rows = parse([cuts[layer % len(cuts)] for layer in range(plan.depth)])
+    if layout.masks is None:
+        raise ValueError(f"`name` must be of `design_names`, got {name!r}.")
+    count, features = layout.masks.layers, layout.masks.features
+    if name == "dependence" and guide is not None:
+        rows = parse([guide.cuts[layer % len(guide.cuts)] for layer in range(count)])
         return layout.repaired(replace(like, masks=rows))
     make = DESIGNS[known if number.isdigit() else name]
-    rows = make(plan.depth, plan.features, rng, np.zeros((0, 0)))
+    rows = make(count, features, rng, np.zeros((0, 0)))
     return layout.repaired(replace(like, masks=rows))
 
 
 def all_designed(codec: Codec, names: Sequence[str]) -> list[Genome]:
     """The designs with all else at rest, in the middle of its range: to begin with."""
     layout = codec.layout
-    rest = layout.repaired(Genome(layout.inactive_values))
     rng = np.random.default_rng(0)  # the same random pairs in every study: they are designs, too
+    parts = tuple([part.random(rng) for part in layout.parts])
+    rest = layout.repaired(Genome(layout.inactive_values, parts=parts))
     found = [designed(codec, name, rest, rng) for name in names]
     return list({genome.key: genome for genome in found}.values())
 

@@ -22,7 +22,7 @@ from nfopt.evolution.records import Proposal, Record
 from nfopt.evolution.settings import Settings
 from nfopt.optuna_internals import fixed_parameters
 from nfopt.samplers import initial as members
-from nfopt.samplers.codec import Codec, Distributions
+from nfopt.samplers.codec import Codec
 from nfopt.samplers.trials import (
     Origin,
     Reader,
@@ -62,7 +62,7 @@ class State:
     Args:
         study: The study.
         trials: All its trials.
-        distributions: Of all parameters.
+        codec: Of the parameters.
         space: The search space, which says what they mean; None: not known.
         settings: Of the evolution.
         initial: Initial genomes; trials enqueued in the study count as such, too.
@@ -73,14 +73,14 @@ class State:
         self,
         study: Study,
         trials: Sequence[FrozenTrial],
-        distributions: Distributions,
+        codec: Codec,
         space: SearchSpace | None,
         settings: Settings,
         initial: Sequence[members.Initial],
         *,
         replay: bool = True,
     ) -> None:
-        self.codec = Codec(distributions, space)
+        self.codec = codec
         self.directions = study.directions
         self._reader = Reader()
         news = self._reader.news(trials)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -172,7 +173,7 @@ def violation(trial: FrozenTrial) -> float:
 
 
 class Intersection:
-    """The distributions that all complete and pruned trials have in common.
+    """The distributions that all complete and pruned trials have in common, but for some.
 
     Attributes:
         more: Whether some trials have others, too: a conditional space, or one that changed.
@@ -181,14 +182,23 @@ class Intersection:
     def __init__(self) -> None:
         self.more = False
         self._reader = Reader()
-        self._common: dict[str, Any] | None = None
+        self._common: dict[str, BaseDistribution] | None = None
 
-    def distributions(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-        """Read a study's new trials, and return the common distributions of several values."""
+    def distributions(
+        self, trials: Sequence[FrozenTrial], beside: Collection[str] = ()
+    ) -> dict[str, BaseDistribution]:
+        """Read a study's new trials, and return the common distributions of several values.
+
+        Args:
+            trials: All of the study.
+            beside: Names that do not count, whether all trials have them or not.
+        """
         for trial in self._reader.news(trials):
             if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 continue
             own = trial.distributions
+            if beside:
+                own = {name: kind for name, kind in own.items() if name not in beside}
             self.more |= self._common is not None and own.keys() != self._common.keys()
             if self._common is None:
                 self._common = dict(sorted(own.items()))

@@ -15,7 +15,7 @@ from nfopt import designs
 from nfopt.layers import BASES
 from nfopt.masks import Masks, canonical_order, from_transformed, letters, parse, repair
 from nfopt.space.domains import Value
-from nfopt.space.genes import Bits, decode
+from nfopt.space.genes import Bits, decode, recoded
 from nfopt.space.limits import TRAINING
 from nfopt.space.plan import MAP_KEYS, Plan, searched
 from nfopt.spec import (
@@ -41,13 +41,15 @@ def build(plan: Plan, params: Values, context_features: int, train: TrainSpec) -
 
     Args:
         plan: The space.
-        params: A value for each of `plan.parameters`; others are ignored.
+        params: A value for each of `plan.parameters`, rows of bits in either encoding; others are
+            ignored.
         context_features: Columns that every conditioner also sees.
         train: What the space says nothing of.
 
     Raises:
         ValueError: If a parameter is missing or out of its range.
     """
+    params = recoded(params, plan.genes, plan.encoding)
     for name, domain in plan.parameters.items():
         if name not in params:
             raise ValueError(f"`params` must have all parameters of the space: no {name!r}.")

@@ -45,6 +45,32 @@ def decode(params: Mapping[str, Value], name: str, bits: int, encoding: str) -> 
     return np.array(words, dtype=bool)
 
 
+def read_row(params: Mapping[str, Value], name: str, bits: int) -> Bits | None:
+    """The row of bits of parameters in either encoding, shape (N,); None if they are not there."""
+    for encoding in ("packed", "bits"):
+        if all(parameter in params for parameter in _names(name, bits, encoding)):
+            return decode(params, name, bits, encoding)
+    return None
+
+
+def recoded(
+    params: Mapping[str, Value], rows: Mapping[str, int], encoding: str
+) -> Mapping[str, Value]:
+    """Add the rows of bits that are there in the other encoding only.
+
+    Args:
+        params: Parameters of a trial.
+        rows: How many bits each row has, by its name.
+        encoding: Which one is wanted.
+    """
+    added: dict[str, Value] = {}
+    for name, bits in rows.items():
+        if any(parameter not in params for parameter in _names(name, bits, encoding)):
+            row = read_row(params, name, bits)
+            added |= {} if row is None else encode(name, row, encoding)
+    return {**params, **added} if added else params
+
+
 def _names(name: str, bits: int, encoding: str) -> list[str]:
     if encoding == "bits":
         return [f"{name}.{number}" for number in range(1, bits + 1)]

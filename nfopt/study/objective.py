@@ -18,6 +18,7 @@ from nfopt.study.create import check_objectives
 from nfopt.study.dataset import Source, read
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import train_stack
+from nfopt.suggest.encoding import check_encoding, declared_space
 from nfopt.training import Rung
 
 TRIAL_SHARE = 0.25  # of a full training
@@ -36,6 +37,9 @@ class Objective:
         data: Whatever `nfopt.search` takes, or a `Prepared`.
         space: What is searched; None: all that nfopt has, around the recipes for this data.
         objectives: One or more of "nll", "parameters", "inverse_cost"; a study minimises each.
+        encoding: Of masks and edges: "packed", or "bits", one parameter a bit; None: bits for
+            samplers other than `nfopt.EvolutionSampler` while there are at most 64, with a warning
+            where there are more. `space.build` reads both.
         share: Of the full steps that a trial is trained for, above 0 and at most 1.
         device: Where to train.
         seed: Of weights, batches and dropout, with the trial's number; of the split, if `data` is
@@ -43,7 +47,8 @@ class Objective:
 
     Raises:
         DataError: If the data can't be used.
-        ValueError: If an argument does not fit.
+        ValueError: If an argument does not fit; in a trial, if the study's earlier ones had another
+            space.
     """
 
     def __init__(
@@ -52,10 +57,12 @@ class Objective:
         space: SearchSpace | None = None,
         *,
         objectives: Sequence[str] = ("nll",),
+        encoding: str | None = None,
         share: float = TRIAL_SHARE,
         device: str = "cpu",
         seed: int = 0,
     ) -> None:
+        check_encoding(encoding)
         prepared = _prepared(data, seed)
         if not 0 < share <= 1:
             raise ValueError(f"`share` must be above 0 and at most 1, got {share!r}.")
@@ -77,7 +84,7 @@ class Objective:
             )
         self.data, self.space = prepared, space
         self.objectives = check_objectives(objectives)
-        self.share, self.seed = share, seed
+        self.encoding, self.share, self.seed = encoding, share, seed
         self._rows = MappedRows(prepared, device)
 
     def __call__(self, trial: optuna.Trial) -> float | list[float]:
@@ -93,7 +100,8 @@ class Objective:
         lease = Lease(trial.study, lease_seconds(trial.study))
         lease.hold(trial)
         with lease.beating():
-            candidate = describe(trial, self.space, self.seed)
+            space = declared_space(trial, self.space, self.encoding)
+            candidate = describe(trial, space, self.seed)
             return self._train(candidate, lease)
 
     def _train(self, candidate: Candidate, lease: Lease) -> float | list[float]:

@@ -16,14 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 from nfopt import seeds
 from nfopt.optuna_internals import in_distribution
 from nfopt.samplers import EvolutionSampler
+from nfopt.suggest.encoding import FEW_BITS
 
 if TYPE_CHECKING:
     from optuna import Study
 
     from nfopt.space import SearchSpace
-
-FEW_BITS = 64  # of masks, up to which each is a parameter: more slow storage and sampler down,
-# but packed integers mean nothing to tpe
 
 Maker = Callable[[int, "SearchSpace"], BaseSampler]
 
