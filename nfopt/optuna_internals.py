@@ -94,6 +94,11 @@ def fixed_parameters(trial: FrozenTrial) -> dict[str, Any]:
     return fixed
 
 
+def recode_fixed(trial: optuna.Trial, recode: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what a trial was put into the queue with, as far as it was not yet asked for."""
+    trial._fixed_params = dict(recode(trial._fixed_params))
+
+
 def set_attribute(study: optuna.Study, trial: AnyTrial | int, name: str, value: Any) -> None:
     """Write an attribute of a trial, given itself or by its id.
 
@@ -131,10 +136,7 @@ def create_from(study: optuna.Study, template: FrozenTrial) -> None:
 
 
 def start_created(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
-    """Give a trial that was just made, to be asked for parameters.
-
-    `Study.ask` would take whatever waits; here it is chosen.
-    """
+    """Give a trial that was just made, to be asked; `Study.ask` would take whatever waits."""
     forget_cached(study)
     return KnownTrial(study, trial)
 
@@ -199,8 +201,7 @@ def in_distribution(distribution: BaseDistribution, value: Any) -> bool:
     """Say whether a distribution has a value.
 
     Raises:
-        TypeError: If it is of another kind.
-        ValueError: The same.
+        TypeError, ValueError: If it is of another kind.
     """
     return distribution._contains(distribution.to_internal_repr(value))
 
@@ -340,8 +341,7 @@ def grpc_server(storage: BaseStorage, host: str, port: int) -> grpc.Server:
     """Make a server of a storage, not yet started.
 
     Raises:
-        ImportError: If gRPC is not installed, at once or from the lazy imports in it.
-        AttributeError: The same.
+        ImportError, AttributeError: If gRPC is not installed, at once or from lazy imports in it.
         RuntimeError: If the port can't be opened.
     """
     from optuna.storages._grpc.server import make_server

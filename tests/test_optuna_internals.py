@@ -51,6 +51,13 @@ def test_trials_by_state(study: optuna.Study) -> None:
     assert internals.fixed_parameters(internals.trials_of(study)[1]) == {"x": 2.0}
 
 
+def test_what_a_trial_was_queued_with_is_changed(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 1.0})
+    trial = study.ask()
+    internals.recode_fixed(trial, lambda fixed: fixed | {"y": fixed["x"] + 1})
+    assert (trial.suggest_float("x", 0, 9), trial.suggest_float("y", 0, 9)) == (1.0, 2.0)
+
+
 def test_attributes_of_a_trial_by_itself_and_by_id(study: optuna.Study) -> None:
     trial = study.ask()
     internals.set_attribute(study, trial, "a", 1)

@@ -66,11 +66,14 @@ class MaskGenes(
         """Of the mask alone."""
         return Layout((), MaskBlock(1, self.features, idle=self.idle, cover=False))
 
+    def rows(self, key: str) -> dict[str, int]:
+        """The rows of bits, and how many each has."""
+        return dict.fromkeys([key, f"{_name(key)}.idle"][: 1 + self.idle], self.features)
+
     def domains(self, key: str, encoding: str | None = None) -> dict[str, Domain]:
         """The parameters, by name."""
-        rows = [key, f"{_name(key)}.idle"][: 1 + self.idle]
-        written = encoding or self.encoding
-        return {n: d for row in rows for n, d in gene_domains(row, self.features, written).items()}
+        written, rows = encoding or self.encoding, self.rows(key).items()
+        return {n: d for row, bits in rows for n, d in gene_domains(row, bits, written).items()}
 
     def read(self, key: str, params: Params) -> Genome | None:
         """The mask in parameters of either encoding, not repaired; None if they are not there."""
@@ -145,6 +148,10 @@ class ParentsGenes(
         if self.order is not None or self.features == 1:
             return []
         return [f"{_name(key)}.place_{number}" for number in range(1, self.features + 1)]
+
+    def rows(self, key: str) -> dict[str, int]:
+        """The rows of bits, and how many each has."""
+        return {key: self.bits} if self.bits else {}
 
     def domains(self, key: str, encoding: str | None = None) -> dict[str, Domain]:
         """The parameters, by name."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.trial import FixedTrial, FrozenTrial
 
 from nfopt.attributes import SPACE, SUGGESTED
 from nfopt.errors import StudyWarning
+from nfopt.optuna_internals import recode_fixed
 from nfopt.samplers import EvolutionSampler
 from nfopt.samplers.declared import ENCODINGS, FLOW, FlowGenes, Genes, declared_in
 from nfopt.space import SearchSpace
+from nfopt.space.domains import Domain
+from nfopt.space.genes import recoded
 from nfopt.stored import attributes_of, space_of
 
 FEW_BITS = 64
@@ -60,8 +63,8 @@ def declared(trial: optuna.trial.BaseTrial, key: str, genes: Genes, encoding: st
     check_encoding(encoding)
     study = study_of(trial)
     if study is None:
-        has_bits = genes.domains(key, "bits").keys() <= trial.params.keys()
-        return msgspec.structs.replace(genes, encoding=encoding or ENCODINGS[has_bits])
+        found = encoding or ("bits" if _has(trial, genes.domains(key, "bits")) else "packed")
+        return msgspec.structs.replace(genes, encoding=found)
     known = attributes_of(study)
     all_declared = declared_in(study.study_name, known)
     before = all_declared.get(key)
@@ -77,6 +80,7 @@ def declared(trial: optuna.trial.BaseTrial, key: str, genes: Genes, encoding: st
         if before != wanted:
             raise ValueError(_changed(key, before, wanted))
         genes = before
+    _recode(trial, genes.rows(key), genes.encoding)
     if encoding is None:
         _warn(study.sampler, key, genes.encoding, genes.bits)
     return genes
@@ -101,8 +105,8 @@ def declared_space(
     check_encoding(encoding)
     study = study_of(trial)
     if study is None:
-        found = next((e for e in ENCODINGS if _has(space.encoded(e), trial.params)), "packed")
-        return space.encoded(encoding or found)
+        bits = _has(trial, space.encoded("bits").parameters)
+        return space.encoded(encoding or ("bits" if bits else _written(space)))
     known = attributes_of(study)
     if SPACE in known:  # made by nfopt, which has its own ways to change it
         stored = space_of(study.study_name, known)
@@ -121,6 +125,7 @@ def declared_space(
         best = _best(study.sampler, space.mask_bits) if space.mask_bits else _written(space)
         before = space.encoded(encoding or best)
         study.set_user_attr(SUGGESTED + FLOW, msgspec.to_builtins(FlowGenes(before.to_json())))
+    _recode(trial, before.plan.genes, _written(before))
     if encoding is None:
         _warn(study.sampler, "the flow", _written(before), before.mask_bits)
     return before
@@ -130,6 +135,12 @@ def study_of(trial: optuna.trial.BaseTrial) -> optuna.Study | None:
     """The study of a trial that has one."""
     study = getattr(trial, "study", None)
     return study if isinstance(study, optuna.Study) else None
+
+
+def _recode(trial: optuna.trial.BaseTrial, rows: Mapping[str, int], encoding: str) -> None:
+    """Read what a trial was put into the queue with, if it is in the other encoding."""
+    if isinstance(trial, optuna.Trial):
+        recode_fixed(trial, lambda fixed: recoded(fixed, rows, encoding))
 
 
 def _best(sampler: BaseSampler, bits: int) -> str:
@@ -146,8 +157,16 @@ def _written(space: SearchSpace) -> str:
     return space.plan.encoding
 
 
-def _has(space: SearchSpace, params: Mapping[str, Any]) -> bool:
-    return space.parameters.keys() <= params.keys()
+def _has(trial: optuna.trial.BaseTrial, parameters: Mapping[str, Domain]) -> bool:
+    """Whether a trial whose parameters are given has these; a FixedTrial only says it if asked."""
+    if not isinstance(trial, FixedTrial | FrozenTrial):
+        return False
+    try:
+        for name, domain in parameters.items():
+            domain.suggest(trial, name)
+    except ValueError:
+        return False
+    return True
 
 
 def _warn(sampler: BaseSampler, what: str, encoding: str, bits: int) -> None:

@@ -11,6 +11,8 @@ from optuna.trial import TrialState
 from small_study import LIMITS, RECIPES, STEPS, table
 
 from nfopt import attributes as names
+from nfopt.errors import StudyWarning
+from nfopt.samplers import EvolutionSampler
 from nfopt.space import SearchSpace
 from nfopt.study import objective
 from nfopt.study.dataset import Source
@@ -99,3 +101,45 @@ def test_steps_are_the_share(source: Source, space: SearchSpace) -> None:
     study.optimize(Objective(source, space, share=0.5), n_trials=1)
     assert study.trials[0].user_attrs[names.FIDELITY] == 0.5
     assert STEPS == 40
+
+
+# ---------------------------------------------------------------------------------------- encodings
+
+
+def test_the_evolution_is_told_what_the_parameters_mean(source: Source, space: SearchSpace) -> None:
+    study = optuna.create_study(sampler=EvolutionSampler(seed=0))
+    study.optimize(Objective(source, space, share=0.1), n_trials=14)
+    made = {t.user_attrs.get(names.ORIGIN, {}).get("operator", "") for t in study.trials}
+    masks = {"swap", "flips", "columns", "complement", "redraw", "delete_layer", "insert_layer"}
+    assert masks & {name for each in made for name in each.split("+")}
+    assert "layer_1.mask" in study.trials[-1].params
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"), [(None, "layer_1.mask.1"), ("packed", "layer_1.mask")]
+)
+def test_other_samplers_get_bits(
+    source: Source, space: SearchSpace, encoding: str | None, expected: str
+) -> None:
+    objective = Objective(source, space, encoding=encoding, share=0.1)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(objective, n_trials=1)
+    assert expected in study.trials[0].params
+    # in another process, before any trial
+    recipe = Objective(source, space).space.build(study.best_params)
+    assert recipe.flow.to_json() == study.best_trial.user_attrs[names.SPEC]
+
+
+def test_many_bits_are_packed_and_that_is_said(
+    source: Source, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfopt.suggest.encoding.FEW_BITS", space.mask_bits - 1)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    with pytest.warns(StudyWarning, match="TPESampler can't learn from the flow: its 6 bits"):
+        study.optimize(Objective(source, space, share=0.1), n_trials=1)
+    assert "layer_1.mask" in study.trials[0].params
+
+
+def test_a_wrong_encoding_is_refused(source: Source, space: SearchSpace) -> None:
+    with pytest.raises(ValueError, match=r"`encoding` must be packed or bits, got 'hex'\."):
+        Objective(source, space, encoding="hex")
