@@ -20,6 +20,7 @@ _HOME = {
     "SearchSpace": "nfopt.space",
     "Recipe": "nfopt.spec",
     "TrainSpec": "nfopt.spec",
+    "conditional": "nfopt.suggest",
     "fit": "nfopt.api",
     "load": "nfopt.api",
     "load_study": "nfopt.api",

@@ -15,13 +15,15 @@ from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.errors import NfoptError
+from nfopt.errors import NfoptError, StudyError
 from nfopt.optuna_internals import ArtifactStore, FrozenStudy, set_constraints
 from nfopt.report.dashboard_api import StudyApi, is_trial_note
 from nfopt.report.guard import Guard
+from nfopt.space import SearchSpace
 from nfopt.storage.retrying import PatientStorage
 from nfopt.study.candidate import MAX_ROUND_TRIP
 from nfopt.study.ranking import order
+from nfopt.suggest.conditional import space_in, with_used
 
 HOST, PORT = "127.0.0.1", 8080
 CURVES = 40  # of the best trials, and of the latest ones, that keep their intermediate values
@@ -35,6 +37,7 @@ class LightStorage(PatientStorage):
       the learning curve.
     - A study has no notes of trials, which the dashboard would search for among all attributes;
       `StudyApi` adds them.
+    - A trial has only the parameters that its flow uses: importances and plots are of these.
     - A trial's constraints are where the dashboard expects them, unlike where Optuna 5 writes them.
 
     Args:
@@ -44,6 +47,7 @@ class LightStorage(PatientStorage):
     def __init__(self, storage: BaseStorage) -> None:
         inner = storage.inner if isinstance(storage, PatientStorage) else storage
         super().__init__(get_storage(inner))  # Optuna's cache of finished trials
+        self._used: dict[int, dict[int, tuple[FrozenTrial, FrozenTrial]]] = {}
 
     def get_all_trials(
         self,
@@ -52,8 +56,33 @@ class LightStorage(PatientStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
-        trials = super().get_all_trials(study_id, deepcopy, states)
+        trials = self._with_used(study_id, super().get_all_trials(study_id, deepcopy, states))
         return [with_constraints(trial) for trial in without_curves(trials)]
+
+    def _with_used(self, study_id: int, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Leave out what flows do not use; each finished trial is looked at once."""
+        before, now = self._used.get(study_id, {}), dict[int, tuple[FrozenTrial, FrozenTrial]]()
+        space: SearchSpace | None = None
+        shown: list[FrozenTrial] = []
+        for trial in trials:
+            known, seen = before.get(trial.number, (None, trial))
+            if known is not trial:
+                if space is None:
+                    space = self._space(study_id)
+                if space is None:
+                    return trials
+                seen = with_used(trial, space)
+            shown.append(seen)
+            if trial.state.is_finished():
+                now[trial.number] = trial, seen
+        self._used[study_id] = before | now
+        return shown
+
+    def _space(self, study_id: int) -> SearchSpace | None:
+        try:
+            return space_in("", self.get_study_user_attrs(study_id))
+        except StudyError:  # somebody else's: the trials as they are
+            return None
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """See `BaseStorage`."""

@@ -23,6 +23,7 @@ from nfopt.space.limits import (
     read_given,
 )
 from nfopt.space.plan import Plan
+from nfopt.space.use import idle
 from nfopt.spec import Autoregressive, Coupling, FlowSpec, Recipe, TrainSpec
 
 if TYPE_CHECKING:
@@ -199,6 +200,10 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             ValueError: If the space does not have it, naming what is outside.
         """
         return params_of(self.plan, recipe, self.context_features)
+
+    def idle(self, params: Mapping[str, Value]) -> frozenset[str]:
+        """Return the names of the parameters that the flow of these does not depend on."""
+        return idle(self.plan, params)
 
     def encoded(self, encoding: str) -> SearchSpace:
         """Return the same space with masks and edges written `packed` or in `bits`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from nfopt.space.domains import Value
+from nfopt.space.genes import gene_domains
 from nfopt.space.plan import EVERY_MAP_KEY, MAP_KEYS, MAPPED, NETS, NETTED, Plan
 
 
@@ -68,3 +69,29 @@ def in_use(plan: Plan, values: Mapping[str, Value]) -> Use:
 
 def _layers(count: int) -> range:
     return range(1, count + 1)
+
+
+def idle(plan: Plan, params: Mapping[str, Value]) -> frozenset[str]:
+    """Names of the parameters that do not affect a flow, rows of bits in both encodings.
+
+    Args:
+        plan: The space.
+        params: All that the space has.
+    """
+    use = in_use(plan, params)
+    rows = [
+        gene_domains(row, bits, encoding)
+        for row, bits in plan.genes.items()
+        for encoding in ("packed", "bits")
+        if not _row_in_use(plan, row, use)
+    ]
+    places = frozenset() if use.edges else frozenset(plan.places)
+    return use.idle.union(places, *rows)
+
+
+def _row_in_use(plan: Plan, row: str, use: Use) -> bool:
+    first, _, part = row.partition(".")
+    if part == "edges":
+        return use.edges
+    layer = int(first.removeprefix("layer_"))
+    return layer in use.couplings or (plan.pairs and layer + 1 in use.couplings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import urllib.request
@@ -18,6 +19,8 @@ from optuna.trial import TrialState, create_trial
 from nfopt.errors import NfoptError
 from nfopt.report import dashboard as served
 from nfopt.report.dashboard import Dashboard, without_curves
+from nfopt.space import SearchSpace
+from nfopt.suggest import suggest_flow
 
 from .toys import published
 
@@ -100,3 +103,26 @@ def test_of_many_trials_the_best_and_the_latest_keep_their_curves() -> None:
     assert kept == [*range(served.CURVES), *last]
     assert all(t.intermediate_values for t in many)
     assert [t.number for t in light] == [t.number for t in many]
+
+
+def test_what_flows_do_not_use_is_no_parameter(tmp_path: Path) -> None:
+    """Importances and pages of the dashboard are of what a flow uses, in whichever study."""
+    space = SearchSpace.create(4, 240, kind="coupling", limits={"depth": [1, 4]})
+    storage = InMemoryStorage()
+    study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        trial = study.ask()
+        suggest_flow(trial, space)
+        study.tell(trial, abs(trial.params["depth"] - 1) + 0.1 * trial.params["width"])
+    page = Dashboard(storage, None, study._study_id, port=0)
+    api = f"api/studies/{study._study_id}"
+    with running(page) as address:
+        for _ in range(2):  # the second time from what is known
+            trials = json.loads(read(f"{address}/{api}"))["trials"]
+            for shown, whole in zip(trials, study.trials, strict=True):
+                names = {parameter["name"] for parameter in shown["params"]}
+                assert names == whole.params.keys() - space.idle(whole.params)
+        found = json.loads(read(f"{address}/{api}/param_importances"))
+    shares = {row["name"]: row["importance"] for row in found["param_importances"][0]}
+    assert shares["depth"] > shares["layer_3.mask.1"]
+    assert shares["layer_3.mask.1"] < 0.01
