@@ -7,7 +7,8 @@ import optuna
 import nfopt
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-objective = nfopt.Objective("moons", share=0.03)  # a short training a trial
+# a short training a trial; TPE gets a parameter for each bit of a mask, the evolution whole words
+objective = nfopt.Objective("moons", share=0.03)
 study = optuna.create_study(
     direction="minimize",
     sampler=optuna.samplers.TPESampler(seed=0),
@@ -18,6 +19,9 @@ study.optimize(objective, n_trials=6)
 for trial in study.trials:
     value = "-" if trial.value is None else f"{trial.value:.3f}"
     print(f"trial {trial.number}: {trial.state.name:<8} validation NLL {value}")
+
+bits = [name for name in study.best_params if ".mask." in name]
+print(f"\n{len(bits)} bits of masks, among them {', '.join(bits[:2])}")
 
 # the best trial's parameters are a flow and its training, as plain data
 recipe = objective.space.build(study.best_params)

@@ -82,7 +82,7 @@ def declared(trial: optuna.trial.BaseTrial, key: str, genes: Genes, encoding: st
         genes = before
     _recode(trial, genes.rows(key), genes.encoding)
     if encoding is None:
-        _warn(study.sampler, key, genes.encoding, genes.bits)
+        _warn(study.sampler, key, genes.encoding, genes.bits, 5)
     return genes
 
 
@@ -127,7 +127,7 @@ def declared_space(
         study.set_user_attr(SUGGESTED + FLOW, msgspec.to_builtins(FlowGenes(before.to_json())))
     _recode(trial, before.plan.genes, _written(before))
     if encoding is None:
-        _warn(study.sampler, "the flow", _written(before), before.mask_bits)
+        _warn(study.sampler, "the flow", _written(before), before.mask_bits, 4)
     return before
 
 
@@ -169,16 +169,16 @@ def _has(trial: optuna.trial.BaseTrial, parameters: Mapping[str, Domain]) -> boo
     return True
 
 
-def _warn(sampler: BaseSampler, what: str, encoding: str, bits: int) -> None:
+def _warn(sampler: BaseSampler, what: str, encoding: str, bits: int, level: int) -> None:
     if encoding != "packed" or not bits or reads_masks(sampler):
         return
     warnings.warn(
-        f"{type(sampler).__name__} can't learn from {what}: its {bits} bits are packed into whole"
-        f" numbers, whose neighbours are no similar masks (up to {FEW_BITS} bits, a new study has"
-        " one parameter a bit). Use nfopt.EvolutionSampler, or `encoding` = 'bits' in a new study;"
-        " `encoding` = 'packed' silences this.",
+        f"{type(sampler).__name__} takes {what} for whole numbers: its {bits} bits are packed into"
+        f" them, and neighbours of a number are no similar masks (up to {FEW_BITS} bits a study has"
+        " one parameter a bit). Use nfopt.EvolutionSampler, or `encoding` = 'bits' in a new"
+        " study; `encoding` = 'packed' silences this.",
         StudyWarning,
-        stacklevel=4,
+        stacklevel=level,
     )
 
 

@@ -135,7 +135,7 @@ def test_many_bits_are_packed_and_that_is_said(
 ) -> None:
     monkeypatch.setattr("nfopt.suggest.encoding.FEW_BITS", space.mask_bits - 1)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
-    with pytest.warns(StudyWarning, match="TPESampler can't learn from the flow: its 6 bits"):
+    with pytest.warns(StudyWarning, match="takes the flow for whole numbers: its 6 bits"):
         study.optimize(Objective(source, space, share=0.1), n_trials=1)
     assert "layer_1.mask" in study.trials[0].params
 
