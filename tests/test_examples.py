@@ -28,10 +28,12 @@ SHOWS = {
     "own_space.py": "a random flow of it",
     "plain_optuna.py": "trained for 12 seconds: test NLL",
     "resume.py": "those of before are as they were: True",
+    "sbi_two_moons.py": "(1 where it is exact)",
     "search_table.py": "trials, ",
     "to_zuko.py": "three rows drawn by zuko",
     "workers.py": "12 trials by ",
 }
+NEEDS = {"to_zuko.py": "zuko", "sbi_two_moons.py": "sbi"}
 CLUSTER = EXAMPLES / "cluster"
 
 
@@ -102,8 +104,8 @@ def test_the_kubernetes_job_parses() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHOWS)
 def test_an_example(name: str, tmp_path: Path) -> None:
-    if name == "to_zuko.py":
-        pytest.importorskip("zuko")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
         cwd=tmp_path,

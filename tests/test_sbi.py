@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +145,7 @@ def mixture(flow: nfopt.Flow) -> nfopt.Flow:
     )
 
 
+SHORT = 'trials=1, space={"steps": 30, "width": 16}'  # in place of minutes
 X = torch.tensor([[0.5, -0.5, 0.0]])
 
 
@@ -266,3 +269,23 @@ def bare(flow: nfopt.Flow) -> Any:
     from nfopt.data import Preprocessing
 
     return Preprocessing(columns=flow.preprocessing.columns, context=(), seed=0)
+
+
+@needs_sbi
+@pytest.mark.slow
+def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sbi.inference import NLE, NPE
+
+    page = (Path(__file__).parent.parent / "docs" / "sbi.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(tmp_path)
+    for trainer in (NPE, NLE):
+        short = functools.partialmethod(trainer.train, max_num_epochs=1)
+        monkeypatch.setattr(trainer, "train", short)
+    theta = 4 * torch.rand(100, 2) - 2
+    names: dict[str, Any] = {"theta_new": theta, "x_new": theta + 0.3 * torch.randn(100, 2)}
+    for block in blocks:
+        exec(block.replace("minutes=0.5", SHORT), names)
+    assert names["samples"].shape == (1000, 2)
+    assert names["name"].startswith("all together")

@@ -15,10 +15,11 @@ from nfopt.calibration.core import (
     tarp_ranks,
     uniformity,
 )
-from nfopt.calibration.flow import ALL, Calibration, calibrate
+from nfopt.calibration.flow import ALL, FEWEST_ROWS, Calibration, calibrate
 
 __all__ = [
     "ALL",
+    "FEWEST_ROWS",
     "Calibration",
     "Uniformity",
     "band",

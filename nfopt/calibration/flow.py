@@ -15,7 +15,7 @@ from nfopt.model.inputs import read_rows
 ALL = "all together (TARP)"
 ROWS = 1_000  # at most
 SAMPLES = 200  # of each row
-FEWEST = 20  # rows
+FEWEST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class Calibration:
     together: Ranks
     seed: int = 0
 
+    def every(self) -> dict[str, Ranks]:
+        """Give the ranks of each column, and of all together, by name."""
+        return {**dict(zip(self.names, self.ranks.T, strict=True)), ALL: self.together}
+
     def tests(self) -> dict[str, Uniformity]:
         """Test each column, and all together, for uniform ranks."""
         rng = np.random.default_rng([self.seed, 1])
-        every = {**dict(zip(self.names, self.ranks.T, strict=True)), ALL: self.together}
-        return {name: uniformity(ranks, self.samples, rng) for name, ranks in every.items()}
+        return {name: uniformity(ranks, self.samples, rng) for name, ranks in self.every().items()}
 
 
 def calibrate(
@@ -62,13 +65,13 @@ def calibrate(
     check_seed(seed)
     if not flow.context_columns:
         raise ValueError("`flow` must be conditional: without context there is nothing to cover.")
-    for name, count, least in (("samples", samples, 1), ("rows", rows, FEWEST)):
+    for name, count, least in (("samples", samples, 1), ("rows", rows, FEWEST_ROWS)):
         if count < least:
             raise ValueError(f"`{name}` must be at least {least}, got {count}.")
     values, context = read_rows(theta, x, flow.columns, flow.context_columns, flow.origin)
     assert context is not None
-    if len(values) < FEWEST:
-        raise ValueError(f"`theta` must have at least {FEWEST} rows, got {len(values)}.")
+    if len(values) < FEWEST_ROWS:
+        raise ValueError(f"`theta` must have at least {FEWEST_ROWS} rows, got {len(values)}.")
     rng = np.random.default_rng(seed)
     if len(values) > rows:
         chosen = np.sort(rng.choice(len(values), size=rows, replace=False))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.resources import files
 
 from nfopt.report.page.base_space import base_space
+from nfopt.report.page.calibration import calibration
 from nfopt.report.page.citation import citation
 from nfopt.report.page.delivered import delivered
 from nfopt.report.page.facts import Facts
@@ -23,6 +24,7 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("What was delivered", delivered),
     ("Data beside samples", samples),
     ("The fit in base space", base_space),
+    ("Calibration", calibration),
     ("The structures", structures),
     ("The search", course),
     ("What mattered", what_mattered),
