@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import nfopt
-from nfopt.errors import DataError, DataWarning, NfoptError
+from nfopt.errors import DataError, DataWarning, ExportError, NfoptError
 from nfopt.export import export_zuko
 from nfopt.sbi import builder, search_posterior, to_posterior
 from nfopt.sbi.simulations import read
@@ -258,6 +258,12 @@ def test_what_does_not_fit_is_refused_before_any_work(
             with pytest.raises(ValueError, match=words) as caught:
                 call()
             assert "\n" not in str(caught.value)
+    for space, words in (
+        ({"layers": ["coupling", "radial"]}, "`space` must be without layers of kind 'radial'"),
+        (["maps=sinh_arcsinh"], "`space` must be without maps of kind 'sinh_arcsinh'"),
+    ):
+        with pytest.raises(ExportError, match=words):
+            search_posterior(*simulations(), prior=prior, space=space)
     with pytest.raises(ValueError, match="`flow` must be conditional"):
         to_posterior(nfopt.Flow([nfopt.FlowSpec(features=2, layers=())], [{}], bare(flow)), prior)
     with pytest.raises(ValueError, match="`flow` must be for 2 features and 2 context columns"):

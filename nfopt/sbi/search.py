@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from nfopt import api
+from nfopt.errors import ExportError
 from nfopt.events import OnEvent
+from nfopt.export.translate import LAYERS, MAPS
 from nfopt.sbi.estimators import check_prior, to_posterior
 from nfopt.sbi.simulations import read
 from nfopt.storage.open import Storage
-from nfopt.study.arguments import Space
+from nfopt.study.arguments import Space, space_of
 
 
 def search_posterior(
@@ -61,12 +63,14 @@ def search_posterior(
 
     Raises:
         DataError: If a column is constant.
+        ExportError: If `space` asks for what zuko has no counterpart for.
         NfoptError: If sbi is not installed.
         StudyError: If study or storage do not fit.
         ValueError: If an argument does not.
     """
     simulations = read(theta, x)
     prior = check_prior(prior, simulations.features.shape[1])
+    _check_space(space)
     result = api.search(
         simulations.table(seed),
         minutes=minutes,
@@ -83,3 +87,18 @@ def search_posterior(
         should_stop=should_stop,
     )
     return to_posterior(result.flow, prior)
+
+
+def _check_space(space: Space | None) -> None:
+    """Refuse, before the search, a space whose flows could not be made a posterior."""
+    _, limits, whole = space_of(space)
+    asked = (limits or {}) if whole is None else whole.limits
+    for key, kinds in (("layers", LAYERS), ("maps", MAPS)):
+        given = asked.get(key, ())
+        known = {kind.__struct_config__.tag for kind in kinds}
+        for name in [given] if isinstance(given, str) else given:
+            if name not in known:
+                raise ExportError(
+                    f"`space` must be without {key} of kind {name!r}: sbi gets a zuko flow, and"
+                    " zuko has none."
+                )
