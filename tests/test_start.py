@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -97,6 +98,16 @@ def test_version_matches_the_installed_package() -> None:
     import nfopt
 
     assert importlib.metadata.version("nfopt") == nfopt.__version__
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    import nfopt
+
+    root = Path(__file__).parent.parent
+    assert f"\nversion: {nfopt.__version__}\n" in (root / "CITATION.cff").read_text()
+    latest = re.search(r"^## \[(.*?)\]", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert latest is not None
+    assert latest[1] in (nfopt.__version__, "Unreleased")
 
 
 def test_every_public_name_is_there() -> None:
