@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from nfopt.data import Prepared, Split, load, prepare, split_without_test
@@ -124,6 +125,7 @@ def read_features(estimator: Any, X: Any, *, reset: bool) -> Array:
             words, which are several lines and which its checks compare.
     """
     options = {"dtype": np.float64, "ensure_all_finite": False}
+    _check_masked(X, "X")
     try:
         values: Array = validate_data(
             estimator, X, reset=reset, ensure_min_samples=FEWEST if reset else 1, **options
@@ -139,6 +141,8 @@ def read_features(estimator: Any, X: Any, *, reset: bool) -> Array:
             ) from None
         if text.startswith("could not convert"):
             text = f"`X` must be numbers: {text}"
+        if text.startswith("Complex data not supported"):  # the rest is all of it
+            text = "Complex data not supported: `X` must be real, give its parts as columns."
         raise ValueError(" ".join(text.split())) from None
     _check_finite(values, "X")
     return values
@@ -187,12 +191,24 @@ def labels(table: Any) -> tuple[str, ...]:
 
 
 def _numbers(given: Any, argument: str) -> Array:
+    _check_masked(given, argument)
+    if issparse(given):
+        raise TypeError(f"`{argument}` must be dense, got a sparse matrix: use .toarray().")
     try:
         values: Array = np.array(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`{argument}` must be numbers: {' '.join(str(error).split())}") from None
     _check_finite(values, argument)
     return values
+
+
+def _check_masked(given: Any, argument: str) -> None:
+    """Refuse masked values, which NumPy would replace by what stands under the mask."""
+    if isinstance(given, np.ma.MaskedArray) and (masked := np.ma.count_masked(given)):
+        raise ValueError(
+            f"`{argument}` must be finite: {masked:,} of {given.size:,} values are masked, that is"
+            " missing: leave such rows out, or fill them in before."
+        )
 
 
 def _check_finite(values: Array, argument: str) -> None:

@@ -122,8 +122,13 @@ def space_of(
     return kind, limits or None, None
 
 
-def flows_of(given: Sequence[Flows] | Flows) -> list[Given]:
-    """Read flows that were given as specs, pairs, recipes or JSON files."""
+def flows_of(given: Sequence[Flows] | Flows, argument: str = "initial") -> list[Given]:
+    """Read flows that were given as specs, pairs, recipes or JSON files.
+
+    Args:
+        given: The flows.
+        argument: Its name, for messages.
+    """
     pair = isinstance(given, tuple) and [type(part) for part in given] == [FlowSpec, TrainSpec]
     many: Any = (
         [given] if pair or isinstance(given, FlowSpec | Recipe | str | os.PathLike) else given
@@ -133,14 +138,14 @@ def flows_of(given: Sequence[Flows] | Flows) -> list[Given]:
         if isinstance(one, FlowSpec):
             found.append((one, None, None))
         elif isinstance(one, str | os.PathLike):
-            found.append((_flow_file(Path(one)), None, None))
+            found.append((_flow_file(Path(one), argument), None, None))
         elif isinstance(one, tuple) and [type(part) for part in one] == [FlowSpec, TrainSpec]:
             found.append((one[0], one[1], None))
         elif isinstance(one, Recipe):
             found.append((one.flow, one.train, one.marginals))
         else:
             raise TypeError(
-                "`initial` must be FlowSpecs, pairs of FlowSpec and TrainSpec, Recipes, or JSON"
+                f"`{argument}` must be FlowSpecs, pairs of FlowSpec and TrainSpec, Recipes, or JSON"
                 f" files, got {type(one).__name__}."
             )
     return found
@@ -161,7 +166,7 @@ def chosen(
         ValueError: If flow or maps do not fit the data.
     """
     if flow is not None:
-        (given, *_) = flows_of(flow)
+        (given, *_) = flows_of(flow, "flow")
         check_flows([given[0]], data, "flow")
         best = filled(given, best)
     if marginals is not None:
@@ -170,7 +175,7 @@ def chosen(
     return best
 
 
-def _flow_file(path: Path) -> FlowSpec:
+def _flow_file(path: Path, argument: str) -> FlowSpec:
     try:
         text = path.read_bytes()
         raw = msgspec.json.decode(text)
@@ -178,9 +183,9 @@ def _flow_file(path: Path) -> FlowSpec:
             text = msgspec.json.encode(raw["members"][0])
         return FlowSpec.from_json(text)
     except OSError as error:
-        raise ValueError(f"`initial` {str(path)!r} can't be read: {error.strerror}.") from None
+        raise ValueError(f"`{argument}` {str(path)!r} can't be read: {error.strerror}.") from None
     except (ValueError, msgspec.MsgspecError, IndexError) as error:
-        raise ValueError(f"`initial` {str(path)!r} is no flow: {error}") from None
+        raise ValueError(f"`{argument}` {str(path)!r} is no flow: {error}") from None
 
 
 def seed_of(data: Any, study: str | None, storage: Storage | None) -> int:
