@@ -204,7 +204,7 @@ def _numbers(given: Any, argument: str) -> Array:
 
 def _check_masked(given: Any, argument: str) -> None:
     """Refuse masked values, which NumPy would replace by what stands under the mask."""
-    if isinstance(given, np.ma.MaskedArray) and (masked := np.ma.count_masked(given)):
+    if isinstance(given, np.ma.MaskedArray) and (masked := int(np.ma.getmaskarray(given).sum())):
         raise ValueError(
             f"`{argument}` must be finite: {masked:,} of {given.size:,} values are masked, that is"
             " missing: leave such rows out, or fill them in before."
