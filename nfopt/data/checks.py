@@ -1,4 +1,4 @@
-"""What is wrong with a table of numbers, and what its reader should be warned of.
+"""What is wrong with a table of numbers, and what its reader should be messages of.
 
 Columns are looked at one at a time, each sorted once, so that millions of rows need few copies.
 """
@@ -190,17 +190,17 @@ def general_warnings(
 ) -> list[str]:
     """Collect the warnings on a table as a whole, one line each."""
     rows, features = values.shape
-    found = []
+    messages = []
     if atoms:
         more = f" and {len(atoms) - 5:,} more" if len(atoms) > 5 else ""
-        found.append(
+        messages.append(
             f"one value in over 2% of the rows (the likelihood has no bound): column"
             f"{'s' if len(atoms) > 1 else ''} {', '.join(atoms[:5])}{more}"
         )
     if len(steps) < features or features > 1:
         repeated = duplicate_rows(values)
         if repeated:
-            found.append(
+            messages.append(
                 f"{repeated:,} of {rows:,} rows are duplicate rows: the same row may stand in "
                 "training and in test data"
             )
@@ -209,13 +209,13 @@ def general_warnings(
         picked = values if len(smooth) == features else values[:, smooth]
         names = dependent_columns(picked, [columns[position] for position in smooth])
         if names:
-            found.append(
+            messages.append(
                 f"{names_text(names)} depend on each other linearly (the likelihood has no "
                 "bound): leave one of them out"
             )
     if rows < ROWS_A_FEATURE * features:
-        found.append(
+        messages.append(
             f"{rows:,} rows are few for {features} features: fewer than "
             f"{ROWS_A_FEATURE} x {features} = {ROWS_A_FEATURE * features:,}"
         )
-    return found
+    return messages

@@ -40,7 +40,7 @@ def read_columns(
     groups: Any,
     drop_rows: bool,
     chosen: Set[str],
-    found: list[str],
+    messages: list[str],
 ) -> ReadColumns:
     """Read the chosen columns as float64 and deal with what is not finite.
 
@@ -51,7 +51,7 @@ def read_columns(
         groups: A column's name, or the labels.
         drop_rows: Leave out rows that are not finite.
         chosen: Columns that the caller named: they are kept, whatever they hold.
-        found: Warnings are added to it.
+        messages: Warnings are added to it.
 
     Raises:
         DataError: If a column holds no numbers, or what is not finite.
@@ -77,10 +77,10 @@ def read_columns(
         labels = raw.column(roles.groups) if roles.groups else array_of(groups, rows, "groups")
         group = _group_numbers(labels, roles.groups or "groups")
 
-    roles, values, left_out = _without_row_numbers(raw, roles, values, chosen, found)
+    roles, values, left_out = _without_row_numbers(raw, roles, values, chosen, messages)
     for position, name in enumerate(roles.context):
         if counts_rows(context[:, position]):
-            found.append(f"context column {name!r} only counts the rows")
+            messages.append(f"context column {name!r} only counts the rows")
     keep = np.ones(rows, dtype=np.bool_)
     broken: dict[str, NDArray[np.intp]] = {}
     everything = [(values, roles.features), (context, roles.context)]
@@ -104,7 +104,7 @@ def read_columns(
                 f"{names_text([*broken])}: every row has a NaN, missing or infinite value; "
                 f"choose other columns{choice_text(whole)}"
             )
-        found.append(
+        messages.append(
             f"dropped {rows - stay:,} of {rows:,} rows with NaN, missing or infinite values in "
             f"{names_text([*broken])}"
         )
@@ -143,7 +143,7 @@ def _not_numeric(refused: dict[str, NotNumericError], features: tuple[str, ...])
 
 
 def _without_row_numbers(
-    raw: RawTable, roles: Roles, values: Array, chosen: Set[str], found: list[str]
+    raw: RawTable, roles: Roles, values: Array, chosen: Set[str], messages: list[str]
 ) -> tuple[Roles, Array, tuple[str, ...]]:
     """Leave out features that are the table's index; name others that count the rows."""
     out, counting = [], []
@@ -157,7 +157,7 @@ def _without_row_numbers(
         out, counting = [], [*out, *counting]  # something must be learned
     if counting:
         one = len(counting) == 1
-        found.append(
+        messages.append(
             f"{names_text(counting)} only count{'s' if one else ''} the rows (consecutive whole "
             f"numbers), and {'is' if one else 'are'} learned all the same: leave "
             f"{'it' if one else 'them'} out with `columns` if {'it is' if one else 'they are'} no "
@@ -165,7 +165,7 @@ def _without_row_numbers(
         )
     if not out:
         return roles, values, ()
-    found.append(
+    messages.append(
         f"{names_text(out)} only count{'s' if len(out) == 1 else ''} the rows, and"
         f" {'was' if len(out) == 1 else 'were'} left out: name all features in `columns` to keep"
         f" {'it' if len(out) == 1 else 'them'}"

@@ -93,7 +93,7 @@ def steps_of(
     roles: Roles,
     seen: Sequence[checks.ColumnProfile],
     dequantise: Any,
-    found: list[str],
+    messages: list[str],
 ) -> dict[str, float]:
     """Decide which columns are dequantised, and within which step; note what was found unasked.
 
@@ -115,7 +115,7 @@ def steps_of(
     if detected:
         shown = ", ".join(f"{name!r} (step {step:g})" for name, step in list(detected.items())[:5])
         more = f" and {len(detected) - 5:,} more" if len(detected) > 5 else ""
-        found.append(
+        messages.append(
             f"tied values on a grid are spread uniformly within the step: column"
             f"{'s' if len(detected) > 1 else ''} {shown}{more}; `dequantise=False` keeps them"
         )

@@ -210,12 +210,12 @@ def prepare(
     unit = 1.0 if table.weights is None else float(table.weights[split.train].mean())
     blank = _blank(table, seed)
     train, val, test = (
-        _line_part(table, blank, rows, place, seed, unit) for place, rows in enumerate(parts)
+        _line_part(table, blank, rows, part, seed, unit) for part, rows in enumerate(parts)
     )
     lines = Lines(blank, (train, val, test))
     lines.check()
-    found = merge_text(lines, DEFAULT)
-    for text in found:
+    merging = merge_text(lines, DEFAULT)
+    for text in merging:
         if on_warning is not None:
             on_warning(text)
         else:
@@ -226,7 +226,7 @@ def prepare(
         context_columns=table.context_columns,
         lines=lines,
         fingerprint=fingerprint(table, split, seed),
-        warnings=(*table.warnings, *found),
+        warnings=(*table.warnings, *merging),
         origin=table.origin,
     )
 
@@ -243,11 +243,11 @@ def dequantised_values(table: Table, rows: Rows, part: int, seed: int = 0) -> Ar
         seed: Of the noise.
     """
     values = table.values[rows]
-    tied = [place for place, hint in enumerate(table.hints) if hint.step is not None]
+    tied = [column for column, hint in enumerate(table.hints) if hint.step is not None]
     if tied:
         whole = values if table.context is None else np.column_stack([values, table.context[rows]])
-        for place, noise in row_noise(whole, tied, seed, part).items():
-            values[:, place] = dequantised(values[:, place], table.hints[place], noise)
+        for column, noise in row_noise(whole, tied, seed, part).items():
+            values[:, column] = dequantised(values[:, column], table.hints[column], noise)
     return values
 
 
@@ -269,9 +269,9 @@ def _blank(table: Table, seed: int) -> Preprocessing:
 
 
 def _line_part(
-    table: Table, blank: Preprocessing, rows: Rows, place: int, seed: int, unit: float
+    table: Table, blank: Preprocessing, rows: Rows, part: int, seed: int, unit: float
 ) -> LinePart:
-    line, logdet = dequantised_values(table, rows, place, seed), np.empty(len(rows))
+    line, logdet = dequantised_values(table, rows, part, seed), np.empty(len(rows))
     for start in range(0, len(rows), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         line[chunk], logdet[chunk] = blank.to_line(line[chunk])

@@ -195,8 +195,8 @@ class _Wanted(msgspec.Struct):
         # arrays in the order of `Flow.columns` are what `Flow.sample` gives
         own = not self.context and self.origin is not None and self.origin.named
         if in_order is None or as_trained is None or own or in_order == as_trained:
-            found = as_trained if in_order is None else in_order
-            return found or []
+            positions = as_trained if in_order is None else in_order
+            return positions or []
         raise DataError(
             f"{self.said} has no column names and could be read in two orders: that of the flow "
             f"({_some(self.names)}), or that of its training table: give it names, as a DataFrame "
@@ -246,8 +246,8 @@ class _Wanted(msgspec.Struct):
 
 def _numbers_in(names: Sequence[str]) -> list[int] | None:
     """Read the numbers of names such as x0, x1 or column_0, column_1; None where others stand."""
-    found = [re.fullmatch(r"(.*?)(\d{1,9})", name) for name in names]
-    parts = [match.groups() for match in found if match]
+    matches = [re.fullmatch(r"(.*?)(\d{1,9})", name) for name in names]
+    parts = [match.groups() for match in matches if match]
     if len(parts) < len(names) or len({stem for stem, _ in parts}) > 1:
         return None
     return [int(number) for _, number in parts]

@@ -39,7 +39,7 @@ class Table:
         weights: Non-negative, shape (n,), or None.
         groups: A group number a row, shape (n,), or None.
         parts: Row numbers of the source's own training, validation and test part, or None.
-        warnings: What was warned of.
+        warnings: What was messages of.
         origin: What the columns of the source were; None for a table that was made by hand.
     """
 
@@ -134,9 +134,9 @@ def load(
             f"more than {checks.MAX_FEATURES:,}: choose some with `columns`"
         )
     limits = bounds_of(raw, roles, bounds, log)
-    found: list[str] = []
+    messages: list[str] = []
     chosen = set(roles.features) if columns is not None else {*limits, *_named_in(dequantise)}
-    read = read_columns(raw, roles, weights, groups, drop_rows, chosen, found)
+    read = read_columns(raw, roles, weights, groups, drop_rows, chosen, messages)
     roles, values, context_values = read.roles, read.values, read.context
     if len(values) < fewest:
         raise DataError(
@@ -149,7 +149,7 @@ def load(
         checks.check_values(name, context_values[:, position])
     seen = [checks.profile(values[:, position]) for position in range(values.shape[1])]
     checks.check_equal_columns(values, roles.features, seen)
-    steps = steps_of(raw, roles, seen, dequantise, found)
+    steps = steps_of(raw, roles, seen, dequantise, messages)
     hints = tuple(
         ColumnHint(*limits.get(name, (None, None)), steps.get(name)) for name in roles.features
     )
@@ -164,8 +164,8 @@ def load(
             f"one value in over 2% of the rows (refused by `strict`): column {atoms[0]}: leave "
             "it out with `columns`, or spread it with `dequantise`"
         )
-    found += checks.general_warnings(values, roles.features, steps, atoms)
-    for text in found:
+    messages += checks.general_warnings(values, roles.features, steps, atoms)
+    for text in messages:
         if on_warning is not None:
             on_warning(text)
         else:
@@ -180,7 +180,7 @@ def load(
         weights=read.weights,
         groups=read.groups,
         parts=read.parts,
-        warnings=tuple(found),
+        warnings=tuple(messages),
         origin=Origin(raw.columns, raw.named, read.left_out),
     )
 

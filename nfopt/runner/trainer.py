@@ -120,17 +120,17 @@ class Trainer:
     def _members(self, asked: Asked, candidates: Sequence[Candidate]) -> list[Candidate | None]:
         """Find which of the candidates a checkpoint's members have come back as."""
         trials = trials_of(self.queue.study)
-        found: list[Candidate | None] = [None] * len(asked.numbers)
+        members: list[Candidate | None] = [None] * len(asked.numbers)
         for candidate in candidates:
             old: object = candidate.number
             while isinstance(old, int) and old not in asked.numbers:
                 old = trials[old].user_attrs.get(names.RETRY_OF)
             if isinstance(old, int):
-                place = asked.numbers.index(old)
+                row = asked.numbers.index(old)
                 own = (candidate.spec, candidate.marginals, candidate.seed)
-                if own == (asked.specs[place], asked.marginals[place], asked.seeds[place]):
-                    found[place] = candidate
-        return found
+                if own == (asked.specs[row], asked.marginals[row], asked.seeds[row]):
+                    members[row] = candidate
+        return members
 
     # ----------------------------------------------------------------------------------- one stack
 

@@ -105,11 +105,11 @@ def stack_key(spec: FlowSpec, train: TrainSpec) -> tuple[Hashable, ...]:
 
 def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """Group the candidates that can train as one stack, the order kept."""
-    found: dict[tuple[Hashable, ...], list[Candidate]] = {}
+    stacks: dict[tuple[Hashable, ...], list[Candidate]] = {}
     for candidate in candidates:
         key = stack_key(candidate.spec, candidate.train)
-        found.setdefault(key, []).append(candidate)
-    return list(found.values())
+        stacks.setdefault(key, []).append(candidate)
+    return list(stacks.values())
 
 
 def tell(
@@ -156,13 +156,13 @@ def tell(
             values = [candidate.rungs[max(candidate.rungs)]]  # as Optuna does
         finish_trial(study, candidate.trial, state, values)
     except UpdateFinishedTrialError:
-        found = read_trial(study, candidate.trial)
-        if not found.state.is_finished():
+        ended = read_trial(study, candidate.trial)
+        if not ended.state.is_finished():
             raise
         # our own word may have arrived although the storage did not say so before it went away
-        if found.state is not state or (values is not None and found.values != values):
+        if ended.state is not state or (values is not None and ended.values != values):
             candidate.lose()
-        state, values = found.state, found.values
+        state, values = ended.state, ended.values
     candidate.told, candidate.state, candidate.values = True, state, values
     return state
 
@@ -192,12 +192,12 @@ def fault(result: MemberResult) -> str:
 
 def values_of(candidate: Candidate, nll: float, objectives: Sequence[str]) -> list[float]:
     """Compute a trial's values in the order of the objectives."""
-    found = {
+    value_of = {
         "nll": lambda: nll,
         "parameters": lambda: float(candidate.spec.parameter_count()),
         "inverse_cost": lambda: inverse_cost(candidate.spec),
     }
-    return [float(found[name]()) for name in objectives]
+    return [float(value_of[name]()) for name in objectives]
 
 
 def report(study: optuna.Study, candidate: Candidate, fraction: float, value: float) -> None:

@@ -273,8 +273,8 @@ def _short(value: Any) -> str:
 
 def length_of(attributes: Mapping[str, Any]) -> Length | None:
     """Read the population's size and a trial's length, once they are known."""
-    found = attributes.get(names.POPULATION)
-    return None if found is None else msgspec.convert(found, Length)
+    stored = attributes.get(names.POPULATION)
+    return None if stored is None else msgspec.convert(stored, Length)
 
 
 def load(name: str, storage: BaseStorage, *, sampler: str | None = None) -> optuna.Study:

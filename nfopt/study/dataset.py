@@ -84,14 +84,14 @@ def read(
         return source
     split_kind = options.get("split")
     given = {key: options[key] for key in OPTIONS if options.get(key) is not None}  # type: ignore[literal-required]
-    place: str | None = None
+    location: str | None = None
     at_random = False
     if isinstance(source, Prepared):
         data = source
     else:
         table = source
         if not isinstance(source, Table):
-            place = _place(source)
+            location = _location(source)
             table = load(source, on_warning=on_warning, **given)
         parts = split(table, kind=split_kind, seed=seed)
         own = table.parts is not None or table.groups is not None
@@ -101,7 +101,7 @@ def read(
     described = {
         "name": data.name,
         # with an array among the options, the file alone would not be the same data
-        "source": place if plain is not None else None,
+        "source": location if plain is not None else None,
         "options": plain or {},
         "split": split_kind,
         "seed": seed,
@@ -127,54 +127,54 @@ def read_again(known: Mapping[str, Any], source: Any = None) -> Source:
     """
     before = known.get(names.DATA, {})
     if isinstance(source, Source):
-        found = source
+        loaded = source
     else:
-        place = before.get("source") if source is None else source
-        if place is None:
-            place = known.get(names.KEPT)
-        if source is None and place is not None:
-            _check_place(str(place))
-        if is_kept(place):
-            data = read_kept(place)
-            found = Source(data, {**before, "rows": list(data.sizes)})
-        elif place is None or (source is None and known.get(names.KEPT) == place):
+        location = before.get("source") if source is None else source
+        if location is None:
+            location = known.get(names.KEPT)
+        if source is None and location is not None:
+            _check_location(str(location))
+        if is_kept(location):
+            data = read_kept(location)
+            loaded = Source(data, {**before, "rows": list(data.sizes)})
+        elif location is None or (source is None and known.get(names.KEPT) == location):
             raise StudyError(
                 f"`data` must be given: the study was made with data in memory"
                 f" ({before.get('name', 'data')!r}), "
-                + (f"and {place!r} is not there." if place else "which was not kept.")
+                + (f"and {location!r} is not there." if location else "which was not kept.")
             )
         else:
-            found = read(
-                place,
+            loaded = read(
+                location,
                 seed=int(before.get("seed", 0)),
                 on_warning=lambda text: None,  # said when the study was made
                 **_options(before) | {"split": before.get("split")},
             )
-    if found.data.fingerprint != before.get("fingerprint"):
+    if loaded.data.fingerprint != before.get("fingerprint"):
         raise StudyError(
-            f"`data` {found.data.name!r} is not what the study was made with (rows"
-            f" {found.described['rows']}, then {before.get('rows')}; fingerprint"
-            f" {found.data.fingerprint[:12]}, then {str(before.get('fingerprint'))[:12]})."
+            f"`data` {loaded.data.name!r} is not what the study was made with (rows"
+            f" {loaded.described['rows']}, then {before.get('rows')}; fingerprint"
+            f" {loaded.data.fingerprint[:12]}, then {str(before.get('fingerprint'))[:12]})."
         )
-    return found
+    return loaded
 
 
-def _check_place(place: str) -> None:
+def _check_location(location: str) -> None:
     """Refuse a path that a study names, unless it is below the working folder.
 
     Raises:
         StudyError: If it is anywhere else; whoever can write to the storage may have chosen it.
     """
-    if place.partition(":")[0] in NAMED and not Path(place).exists():
+    if location.partition(":")[0] in NAMED and not Path(location).exists():
         return
     try:
-        below = Path(place).expanduser().resolve().is_relative_to(Path.cwd())
+        below = Path(location).expanduser().resolve().is_relative_to(Path.cwd())
     except (OSError, ValueError, RuntimeError):
         below = False
     if not below:
         raise StudyError(
-            f"`data` must be given: the study says {place[:200]!r}, which is not below the working"
-            " folder."
+            f"`data` must be given: the study says {location[:200]!r}, which is not below the"
+            " working folder."
         )
 
 
@@ -190,7 +190,7 @@ def _options(before: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _place(source: Any) -> str | None:
+def _location(source: Any) -> str | None:
     if isinstance(source, str) and source.partition(":")[0] in NAMED and not Path(source).exists():
         return source
     if isinstance(source, str | os.PathLike):

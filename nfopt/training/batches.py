@@ -94,24 +94,24 @@ class TrainData:
         )
 
     @classmethod
-    def mixed(cls, each: Sequence[TrainData], which: Sequence[int]) -> TrainData:
+    def mixed(cls, tables: Sequence[TrainData], which: Sequence[int]) -> TrainData:
         """Put one table under several marginal maps together, for the members of a stack.
 
         Args:
-            each: The table under each map, without leading axes.
-            which: Of `each`, one a member.
+            tables: The table under each map, without leading axes.
+            which: Of `tables`, one a member.
         """
         used = sorted(set(which))
         if len(used) == 1:
-            return each[used[0]]
+            return tables[used[0]]
 
         def stacked(name: str) -> Any:
-            parts = [getattr(each[number], name) for number in used]
+            parts = [getattr(tables[number], name) for number in used]
             return None if parts[0] is None else torch.stack(parts)
 
         names = ("x", "val", "context", "val_context", "val_logdet")
-        maps = torch.tensor([used.index(one) for one in which], device=each[0].x.device)
-        return replace(each[0], **{name: stacked(name) for name in names}, maps=maps)
+        maps = torch.tensor([used.index(one) for one in which], device=tables[0].x.device)
+        return replace(tables[0], **{name: stacked(name) for name in names}, maps=maps)
 
     @property
     def rows(self) -> int:

@@ -76,17 +76,17 @@ def measure_training(
     Returns:
         Of a flow alone, and of each member of a stack; 0 for a flow without weights.
     """
-    found = []
+    seconds = []
     for count in (1, members):
         (stack,) = _stack(spec, data, count)
         if stack.theta.shape[1] == 0:
             return 0.0, 0.0
         taken = _optimised(stack, train, data, WARM_UP + MEASURED, clock)
-        found.append(statistics.median(taken[WARM_UP:]) / count)
-        if found[0] > SLOW_STEP:
+        seconds.append(statistics.median(taken[WARM_UP:]) / count)
+        if seconds[0] > SLOW_STEP:
             break
     whole = CHECKED * train.steps
-    return whole * found[0], whole * min(found)
+    return whole * seconds[0], whole * min(seconds)
 
 
 def _optimised(

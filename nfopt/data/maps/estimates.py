@@ -31,8 +31,8 @@ def quantiles(column: Array, levels: Sequence[float], weights: Array | None = No
     values, weight = values[weight > 0.0], weight[weight > 0.0]
     middles = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
     # halves, as the difference of two values need not be finite
-    found: Array = 2.0 * np.interp(levels, middles, 0.5 * values)
-    return found
+    interpolated: Array = 2.0 * np.interp(levels, middles, 0.5 * values)
+    return interpolated
 
 
 def spread(column: Array, weights: Array | None = None) -> float:
@@ -41,9 +41,9 @@ def spread(column: Array, weights: Array | None = None) -> float:
     The deviation is never asked: one far value would decide it.
     """
     levels = [level for low in _RANGES for level in (low, 1.0 - low)]
-    found = 0.5 * quantiles(column, levels, weights)
-    for place, low in enumerate(_RANGES):
-        width = found[2 * place + 1] - found[2 * place]
+    halves = 0.5 * quantiles(column, levels, weights)
+    for number, low in enumerate(_RANGES):
+        width = halves[2 * number + 1] - halves[2 * number]
         if width > 0.0:
             return float(width / NormalDist().inv_cdf(1.0 - low))
     end = NormalDist().inv_cdf(1.0 - 0.5 / len(column))

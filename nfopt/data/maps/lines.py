@@ -112,8 +112,8 @@ class Lines:
             (train.line, self.blank.columns),
             (train.context, self.blank.context),
         ):
-            for place, column in enumerate(columns if block is not None else ()):
-                check_spread(column.name, block[:, place])  # type: ignore[index]
+            for index, column in enumerate(columns if block is not None else ()):
+                check_spread(column.name, block[:, index])  # type: ignore[index]
 
     def fitted(self, marginals: str) -> Preprocessing:
         """Fit marginal maps on the training rows.
@@ -155,13 +155,13 @@ class Lines:
         train, val, test = self.parts
         rows = joined(train, val)
         order, size = rng.permutation(len(rows)), len(rows) // count
-        found = []
+        folds = []
         for number in range(count):
             held = np.zeros(len(rows), dtype=bool)
             held[order[number * size : (number + 1) * size]] = True
             parts = (rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held)), test)
-            found.append(Lines(self.blank, parts))
-        return found
+            folds.append(Lines(self.blank, parts))
+        return folds
 
     @classmethod
     def of_mapped(

@@ -21,16 +21,16 @@ ROWS = 20_000  # that are looked at: of millions some always meet
 
 def merge_text(lines: Lines, marginals: str) -> list[str]:
     """Say which columns lose values under the maps that a recipe has: one line, or none."""
-    found = _merging(lines, marginals)
-    if not found:
+    merging = _merging(lines, marginals)
+    if not merging:
         return []
     told = "; ".join(
-        f"{column.name!r} under {kind} ({_remedy(rest)})" for column, kind, rest in found[:3]
+        f"{column.name!r} under {kind} ({_remedy(rest)})" for column, kind, rest in merging[:3]
     )
-    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+    more = f" and {len(merging) - 3:,} more" if len(merging) > 3 else ""
     return [
         "over 1% of the distinct values become equal in single precision, in which flows see them:"
-        f" column{'s' if len(found) > 1 else ''} {told}{more}"
+        f" column{'s' if len(merging) > 1 else ''} {told}{more}"
     ]
 
 
@@ -61,7 +61,7 @@ def _merging(lines: Lines, marginals: str) -> list[tuple[ColumnMap, str, list[st
         kinds = names_of(marginals, len(fitted.columns), len(fitted.context))
         known[marginals] = []
         blocks = [train.line] if train.context is None else [train.line, train.context]
-        whole = [block[:, place] for block in blocks for place in range(block.shape[1])]
+        whole = [block[:, index] for block in blocks for index in range(block.shape[1])]
         every = zip((*fitted.columns, *fitted.context), kinds, whole, strict=True)
         for column, kind, values in every:
             some = values[:: max(1, len(values) // ROWS)]

@@ -110,7 +110,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hints = [ColumnHint()] * len(columns) if hints is None else hints
         picked = slice(None) if rows is None else rows
         line = np.column_stack(
-            [bent(values[picked, place], hint)[0] for place, hint in enumerate(hints)]
+            [bent(values[picked, index], hint)[0] for index, hint in enumerate(hints)]
         )
         seen = None if context is None else context[picked]
         weight = None if weights is None else weights[picked]
@@ -138,18 +138,18 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             DataError: If a column is constant or has no finite spread in these rows.
         """
         blocks = [(line, self.columns)] + ([] if context is None else [(context, self.context)])
-        names, found = iter(kinds), []
+        names, fitted = iter(kinds), []
         for block, columns in blocks:
-            found.append(
+            fitted.append(
                 tuple(
                     msgspec.structs.replace(
-                        column, map=_fitted(column.name, next(names), block[:, place], weights)
+                        column, map=_fitted(column.name, next(names), block[:, index], weights)
                     )
-                    for place, column in enumerate(columns)
+                    for index, column in enumerate(columns)
                 )
             )
         return msgspec.structs.replace(
-            self, columns=found[0], context=found[1] if len(found) > 1 else self.context
+            self, columns=fitted[0], context=fitted[1] if len(fitted) > 1 else self.context
         )
 
     def blank(self) -> Preprocessing:
@@ -187,16 +187,16 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Take data from its bounds to the line, shape (n, D), with the log-determinant, (n,)."""
         values = self._checked(values, len(self.columns), "values")
         line, logdet = np.empty_like(values), np.zeros(len(values))
-        for place, column in enumerate(self.columns):
-            line[:, place], slope = bent(values[:, place], column.hint)
+        for index, column in enumerate(self.columns):
+            line[:, index], slope = bent(values[:, index], column.hint)
             logdet += slope
         return line, logdet
 
     def from_line(self, line: Array, logdet: Array) -> tuple[Array, Array]:
         """Apply the marginal maps to what `to_line` gave; the log-determinant is the whole one."""
         z, whole = np.empty_like(line), logdet.copy()
-        for place, column in enumerate(self.columns):
-            z[:, place], slope = column.map.forward(line[:, place])
+        for index, column in enumerate(self.columns):
+            z[:, index], slope = column.map.forward(line[:, index])
             whole += np.where(np.isneginf(logdet), 0.0, slope)
         z[np.isneginf(logdet)[:, None] & ~np.isfinite(z)] = 0.0
         return z, whole
@@ -205,24 +205,24 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Map what the flow makes to data, shape (n, D); stays inside the bounds."""
         z = self._checked(z, len(self.columns), "z")
         values = np.empty_like(z)
-        for place, column in enumerate(self.columns):
-            values[:, place] = unbent(column.map.inverse(z[:, place]), column.hint)
+        for index, column in enumerate(self.columns):
+            values[:, index] = unbent(column.map.inverse(z[:, index]), column.hint)
         return values
 
     def forward_context(self, context: Array) -> Array:
         """Map context columns, shape (n, C)."""
         context = self._checked(context, len(self.context), "context")
-        found = np.empty_like(context)
-        for place, column in enumerate(self.context):
-            found[:, place] = column.map.forward(context[:, place])[0]
-        return found
+        mapped = np.empty_like(context)
+        for index, column in enumerate(self.context):
+            mapped[:, index] = column.map.forward(context[:, index])[0]
+        return mapped
 
     def on_grid(self, values: Array) -> Array:
         """Put the tied columns of made-up data back on their grids, shape (n, D)."""
         values = self._checked(values, len(self.columns), "values").copy()
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             if column.ends is not None:
-                values[:, place] = on_grid(values[:, place], column.hint, column.ends)
+                values[:, index] = on_grid(values[:, index], column.hint, column.ends)
         return values
 
     def as_fitted(self, values: Array, context: Array | None = None, part: int = TEST) -> Array:
@@ -234,15 +234,15 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             part: 0, 1, 2 for training, validation, test rows.
         """
         hints = [column.hint for column in self.columns]
-        tied = [place for place, hint in enumerate(hints) if hint.step is not None]
+        tied = [index for index, hint in enumerate(hints) if hint.step is not None]
         values = self._checked(values, len(self.columns), "values")
         if not tied:
             return values
         rows = values if context is None else np.column_stack([values, context])
         noise = row_noise(rows, tied, self.seed, part)
         values = values.copy()
-        for place in tied:
-            values[:, place] = dequantised(values[:, place], hints[place], noise[place])
+        for index in tied:
+            values[:, index] = dequantised(values[:, index], hints[index], noise[index])
         return values
 
     def to_json(self) -> str:

@@ -58,10 +58,9 @@ class Quantile(Map, frozen=True, tag="quantile"):
     def fit(cls, column: Array, weights: Array | None) -> Quantile:
         """Take up to 37 quantiles, fewer where rows are few; tied ones are one knot."""
         levels = _levels(len(column))
-        found = quantiles(column, levels, weights)
-        knots, place = np.unique(found, return_inverse=True)
+        knots, knot = np.unique(quantiles(column, levels, weights), return_inverse=True)
         normal = np.array([NormalDist().inv_cdf(level) for level in levels])
-        scores = np.bincount(place, normal) / np.bincount(place)
+        scores = np.bincount(knot, normal) / np.bincount(knot)
         if len(knots) < 2:
             end = NormalDist().inv_cdf(1.0 - 0.5 / len(column))
             knots = np.array([column.min(), column.max()])

@@ -52,12 +52,12 @@ class ColumnHint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def outside(column: Array, hint: ColumnHint) -> NDArray[np.bool_]:
     """Say which values have density 0: beyond a bound, or on one where the column is not tied."""
-    found = np.zeros(len(column), dtype=np.bool_)
+    beyond = np.zeros(len(column), dtype=np.bool_)
     if hint.low is not None:
-        found |= column < hint.low if hint.step is not None else column <= hint.low
+        beyond |= column < hint.low if hint.step is not None else column <= hint.low
     if hint.high is not None:
-        found |= column > hint.high if hint.step is not None else column >= hint.high
-    return found
+        beyond |= column > hint.high if hint.step is not None else column >= hint.high
+    return beyond
 
 
 def settled(column: Array, hint: ColumnHint) -> Array:
@@ -181,11 +181,11 @@ def row_noise(values: Array, columns: list[int], seed: int, part: int) -> dict[i
     keys = np.full(len(values), seed % (1 << 64), dtype=np.uint64)
     for number in (np.uint64(part), hashes, nth):
         keys = _mixed(keys ^ number)
-    found: dict[int, Array] = {}
+    noise: dict[int, Array] = {}
     for column in columns:
         bits = _mixed(keys ^ np.uint64(column)) >> np.uint64(11)
-        found[column] = bits.astype(np.float64) * 2.0**-53
-    return found
+        noise[column] = bits.astype(np.float64) * 2.0**-53
+    return noise
 
 
 def _cell(column: Array, hint: ColumnHint) -> tuple[Array, Array]:

@@ -113,16 +113,16 @@ def dialect_of(lines: Sequence[str], options: TextOptions) -> Dialect:
             break
     quote = _quote(sample[0])
     separator = options.separator or _separator(sample, quote, options.decimal)
-    found = Dialect(separator, quote)
+    dialect = Dialect(separator, quote)
     if quote == "'" and len(sample) > 1:
-        names, first = found.fields(sample[:1]), found.fields(sample[1:2])
+        names, first = dialect.fields(sample[:1]), dialect.fields(sample[1:2])
         if len(names[0]) != len(first[0]):  # names that begin with a ', for spreadsheets
             separator = options.separator or _separator(sample, '"', options.decimal)
-            found = Dialect(separator)
+            dialect = Dialect(separator)
     return Dialect(
         separator,
-        found.quote,
-        options.decimal or _decimal(found.fields(sample[1:] or sample), separator),
+        dialect.quote,
+        options.decimal or _decimal(dialect.fields(sample[1:] or sample), separator),
     )
 
 
@@ -136,8 +136,8 @@ def _separator(sample: Sequence[str], quote: str, decimal: str | None) -> str:
     # many columns: the sign that stands most often in the first line, since CleverCSV's time
     # grows with the square of a line's length
     order = sorted(candidates, key=lambda one: -sample[0].count(one))
-    if max(map(len, sample)) <= _LONG and (found := _sniffed("".join(sample), candidates)):
-        order = [found, *(one for one in candidates if one != found)]
+    if max(map(len, sample)) <= _LONG and (sniffed := _sniffed("".join(sample), candidates)):
+        order = [sniffed, *(one for one in candidates if one != sniffed)]
     for one in order:
         if _cuts(Dialect(SPACES if one == " " else one, quote), sample):
             return SPACES if one == " " else one

@@ -72,11 +72,11 @@ def read_file(path: Path, text: TextOptions = PLAIN) -> RawTable:
             first = file.read(8)
     if not first:
         raise DataError(f"{str(path)!r} is empty (0 bytes)")
-    found = next((what for magic, what in _MAGIC.items() if first.startswith(magic)), None)
+    holds = next((what for magic, what in _MAGIC.items() if first.startswith(magic)), None)
     expected = "gzip" if path.suffix.lower() == ".gz" else kind
-    if found != expected and not (kind == "NPZ" and found == "NPZ or ZIP"):
-        if found is not None:
-            raise DataError(f"{path.name!r} is not {kind} as its ending says: it holds {found}")
+    if holds != expected and not (kind == "NPZ" and holds == "NPZ or ZIP"):
+        if holds is not None:
+            raise DataError(f"{path.name!r} is not {kind} as its ending says: it holds {holds}")
         if expected != "CSV":
             raise DataError(f"{path.name!r} is not {expected} as its ending says")
     name = path.name.removesuffix(".gz").rsplit(".", 1)[0]

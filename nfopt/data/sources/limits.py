@@ -28,14 +28,14 @@ def regular_size(path: Path) -> int:
         DataError: If it is a device, a pipe or a socket, which may never end, or too large.
         OSError: If it can't be looked at.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{str(path)!r} is a device or a pipe, not a file: save the data first")
-    if found.st_size > MOST:
+    if status.st_size > MOST:
         raise DataError(
-            f"{path.name!r} has {found.st_size / 2**30:,.1f} GiB: at most {MOST >> 30} are read"
+            f"{path.name!r} has {status.st_size / 2**30:,.1f} GiB: at most {MOST >> 30} are read"
         )
-    return found.st_size
+    return status.st_size
 
 
 def allowance(size: int) -> int:

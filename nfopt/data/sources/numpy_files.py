@@ -127,11 +127,11 @@ def _npz_keys(path: Path, keys: Sequence[str]) -> list[str]:
     """Choose what to read: the three parts, or the only array."""
     if not keys:
         raise DataError(f"{path.name!r} is empty: it holds no array")
-    found = {
+    key_of = {
         part: next((key for key in aliases if key in keys), None)
         for part, aliases in _PART_NAMES.items()
     }
-    parts = [key for key in found.values() if key is not None]
+    parts = [key for key in key_of.values() if key is not None]
     if len(parts) == 3:
         return parts
     if len(keys) == 1:

@@ -254,7 +254,7 @@ def _ragged_text(path: Path, said: str, layout: _Layout) -> str:
     reason = said.removeprefix("Error tokenizing data. C error: ").strip()
     if "Length of header" in reason:
         reason = f"lines have more fields than the {layout.width} of the first line"
-    reason = re.sub(r"(?<=line )\d+", lambda found: str(int(found[0]) + layout.skipped), reason)
+    reason = re.sub(r"(?<=line )\d+", lambda line: str(int(line[0]) + layout.skipped), reason)
     what = "is ragged" if "xpected" in reason or "lines have" in reason else "cannot be read"
     return f"{path.name!r} {what}: {short(reason, 90)[1:-1]}"
 
@@ -311,9 +311,9 @@ def _check_short_lines(path: Path, frame: pd.DataFrame, layout: _Layout, last: i
     with _open_text(path) as file:
         lines = (line for line in islice(file, layout.skipped, None) if line.strip())
         line = next(islice(lines, row, None), "")
-    found = layout.dialect.fields([line])
-    if found and len(found[0]) <= last:
+    cells = layout.dialect.fields([line])
+    if cells and len(cells[0]) <= last:
         raise DataError(
-            f"{path.name!r} is ragged: row {row} (counted from 0) has {len(found[0])} fields, "
+            f"{path.name!r} is ragged: row {row} (counted from 0) has {len(cells[0])} fields, "
             f"the first line {last + 1}"
         )
