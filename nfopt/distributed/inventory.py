@@ -1,8 +1,8 @@
 """What lies in a store of artifacts: whose it is, how large, and what nobody refers to.
 
-    items = listing(root)                     files with sizes
+    there = listing(root)                     files with sizes
     held(study).bytes()                       of one study
-    unreferenced(storage, root, items, now)   of none
+    unreferenced(storage, there, now)         of none
 
 A file is a study's by its place and name alone, never because somebody's attribute names it.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from nfopt import attributes as names
+from nfopt import optuna_internals as raw
 from nfopt.distributed import artifacts
 from nfopt.distributed.checkpoints import ENDINGS, SLOTS, key
 from nfopt.distributed.ownership import (
@@ -76,15 +77,46 @@ class Item:
         return "checkpoints" if name.startswith("checkpoint-") else "other"
 
 
-def listing(root: str) -> list[Item]:
+@dataclass(frozen=True)
+class Listing:
+    """What is in a store.
+
+    Attributes:
+        root: The store.
+        pictures: Files beside the folders, by their names.
+        folders: Files that a study writes into its folder, by its mark.
+    """
+
+    root: str
+    pictures: dict[str, Item]
+    folders: dict[str, list[Item]]
+
+    @classmethod
+    def of(cls, root: str, items: Iterable[Item]) -> Listing:
+        """Sort files by what they are; what nfopt does not write into a folder is left out."""
+        pictures, folders = dict[str, Item](), dict[str, list[Item]]()
+        for item in sorted(items, key=lambda item: item.key):
+            name = item.key.rpartition("/")[2]
+            if item.mark is None:
+                pictures[item.key] = item
+            elif WRITTEN.fullmatch(name) or UNFINISHED.fullmatch(name):
+                folders.setdefault(item.mark, []).append(item)
+        return cls(root, pictures, folders)
+
+    def of_mark(self, mark: str) -> list[Item]:
+        """List all that the study with a mark wrote."""
+        pictures = [item for key, item in self.pictures.items() if is_picture(key, mark)]
+        return [*self.folders.get(mark, ()), *pictures]
+
+
+def listing(root: str) -> Listing:
     """List a store: the files in it and in the folders of studies; links are not followed.
 
     Raises:
         StudyError: If it can't be read; one line.
     """
     try:
-        found = _objects(root) if root.startswith(S3) else _files(Path(root))
-        return sorted(found, key=lambda item: item.key)
+        return Listing.of(root, _objects(root) if root.startswith(S3) else _files(Path(root)))
     except artifacts.failures() as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise StudyError(f"`artifacts` {root!r} can't be listed: {why}.") from None
@@ -141,42 +173,35 @@ class Held:
         return sum(item.bytes for item in items if kind in (None, item.kind))
 
 
-def held(study: optuna.Study, root: str | None = None, items: Sequence[Item] | None = None) -> Held:
+def held(study: optuna.Study, there: Listing | None = None) -> Held:
     """Find what a study has in its store.
 
     Args:
         study: The study.
-        root: The store; None: the study's, as this process knows it.
-        items: The listing of the store, if it is at hand.
+        there: What is in the store; None: in the study's, as this process knows it.
 
     Raises:
         StudyError: If the store can't be listed.
     """
-    root, mark = root or artifacts.root_of(study), artifacts.mark(study)
-    if root is None:
+    root, mark = artifacts.root_of(study), artifacts.mark(study)
+    if there is None and root is None:
         return Held(None)
-    items = listing(root) if items is None else items
-    own = [] if mark is None else [item for item in items if _is_own(item, mark)]
-    attached = _attached(study)
-    named = [item for item in items if item.key in attached and item not in set(own)]
+    there = listing(str(root)) if there is None else there
+    attached = [there.pictures[key] for key in _attached(study) if key in there.pictures]
+    own = [] if mark is None else [item for item in attached if is_picture(item.key, mark)]
+    named = [item for item in attached if mark is None or not is_picture(item.key, mark)]
+    folder = [] if mark is None else there.folders.get(mark, [])
     known = attributes_of(study).get(names.ARTIFACTS)
-    away = mark is not None and not any(item.mark == mark for item in own)
-    return Held(root, tuple(own), tuple(named), str(known) if away else None)
+    away = str(known) if mark is not None and not folder else None
+    return Held(there.root, (*folder, *own), tuple(named), away)
 
 
-def _is_own(item: Item, mark: str) -> bool:
-    """Whether a file was written by the study with a mark."""
-    if item.mark is None:
-        return is_picture(item.key, mark)
-    name = item.key.partition("/")[2]
-    return item.mark == mark and bool(WRITTEN.fullmatch(name) or UNFINISHED.fullmatch(name))
-
-
-def _attached(study: optuna.Study) -> set[str]:
-    """The ids of all files that Optuna says are attached to a study and its trials."""
-    told = [system_attributes_of(study), *(trial.system_attrs for trial in trials_of(study))]
+def _attached(study: optuna.Study) -> list[str]:
+    """List the ids of all files that Optuna says are attached to a study and its trials."""
+    # also to trials that are set aside, whatever is wrong with them
+    told = [system_attributes_of(study), *(trial.system_attrs for trial in raw.trials_of(study))]
     keys = (key for attributes in told for key in attributes if key.startswith(ATTACHED))
-    return {key.removeprefix(ATTACHED) for key in keys}
+    return sorted({key.removeprefix(ATTACHED) for key in keys})
 
 
 @dataclass(frozen=True)
@@ -199,30 +224,25 @@ class Unreferenced:
         return sum(item.bytes for item in self.items)
 
 
-def unreferenced(
-    storage: BaseStorage, root: str, items: Sequence[Item], now: float
-) -> list[Unreferenced]:
+def unreferenced(storage: BaseStorage, there: Listing, now: float) -> list[Unreferenced]:
     """Find what was written for studies of a storage and is referred to by none of them.
 
     Args:
-        storage: Whose studies are read here; `items` were listed before, so that nothing that a
-            worker has written meanwhile is among them.
-        root: Of the artifacts.
-        items: What was there.
+        storage: Whose studies are read here.
+        there: What is in the store, listed before, so that nothing that a worker has written
+            meanwhile is among it.
         now: Seconds since 1970; what was written in the hour before is left out, as a worker
             writes first and refers to it afterwards.
 
     Returns:
         By study; never what another storage's study wrote, or what has no record of its own.
     """
-    home = home_of(storage, root)
-    there = optuna.get_all_study_names(storage)
+    home, studies = home_of(storage, there.root), optuna.get_all_study_names(storage)
     found = []
-    for mark, owner in owners(root, items):
-        own = [item for item in items if _is_own(item, mark)]
-        deleted = owner.study not in there
+    for mark, owner in owners(there):
         if home is None or owner.storage != home:
             continue
+        own, deleted = there.of_mark(mark), owner.study not in studies
         if not deleted:
             study = optuna.load_study(study_name=owner.study, storage=storage)
             try:
@@ -236,10 +256,10 @@ def unreferenced(
     return found
 
 
-def owners(root: str, items: Sequence[Item]) -> Iterator[tuple[str, Owner]]:
+def owners(there: Listing) -> Iterator[tuple[str, Owner]]:
     """Read who made the folders of studies: mark and owner, of each whose record is sound."""
-    store = artifacts.artifact_store(root)
-    for mark in sorted({item.mark for item in items if item.mark is not None}):
+    store = artifacts.artifact_store(there.root)
+    for mark in there.folders:
         try:
             told = artifacts.get(store, f"study-{mark}/{OWNER}")
             token = artifacts.get(store, f"study-{mark}/{TOKEN}").decode()

@@ -71,7 +71,7 @@ def one_goes_and_the_other_stays(url: str, root: Path) -> None:
     assert optuna.get_all_study_names(open_storage(url)) == ["stays"]
     assert len(held(stays).own) == 8  # token, owner.json, and of two trials three files each
     age(root)
-    assert unreferenced(open_storage(url), str(root), listing(str(root)), time.time()) == []
+    assert unreferenced(open_storage(url), listing(str(root)), time.time()) == []
     optuna.delete_study(study_name="stays", storage=open_storage(url))  # as the dashboard does
-    (found,) = unreferenced(open_storage(url), str(root), listing(str(root)), time.time())
+    (found,) = unreferenced(open_storage(url), listing(str(root)), time.time())
     assert (found.study, found.deleted, len(found.items)) == ("stays", True, 8)

@@ -65,7 +65,8 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     root.mkdir()
     (root / f"study-{'0' * 32}").symlink_to(victim)
     (root / new_picture("0" * 32)).symlink_to(victim / "token")
-    assert listing(str(root)) == []
+    there = listing(str(root))
+    assert (there.pictures, there.folders) == ({}, {})
 
 
 def test_what_a_user_put_into_a_studys_folder_stays(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_of_a_study_whose_artifacts_are_elsewhere_it_is_said(tmp_path: Path) -> 
 
 
 def orphans(url: str, root: Path) -> list[tuple[str, bool, int]]:
-    found = unreferenced(open_storage(url), str(root), listing(str(root)), time.time())
+    found = unreferenced(open_storage(url), listing(str(root)), time.time())
     return [(one.study, one.deleted, len(one.items)) for one in found]
 
 
@@ -121,7 +122,7 @@ def test_of_a_study_that_lives_only_what_no_trial_names_goes(tmp_path: Path) -> 
     before = files(root)
     age(root)
     assert orphans(url, root) == [("s", False, 2)]
-    (found,) = unreferenced(open_storage(url), str(root), listing(str(root)), time.time())
+    (found,) = unreferenced(open_storage(url), listing(str(root)), time.time())
     asked = study.ask()
     assert orphans(url, root) == []  # in training: its worker may be about to name them
     study.tell(asked, state=TrialState.FAIL)
@@ -197,10 +198,9 @@ def test_a_bucket_is_listed_below_its_prefix(monkeypatch: pytest.MonkeyPatch) ->
     boto3 = pytest.importorskip("boto3")
     monkeypatch.setattr(boto3, "client", lambda kind: Pages())
     when = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-    assert listing("s3://mine/runs/") == [
-        Item("picture", 7, when),
-        Item(f"study-{'0' * 32}/token", 7, when),
-    ]
+    there = listing("s3://mine/runs/")
+    assert there.pictures == {"picture": Item("picture", 7, when)}
+    assert there.folders == {"0" * 32: [Item(f"study-{'0' * 32}/token", 7, when)]}
 
 
 def test_a_store_that_can_not_be_read_is_one_line(

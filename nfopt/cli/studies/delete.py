@@ -154,8 +154,7 @@ def clean(
         opened = open_storage(storage)
         root = place_of(artifacts, storage)
         assert root is not None  # of an open storage alone, which no command line names
-        items = listing(root)
-        found = unreferenced(opened, root, items, time.time())
+        found = unreferenced(opened, listing(root), time.time())
     total = sum(one.bytes for one in found)
     files = [item for one in found for item in one.items]
     facts: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from nfopt.cli.progress import count
 if TYPE_CHECKING:
     import optuna
 
-    from nfopt.distributed.inventory import Held, Item
+    from nfopt.distributed.inventory import Held, Listing
 
 Where = Annotated[
     str | None,
@@ -24,7 +23,7 @@ Where = Annotated[
 ]
 
 
-def files_in(root: str) -> Sequence[Item] | None:
+def files_in(root: str) -> Listing | None:
     """List a store of artifacts; None if it can't be."""
     from nfopt.distributed.inventory import listing
     from nfopt.errors import StudyError
@@ -35,24 +34,21 @@ def files_in(root: str) -> Sequence[Item] | None:
         return None
 
 
-def sizes_of(
-    study: optuna.Study, root: str | None, items: Sequence[Item] | None
-) -> dict[str, Any] | None:
+def sizes_of(study: optuna.Study, there: Listing | None) -> dict[str, Any] | None:
     """Add up what a study has in a store.
 
     Args:
         study: The study.
-        root: The store.
-        items: What is in it.
+        there: What is in it.
 
     Returns:
         As `artifact_sizes`; None: it can't be listed, or the study's artifacts are not in it.
     """
     from nfopt.distributed.inventory import held
 
-    if root is None or items is None:
+    if there is None:
         return None
-    holds = held(study, root, items)
+    holds = held(study, there)
     return None if holds.elsewhere is not None else artifact_sizes(holds)
 
 

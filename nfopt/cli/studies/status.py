@@ -58,9 +58,9 @@ def _list(storage: str | None, artifacts: str | None) -> list[dict[str, Any]]:
     from nfopt.storage.open import open_storage
 
     opened, root = open_storage(storage), place_of(artifacts, storage)
-    items = None if root is None else files_in(root)
+    there = None if root is None else files_in(root)
     return [
-        describe(study) | {"artifacts": sizes_of(study, root, items)}
+        describe(study) | {"artifacts": sizes_of(study, there)}
         for name in sorted(optuna.get_all_study_names(opened))
         for study in (optuna.load_study(study_name=name, storage=opened),)
     ]
@@ -82,7 +82,7 @@ def _one(name: str, storage: str | None, artifacts: str | None, as_json: bool) -
         if artifacts is not None:
             settle(study, artifacts)
         root = root_of(study)
-        sizes = sizes_of(study, root, None if root is None else files_in(root))
+        sizes = sizes_of(study, None if root is None else files_in(root))
         facts = describe(study) | {"storage": _masked(storage), "artifacts": sizes}
         if as_json:
             results.print_json(facts)
