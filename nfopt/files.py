@@ -1,4 +1,4 @@
-"""Write beside, then rename: a file is there whole, or as it was. Folders that outlive no run."""
+"""Write beside, then rename: what is there is whole, or as it was. Folders that outlive no run."""
 
 from __future__ import annotations
 
@@ -52,6 +52,47 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_free(folder: Path, argument: str) -> None:
+    """Refuse a folder that a new one can't take the place of.
+
+    Raises:
+        ValueError: If it is a file, or has something in it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`{argument}` must be a directory, {str(folder)!r} is a file.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(
+            f"`{argument}` {str(folder)!r} is there already and not empty: remove it, or choose"
+            " another."
+        )
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder` to write to; at the end it takes its place, whole.
+
+    Args:
+        folder: Not there, or empty, see `check_free`; its parents are made.
+
+    Raises:
+        OSError: If it can't be written, or something came into it meanwhile; nothing is left then.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    beside.mkdir()
+    try:
+        yield beside
+        for path in beside.iterdir():
+            with path.open("rb") as file:  # on disk before the folder's name is
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 class TemporaryFolder(tempfile.TemporaryDirectory[str]):

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from nfopt.data import ColumnMap, Preprocessing
-from nfopt.data.maps.kinds import Asinh, Standardise
-from nfopt.data.maps.quantile import Quantile
+from nfopt.data.maps.kinds import Standardise
 from nfopt.errors import ExportError
 from nfopt.flows import Stack
 from nfopt.flows.autoregressive import AutoregressiveLayer
 from nfopt.flows.linear import LULayer
 from nfopt.layers import Conditioner, ScalarMap, map_of
+from nfopt.model.tables import Table, bounds_table, marginal_tables
 from nfopt.spec import (
     LU,
     Additive,
@@ -46,18 +46,60 @@ BASES = (Normal, StudentT)
 
 
 def translate(
-    spec: FlowSpec, weights: Weights, before: Preprocessing | None
+    specs: Sequence[FlowSpec],
+    weights: Sequence[Weights],
+    maps: Sequence[Preprocessing],
+    shares: Sequence[float] | None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give what zuko_flow.json holds, and the state of the modules that it describes, in float64.
 
+    Args:
+        specs: One a member of the mixture.
+        weights: Of each.
+        maps: The preprocessing of each.
+        shares: Of each; None: all alike.
+
     Raises:
         ExportError: If zuko has no such layer or scalar map.
-        ValueError: If the weights are not those of the spec.
     """
-    if found := missing(spec):
-        raise ExportError(f"zuko has no {found}: export a flow without it.")
-    parts = [] if before is None else _preprocessing(before)
-    given = [] if before is None or _straight(before) else marginal_maps(before.context)
+    refuse_missing(specs)
+    members: list[dict[str, Any]] = []
+    state: dict[str, Tensor] = {}
+    for number, own in enumerate(zip(specs, weights, maps, strict=True)):
+        description, tensors = _member(*own)
+        members.append(description)
+        state |= {f"{number}.{name}": tensor.contiguous() for name, tensor in tensors.items()}
+    found = {
+        "version": 2,
+        "features": specs[0].features,
+        "context": specs[0].context_features,
+        "columns": [column.name for column in maps[0].columns],
+        "context_columns": [column.name for column in maps[0].context],
+        "members": members,
+        "shares": list(shares or [1 / len(specs)] * len(specs)),
+    }
+    return found, state
+
+
+def refuse_missing(specs: Sequence[FlowSpec]) -> None:
+    """Refuse what zuko has no counterpart for.
+
+    Raises:
+        ExportError: It names the first part, and where else the flow can go.
+    """
+    for spec in specs:
+        if found := missing(spec):
+            raise ExportError(
+                f"zuko has no {found}: export to torch-export or onnx, which have all of nfopt's."
+            )
+
+
+def _member(
+    spec: FlowSpec, weights: Weights, before: Preprocessing
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Describe one flow."""
+    parts = [*map(_table, bounds_table(before.columns)), *_marginals(before.columns)]
+    given = [] if not before.context or _straight(before) else _marginals(before.context)
     stack = stack_of(spec, weights)
     for number, layer in enumerate(spec.layers):
         prefix = f"{number}."
@@ -93,24 +135,15 @@ def translate(
         zeros = torch.zeros(spec.features, dtype=torch.float64)
         base = {"base._0": zeros, "base._1": zeros + 1}
     description = {
-        "version": 1,
-        "features": spec.features,
-        "context": spec.context_features,
-        "columns": None if before is None else [column.name for column in before.columns],
-        "context_maps": [structure for structure, _ in given],
-        "context_columns": None if before is None else [one.name for one in before.context],
         "transforms": [structure for structure, _ in parts],
+        "context_maps": [structure for structure, _ in given],
         "base": {"kind": spec.base.kind},
     }
     state = {
-        f"transform.transforms.{place}.{name}": tensor.contiguous()
-        for place, (_, own) in enumerate(parts)
-        for name, tensor in own.items()
-    }
-    state |= {
-        f"context_maps.{place}.{name}": tensor.contiguous()
-        for place, (_, own) in enumerate(given)
-        for name, tensor in own.items()
+        f"{name}.{place}.{key}": tensor
+        for name, group in (("transform.transforms", parts), ("context_maps", given))
+        for place, (_, own) in enumerate(group)
+        for key, tensor in own.items()
     }
     return description, state | base
 
@@ -133,47 +166,16 @@ def stack_of(spec: FlowSpec, weights: Weights) -> Stack:
     return stack
 
 
-def _preprocessing(before: Preprocessing) -> list[Part]:
-    hints = [column.hint for column in before.columns]
-    parts: list[Part] = []
-    if any(hint.kind != "identity" for hint in hints):
-        low = _numbers([-np.inf if hint.low is None else hint.low for hint in hints])
-        high = _numbers([np.inf if hint.high is None else hint.high for hint in hints])
-        parts.append(({"kind": "bounds"}, {"_0": low, "_1": high}))
-    return parts + marginal_maps(before.columns)
+def _marginals(columns: Sequence[ColumnMap]) -> list[Part]:
+    return [_table(one) for one in marginal_tables([columns])]
 
 
-def marginal_maps(columns: Sequence[ColumnMap]) -> list[Part]:
-    """Write marginal maps as transforms of all columns, each of which leaves the others alone.
-
-    Raises:
-        ExportError: If a map is of a kind that is not known here.
-    """
-    parts: list[Part] = []
-    maps = [column.map for column in columns]
-    for one in maps:
-        if not isinstance(one, Standardise | Asinh | Quantile):
-            raise ExportError(f"zuko has no transform for marginal maps of {type(one).__name__}.")
-    if any(isinstance(one, Asinh) for one in maps):
-        median = _numbers([one.median if isinstance(one, Asinh) else 0.0 for one in maps])
-        width = _numbers([one.width if isinstance(one, Asinh) else 1.0 for one in maps])
-        on = torch.tensor([isinstance(one, Asinh) for one in maps])
-        parts.append(({"kind": "asinh"}, {"_0": median, "_1": width, "_2": on}))
-    splines = {k: one for k, one in enumerate(maps) if isinstance(one, Quantile)}
-    if splines:
-        most = max(len(one.knots) for one in splines.values())
-        tables = torch.ones(3, len(maps), most, dtype=torch.float64)
-        tables[:2] = torch.arange(most, dtype=torch.float64)  # of columns without: never looked at
-        for k, one in splines.items():
-            for table, values in zip(tables, (one.knots, one.scores, one.slopes), strict=True):
-                table[k, : len(values)] = _numbers(values)
-        sizes = [len(splines[k].knots) if k in splines else 0 for k in range(len(maps))]
-        count = torch.tensor(sizes)
-        state = {f"_{k}": table for k, table in enumerate((*tables, count))}
-        parts.append(({"kind": "quantile", "knots": most}, state))
-    mean = _numbers([0.0 if isinstance(one, Quantile) else one.mean for one in maps])
-    scale = _numbers([1.0 if isinstance(one, Quantile) else one.scale for one in maps])
-    return [*parts, ({"kind": "standardise"}, {"_0": mean, "_1": scale})]
+def _table(table: Table) -> Part:
+    kind, tensors = table
+    structure: dict[str, Any] = {"kind": kind}
+    if kind == "quantile":
+        structure["knots"] = tensors[0].shape[-1]
+    return structure, {f"_{place}": tensor for place, tensor in enumerate(tensors)}
 
 
 def _numbers(values: Sequence[float]) -> Tensor:
@@ -185,9 +187,9 @@ def _straight(before: Preprocessing) -> bool:
     return all(isinstance(column.map, Standardise) for column in before.context)
 
 
-def _standardised(own: dict[str, Tensor], before: Preprocessing | None) -> dict[str, Tensor]:
+def _standardised(own: dict[str, Tensor], before: Preprocessing) -> dict[str, Tensor]:
     """Let a conditioner's first layer see the context on the data's own scale."""
-    if before is None or not before.context or not _straight(before):
+    if not before.context or not _straight(before):
         return own
     maps = [column.map for column in before.context if isinstance(column.map, Standardise)]
     mean, scale = _numbers([one.mean for one in maps]), _numbers([one.scale for one in maps])
@@ -198,11 +200,18 @@ def _standardised(own: dict[str, Tensor], before: Preprocessing | None) -> dict[
 def _coupling(layer: Coupling, own: dict[str, Tensor]) -> Part:
     letters = np.array(list(layer.mask))
     kept = letters != "T"
-    # zuko feeds all that is kept: an idle feature has zero weights
-    first = torch.zeros(layer.conditioner.width, int(kept.sum()), dtype=torch.float64)
-    first[:, torch.from_numpy(letters[kept] == "C")] = own["input"]
-    structure = {"kind": "coupling", "kept": kept.tolist(), **_common(layer)}
+    fed = torch.from_numpy(letters[kept] == "C")
+    # zuko feeds all that is kept: weights from an idle feature are masked
+    first = torch.zeros(layer.conditioner.width, len(fed), dtype=torch.float64)
+    first[:, fed] = own["input"]
+    idle = not bool(fed.all())
+    structure = {"kind": "coupling", "kept": kept.tolist(), "idle": idle, **_common(layer)}
     state = _network(layer.conditioner, own, first)
+    if idle:
+        name = _places(layer.conditioner)[0]
+        seen = torch.ones(state[f"{name}.weight"].shape, dtype=torch.bool)
+        seen[:, : len(fed)] = fed
+        state[f"{name}.mask"] = seen
     return structure, {"mask": torch.from_numpy(kept), **state}
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,30 +14,12 @@ import torch
 import zuko
 from flows.kinds import KINDS, rows, spec_of, trained
 
-from nfopt.data import Preprocessing
-from nfopt.data.maps.preprocess import ColumnHint
 from nfopt.errors import ExportError
 from nfopt.export import export_zuko, to_zuko, write_zuko
 from nfopt.export.translate import missing
-from nfopt.flows import build
-from nfopt.model import Flow
-from nfopt.spec import (
-    LU,
-    Additive,
-    Autoregressive,
-    Conditioner,
-    Coupling,
-    Elementwise,
-    FlowSpec,
-    Identity,
-    Layer,
-    Permutation,
-    Planar,
-    Radial,
-    Reverse,
-    Spline,
-    StudentT,
-)
+from nfopt.spec import LU, Elementwise, FlowSpec, Layer, Planar, Radial
+
+from .toys import everything, made, mixture, rows_of, simple
 
 # what zuko has a layer for; `mixed` holds planar and radial layers
 KNOWN = [kind for kind in KINDS if missing(spec_of(kind, 7, 0, 0)) is None]
@@ -66,56 +49,6 @@ def test_the_same_density(kind: str, features: int, context: int) -> None:
             z, _ = stack.forward(drawn, None if given is None else given[:1])
             back = flow(None if given is None else given[0]).transform.inv(z[2])
             assert (back - drawn).abs().max() < 1e-6
-
-
-def everything(features: int = 4, context: int = 0) -> FlowSpec:
-    net = Conditioner(width=12, hidden_layers=3, activation="elu", residual=True)
-    return FlowSpec(
-        features=features,
-        layers=(
-            Reverse(),
-            LU(),
-            Coupling(mask=("CTI" * features)[:features], map=Spline(bins=5), conditioner=net),
-            Identity(),
-            Permutation(order=(*range(1, features), 0)),
-            Elementwise(map=Spline(bins=3, bound=2.0)),
-            Autoregressive(parents=((), (0,), (), (0, 2)), map=Spline(bins=4), conditioner=net),
-            Coupling(mask=("TC" * features)[:features], map=Additive()),
-        ),
-        context_features=context,
-        base=StudentT(df=6.0),
-    )
-
-
-def made(
-    spec: FlowSpec, *, members: int = 1, bounds: bool = True, marginals: str = "standardise"
-) -> tuple[Flow, np.ndarray]:
-    """An untrained flow far from the identity, and data as it comes: bounded, large, shifted."""
-    rng = np.random.default_rng(0)
-    x = np.stack(
-        [
-            rng.beta(2, 3, 300) * 7 + 3,  # from 3 to 10
-            np.exp(rng.standard_normal(300)) - 5,  # above -5
-            1e6 + 30 * rng.standard_normal(300),
-            12 - rng.gamma(2.0, size=300),  # below 12
-        ],
-        1,
-    )[:, : spec.features]
-    hints = [ColumnHint(3.0, 10.0), ColumnHint(-5.0), ColumnHint(), ColumnHint(high=12.0)]
-    context = 2000 + 10 * rng.standard_normal((300, spec.context_features))
-    before = Preprocessing.fit(
-        x,
-        [f"column {k}" for k in range(spec.features)],
-        hints[: spec.features] if bounds else None,
-        marginals=marginals,
-        context=context if spec.context_features else None,
-        context_columns=[f"given {k}" for k in range(spec.context_features)],
-    )
-    generator = torch.Generator().manual_seed(3)
-    (stack,) = build([spec] * members, generator)
-    with torch.no_grad():
-        stack.theta += 0.3 * torch.randn(stack.theta.shape, generator=generator)
-    return Flow.of(stack, before), np.concatenate([x, context], 1)
 
 
 @pytest.mark.parametrize("context", [0, 2])
@@ -199,11 +132,14 @@ assert sys.modules["nfopt"] is None and not any(name.startswith("nfopt.") for na
 def test_what_is_written_loads_without_nfopt(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    flow, table = made(everything(context=2))
+    flow, table = mixture(2)
     path = write_zuko(flow, tmp_path / "out")
     assert path == tmp_path / "out" / "zuko_flow.py"
     names = sorted(each.name for each in path.parent.iterdir())
-    assert names == ["zuko_flow.json", "zuko_flow.py", "zuko_flow.safetensors"]
+    assert names == [
+        "column_maps.py",
+        *(f"zuko_flow.{end}" for end in ("json", "py", "safetensors")),
+    ]
     assert json.loads((path.parent / "zuko_flow.json").read_text())["columns"] == list(flow.columns)
     exchange = tmp_path / "rows.safetensors"
     x, given = torch.from_numpy(table[:, :4].copy()), torch.from_numpy(table[:, 4:].copy())
@@ -219,7 +155,6 @@ def test_what_is_written_loads_without_nfopt(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = export_zuko(flow)(given).log_prob(x)
     assert torch.equal(load_file(exchange)["found"], wanted)
-    write_zuko(flow, tmp_path / "out")  # again, over what is there
 
 
 @pytest.mark.parametrize(("layer", "kind"), [(Planar(), "planar"), (Radial(), "radial")])
@@ -249,17 +184,86 @@ def test_only_what_zuko_lacks_is_left_out_above() -> None:
     assert not any(f"({kind})" in str(said) for said in left for kind in shared.split())
 
 
-def test_an_ensemble_needs_a_choice(tmp_path: Path) -> None:
-    flow, table = made(FlowSpec(features=2, layers=(LU(),)), members=3)
-    with pytest.raises(ExportError, match="choose a `member` from 0 to 2"):
-        export_zuko(flow)
-    with pytest.raises(ExportError, match="`member`"):
-        write_zuko(flow, tmp_path)
+def scored(theirs: Any, x: np.ndarray, given: np.ndarray | None) -> np.ndarray:
+    seen = None if given is None else torch.from_numpy(given)
+    with torch.no_grad():
+        found: np.ndarray = theirs(seen).log_prob(torch.from_numpy(x)).numpy()
+    return found
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_a_mixture_keeps_members_maps_and_shares(context: int) -> None:
+    flow, data = mixture(context)
+    x, given = rows_of(data, context)
+    theirs = export_zuko(flow)
+    assert isinstance(theirs, zuko.lazy.LazyDistribution)
+    np.testing.assert_allclose(
+        scored(theirs, x, given), flow.log_prob(x, given, dtype="float64"), rtol=1e-9
+    )
+    assert theirs.shares.tolist() == pytest.approx([3 / 6, 1 / 6, 2 / 6])
+    members = flow.members_log_prob(x, given, dtype="float64")
+    for member, one in enumerate(theirs.flows):
+        assert isinstance(one, zuko.flows.Flow)
+        np.testing.assert_allclose(scored(one, x, given), members[member], rtol=1e-9)
+        alone = export_zuko(flow, member=member)
+        assert isinstance(alone, zuko.flows.Flow)
+        np.testing.assert_allclose(scored(alone, x, given), members[member], rtol=1e-9)
+    assert {one.dtype for one in export_zuko(flow, dtype=torch.float32).parameters()} == {
+        torch.float32
+    }
     with pytest.raises(ValueError, match="`member` must be from 0 to 2, got 3"):
         export_zuko(flow, member=3)
-    x = table[:, :2]
-    found = export_zuko(flow, member=2)().log_prob(torch.from_numpy(x)).detach().numpy()
-    np.testing.assert_allclose(found, flow.members_log_prob(x)[2], atol=1e-4)
+
+
+def test_a_mixture_is_drawn_from_by_its_shares() -> None:
+    flow, _ = mixture()
+    theirs = export_zuko(flow)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.default_generator.manual_seed(0)
+        drawn = theirs().sample((4000,)).numpy()
+    ours = flow.sample(4000, seed=1, round_ties=False)
+    for share in (0.1, 0.5, 0.9):
+        below = (ours <= np.quantile(drawn, share, axis=0)).mean(0)
+        assert (np.abs(below - share) < 0.045).all()
+
+
+def test_a_conditional_mixture_is_drawn_from_for_each_context() -> None:
+    flow, data = mixture(2)
+    seen = torch.from_numpy(data[:5, 4:].copy())
+    density = export_zuko(flow)(seen)
+    assert (density.batch_shape, density.event_shape) == ((5,), (4,))
+    assert density.sample().shape == (5, 4)
+    assert density.sample((3, 2)).shape == (3, 2, 5, 4)
+    assert density.log_prob(density.sample((3,))).isfinite().all()
+
+
+def test_a_mixture_can_be_trained_on_and_rows_outside_have_no_gradient() -> None:
+    flow, data = mixture()
+    theirs, x = export_zuko(flow), torch.from_numpy(rows_of(data, 0)[0]).requires_grad_()
+    found = theirs().log_prob(x)
+    assert found.isneginf().tolist() == [False, True, *[False] * 298]
+    found[found.isfinite()].sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert all(one.grad is not None and one.grad.isfinite().all() for one in theirs.parameters())
+
+
+def test_idle_features_stay_unseen_whoever_trains_on() -> None:
+    flow, data = made(everything())
+    theirs = export_zuko(flow)
+    optimiser = torch.optim.Adam(theirs.parameters(), lr=0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (-theirs().log_prob(torch.from_numpy(data)).mean()).backward()
+        optimiser.step()
+    # the first coupling, CTIC: the mapped feature must not depend on the idle one
+    (layer,) = [one for one in theirs.transform.transforms if getattr(one, "mask", None) is not None
+                and one.mask.tolist() == [True, False, True, True]]  # fmt: skip
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    other = x.clone()
+    other[:, 2] += 1
+    with torch.no_grad():
+        assert torch.equal(layer()(x)[:, 1], layer()(other)[:, 1])
 
 
 def test_without_zuko_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,3 +289,22 @@ def test_wrong_weights_and_targets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="`directory` must be a directory"):
         write_zuko(flow, tmp_path / "file")
+    write_zuko(flow, tmp_path / "out")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ValueError, match="is there already and not empty: remove it, or choose"):
+        write_zuko(made(simple())[0], tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == written
+    (tmp_path / "empty").mkdir()
+    write_zuko(flow, tmp_path / "empty")
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == set(written)
+
+
+def test_nothing_is_left_of_what_scores_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nfopt.export import zuko_flow
+
+    monkeypatch.setattr(zuko_flow, "SLOPE", 1e-4)
+    with pytest.raises(ExportError, match="scores otherwise"):
+        write_zuko(made(FlowSpec(features=2, layers=(Elementwise(),)))[0], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
