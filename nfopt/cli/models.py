@@ -11,7 +11,7 @@ import typer
 from nfopt.cli import options as o
 from nfopt.cli import results
 from nfopt.cli.failures import say
-from nfopt.cli.output import check_folder, check_target, write_rows
+from nfopt.cli.output import check_empty, check_folder, check_target, write_rows
 from nfopt.cli.reading import one_of, whole, wrong
 
 RowsOut = Annotated[
@@ -210,23 +210,21 @@ def export(
         typer.Option(
             parser=whole("member", 0),
             metavar="K",
-            help="Which flow of an ensemble, from 0; other libraries have no ensembles. Without "
-            "it: 0, of a search the best on validation rows.",
+            help="One flow of a mixture, from 0. Without it: the mixture.",
         ),
     ] = None,
 ) -> None:
-    """Hand a flow on to another library: an ordinary zuko flow with the same log_prob.
+    """Hand a flow on to another library: ordinary zuko flows with the same log_prob.
 
-    The folder holds a Python file, weights as safetensors and the structure as JSON; it loads
-    without nfopt. A layer that the library lacks is refused before any work.
+    The folder holds Python files, weights as safetensors and the structure as JSON; it loads
+    without nfopt. A layer that the library lacks is refused before any work, and so is a folder
+    that is not empty. Rows are scored from what was written before it takes its place.
     """
+    place = model / "zuko" if out is None else out
     check_folder(out)
+    check_empty(place)
     from nfopt.export import write_zuko
     from nfopt.model import Flow
 
-    flow = Flow.load(model)
-    if member is None and len(flow) > 1:
-        say(f"an ensemble of {len(flow)}: member 0 is exported; --member chooses another")
-        member = 0
-    place = write_zuko(flow, model / "zuko" if out is None else out, member=member)
-    typer.echo(f"Written: {place} and its weights; in Python, there: from zuko_flow import load")
+    script = write_zuko(Flow.load(model), place, member=member)
+    typer.echo(f"Written: {script} and its weights; in Python, there: from zuko_flow import load")

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import typer
+
 from nfopt.cli.reading import wrong
-from nfopt.files import replacing
+from nfopt.files import check_free, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +72,18 @@ def check_folder(path: Path | None) -> None:
     if not place.is_dir():
         raise wrong("out", f"can't be made: {str(place)!r} is a file")
     _try(place)
+
+
+def check_empty(path: Path, option: str = "out") -> None:
+    """Refuse a folder that a new one can't take the place of, before any work.
+
+    Raises:
+        typer.BadParameter: If it is a file, or has something in it.
+    """
+    try:
+        check_free(path, f"--{option}")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=f"--{option}") from None
 
 
 def write_rows(

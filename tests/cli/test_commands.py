@@ -256,7 +256,12 @@ def test_new_rows_given_a_context(home: Path, nf: Any) -> None:
 def test_export_writes_a_zuko_flow(home: Path, nf: Any) -> None:
     pytest.importorskip("zuko")
     assert "zuko_flow" in nf("export", "model", "--to", "zuko").out
-    assert (home / "model" / "zuko" / "zuko_flow.safetensors").is_file()
+    folder = home / "model" / "zuko"
+    assert (folder / "zuko_flow.safetensors").is_file()
+    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    said = nf("export", "model", "--to", "zuko", code=2).err
+    assert "is there already and not empty: remove it, or choose another" in said
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
 
 
 def test_columns_bounds_and_splits_as_they_are_written() -> None:
