@@ -38,7 +38,6 @@ from nfopt.distributed.ownership import (
     mark_of,
 )
 from nfopt.errors import StudyError
-from nfopt.optuna_internals import system_attributes_of
 from nfopt.stored import SET_ASIDE, attributes_of, trials_of
 
 ATTACHED = "artifacts:"  # prefix of the attribute by which Optuna attaches an artifact
@@ -160,12 +159,15 @@ class Held:
         named: Pictures that it names and that do not have its mark: of an older nfopt, or uploaded
             by hand. Nothing tells that no other study has them.
         elsewhere: Where the study says that its artifacts are, if they are not in `root`.
+        maker: The storage that its folder was made for, if that is another one: a study there may
+            have the folder, so all of it is in `named`.
     """
 
     root: str | None
     own: tuple[Item, ...] = ()
     named: tuple[Item, ...] = ()
     elsewhere: str | None = None
+    maker: str | None = None
 
     def bytes(self, kind: str | None = None) -> int:
         """Add up the sizes, of one of `KINDS` or of all."""
@@ -191,15 +193,22 @@ def held(study: optuna.Study, there: Listing | None = None) -> Held:
     own = [] if mark is None else [item for item in attached if is_picture(item.key, mark)]
     named = [item for item in attached if mark is None or not is_picture(item.key, mark)]
     folder = [] if mark is None else there.folders.get(mark, [])
-    known = attributes_of(study).get(names.ARTIFACTS)
-    away = str(known) if mark is not None and not folder else None
-    return Held(there.root, (*folder, *own), tuple(named), away)
+    if mark is None or not folder:
+        known = attributes_of(study).get(names.ARTIFACTS)
+        return Held(there.root, tuple(own), tuple(named), None if mark is None else str(known))
+    owner = owner_of(there, mark)
+    if owner is not None and owner.storage != home_of(raw.storage_of(study), there.root):
+        return Held(there.root, (), (*folder, *own, *named), maker=owner.storage)
+    return Held(there.root, (*folder, *own), tuple(named))
 
 
 def _attached(study: optuna.Study) -> list[str]:
     """List the ids of all files that Optuna says are attached to a study and its trials."""
     # also to trials that are set aside, whatever is wrong with them
-    told = [system_attributes_of(study), *(trial.system_attrs for trial in raw.trials_of(study))]
+    told = [
+        raw.system_attributes_of(study),
+        *(trial.system_attrs for trial in raw.trials_of(study)),
+    ]
     keys = (key for attributes in told for key in attributes if key.startswith(ATTACHED))
     return sorted({key.removeprefix(ATTACHED) for key in keys})
 
@@ -239,8 +248,9 @@ def unreferenced(storage: BaseStorage, there: Listing, now: float) -> list[Unref
     """
     home, studies = home_of(storage, there.root), optuna.get_all_study_names(storage)
     found = []
-    for mark, owner in owners(there):
-        if home is None or owner.storage != home:
+    for mark in there.folders:
+        owner = owner_of(there, mark)
+        if home is None or owner is None or owner.storage != home:
             continue
         own, deleted = there.of_mark(mark), owner.study not in studies
         if not deleted:
@@ -256,18 +266,16 @@ def unreferenced(storage: BaseStorage, there: Listing, now: float) -> list[Unref
     return found
 
 
-def owners(there: Listing) -> Iterator[tuple[str, Owner]]:
-    """Read who made the folders of studies: mark and owner, of each whose record is sound."""
+def owner_of(there: Listing, mark: str) -> Owner | None:
+    """Read who made a study's folder; None without a record, or with one that is not sound."""
     store = artifacts.artifact_store(there.root)
-    for mark in there.folders:
-        try:
-            told = artifacts.get(store, f"study-{mark}/{OWNER}")
-            token = artifacts.get(store, f"study-{mark}/{TOKEN}").decode()
-            owner = msgspec.json.decode(told, type=Owner)
-        except artifacts.failures(ValueError, msgspec.MsgspecError):
-            continue
-        if mark_of(owner.study, token) == mark:
-            yield mark, owner
+    try:
+        told = artifacts.get(store, f"study-{mark}/{OWNER}")
+        token = artifacts.get(store, f"study-{mark}/{TOKEN}").decode()
+        owner = msgspec.json.decode(told, type=Owner)
+    except artifacts.failures(ValueError, msgspec.MsgspecError):
+        return None
+    return owner if mark_of(owner.study, token) == mark else None
 
 
 def _not_named(study: optuna.Study, own: Sequence[Item]) -> list[Item]:

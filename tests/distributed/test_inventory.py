@@ -86,6 +86,21 @@ def test_of_a_study_whose_artifacts_are_elsewhere_it_is_said(tmp_path: Path) -> 
     assert holds.elsewhere == str(tmp_path / "far")
 
 
+def test_a_study_of_another_storage_keeps_its_folder_whatever_is_said_of_it(tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    mine = filled(f"journal:///{tmp_path}/a.log", "s", root)
+    url = f"journal:///{tmp_path}/b.log"
+    other = optuna.create_study(study_name="s", storage=open_storage(url))
+    other.set_user_attr(names.ARTIFACTS_TOKEN, mine.user_attrs[names.ARTIFACTS_TOKEN])
+    artifacts.settle(other, root)  # the token says that it is its folder
+    before = files(root)
+    holds = held(other)
+    assert (holds.own, holds.maker) == ((), "journal:../a.log")
+    assert delete_study(other, holds) == []
+    assert files(root) == before
+    assert len(held(mine).own) == 8
+
+
 def orphans(url: str, root: Path) -> list[tuple[str, bool, int]]:
     found = unreferenced(open_storage(url), listing(str(root)), time.time())
     return [(one.study, one.deleted, len(one.items)) for one in found]

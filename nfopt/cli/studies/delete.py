@@ -92,7 +92,15 @@ def _show(facts: dict[str, Any], holds: Held) -> None:
         size = sum(item.bytes for item in files)
         pairs.append((kind, f"{count(len(files), 'file')}, {size_text(size)}"))
     pairs.append(("in", holds.root or "no store of artifacts"))
-    if holds.named:
+    if holds.maker is not None:
+        pairs.append(
+            (
+                "stays",
+                f"all of these files: they were made for {holds.maker}, where a study may have"
+                " them; nfopt clean removes them there once it has none",
+            )
+        )
+    elif holds.named:
         named = size_text(sum(item.bytes for item in holds.named))
         pairs.append(
             (
