@@ -34,20 +34,20 @@ DEPTH = 6
 WIDTH = 128
 BINS = 8
 BATCH = 256
-LEARNING_RATE, FEW_RATE = 6e-3, 8e-3  # of Muon; where rows are few
+LEARNING_RATE, FEW_RATE, FEWEST_RATE = 6e-3, 8e-3, 1.6e-2  # of Muon; where rows are (very) few
 AVERAGE = 0.995
 EPOCHS = 60
 FEWEST_STEPS, MOST_FEW_STEPS, MOST_STEPS = 300, 1500, 6000
-DROPOUT = 0.5  # where rows are very few; 0.2 where they are few
+DROPOUT = 0.4  # where rows are very few; 0.2 where they are few
 PATIENCE = 10  # checks without a better validation NLL: then the rows are learnt by heart
 ACTIVATION: Activation = "silu"
 SPARSE = (
-    (2, "mutual_information"),
-    (4, "partial_correlation"),
-    (8, "partial_correlation"),
-    (16, "partial_correlation"),
+    (8, "partial_correlation", 0.4),
+    (16, "partial_correlation", 0.2),
+    (2, "mutual_information", 0.4),
+    (4, "partial_correlation", 0.2),
 )
-"""Parents and what ranks them, of the sparse flows that are tried where rows are few."""
+"""Parents, what ranks them, and dropout, of the sparse flows that are tried where rows are few."""
 
 
 def recipe(features: int, rows: int, *, context_features: int = 0) -> Recipe:
@@ -88,14 +88,28 @@ def portfolio(
         train = msgspec.structs.replace(best.train, **changes)
         return Recipe(best.flow if flow is None else flow, train, marginals)
 
-    if few:
+    thin = [
+        like(
+            flow=sparse(values, count, measure, context_features=context_features),
+            dropout=dropout,
+        )
+        for count, measure, dropout in SPARSE
+        if few and values is not None and count < features - 1
+    ]
+    pairs = []
+    if features > 1:
+        flow = couplings(features, context_features=context_features)
+        pairs.append(like(flow=flow, learning_rate=FEW_RATE if few else best.train.learning_rate))
+    if few:  # which structure is best is a matter of the table, by a nat and more
         found = [
             best,
-            like(dropout=0.65 if best.train.dropout == DROPOUT else 0.4),
-            like("standardise"),
-            like(learning_rate=1.6e-2, dropout=0.4),
-            like("quantile"),
             like(learning_rate=4e-3),
+            like(dropout=0.6),
+            like("standardise"),
+            like("quantile", learning_rate=FEW_RATE),
+            *thin[:1],
+            *pairs,
+            *thin[1:],
         ]
     else:
         found = [
@@ -105,18 +119,8 @@ def portfolio(
             like(learning_rate=1.2e-2),
             like("quantile", learning_rate=1.6e-2),
             like("standardise", learning_rate=1.6e-2),
+            *pairs,
         ]
-    if few and values is not None:
-        found += [
-            like(
-                flow=sparse(values, count, measure, context_features=context_features),
-                dropout=0.2 if count <= 4 else 0.4,
-            )
-            for count, measure in SPARSE
-            if count < features - 1
-        ]
-    if features > 1:
-        found.append(like(flow=couplings(features, context_features=context_features)))
     slim = autoregressive(features, depth=3, context_features=context_features)
     deep = autoregressive(features, depth=10, width=96, context_features=context_features)
     fine = autoregressive(features, bins=2 * BINS, context_features=context_features)
@@ -202,7 +206,7 @@ def training(features: int, rows: int) -> TrainSpec:
         optimiser="muon",
         schedule="trapezoid",
         average=AVERAGE,
-        learning_rate=FEW_RATE if few else LEARNING_RATE,
+        learning_rate=_rate(features, rows),
         batch_size=BATCH,
         steps=steps,
         dropout=_dropout(features, rows),
@@ -210,11 +214,21 @@ def training(features: int, rows: int) -> TrainSpec:
     )
 
 
+def _rate(features: int, rows: int) -> float:
+    if _very_few(features, rows):
+        return FEWEST_RATE
+    return FEW_RATE if _few(features, rows) else LEARNING_RATE
+
+
 def _dropout(features: int, rows: int) -> float:
-    if rows < 100 * features:
+    if _very_few(features, rows):
         return DROPOUT
     return 0.2 if _few(features, rows) else 0.0
 
 
 def _few(features: int, rows: int) -> bool:
     return rows < 300 * features
+
+
+def _very_few(features: int, rows: int) -> bool:
+    return rows < 100 * features

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from nfopt import recipes
 from nfopt.spec import FlowSpec
 
+MANY = {  # where rows are many: marginal maps, rate of Muon, lengths
+    "asinh": {0.012: (1.0, 0.5, 0.25), 0.006: (0.5,), 0.008: (1.0,), 0.016: (1.0,)},
+    "quantile": {0.016: (1.0, 0.5, 0.25), 0.008: (1.0, 0.5)},
+    "standardise": {0.008: (1.0, 0.5, 0.25), 0.016: (1.0, 0.5)},
+}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -27,7 +33,7 @@ class Entry:
 
 def muon(rate: float, **more: Any) -> dict[str, Any]:
     """Muon under a trapezoid, averaged weights."""
-    known = {"optimiser": "muon", "schedule": "trapezoid", "average": 0.99, "weight_decay": 0.01}
+    known = {"optimiser": "muon", "schedule": "trapezoid", "average": 0.995, "weight_decay": 0.01}
     return {**known, "learning_rate": rate, **more}
 
 
@@ -58,21 +64,36 @@ def pool(few: bool) -> list[Entry]:
             rate, drop = tag.split(" d")
             train = muon(float(rate), dropout=float(drop), **stop)
             add("ar6x128", "asinh", f"muon {tag}", train)
+        for marginals, tag in (
+            ("asinh", "0.016 d0.6"),
+            ("asinh", "0.03 d0.5"),
+            ("standardise", "0.016 d0.4"),
+        ):
+            rate, drop = tag.split(" d")
+            train = muon(float(rate), dropout=float(drop), **stop)
+            add("ar6x128", marginals, f"muon {tag}", train)
+        for flow in ("couplings8x128", "ar3x128"):
+            add(flow, "asinh", "muon 0.016 d0.4", muon(0.016, dropout=0.4, **stop))
+        for parents, measure, _ in recipes.SPARSE:
+            flow = f"sparse{parents} {measure}"
+            for drop in (0.2, 0.4):
+                add(flow, "asinh", f"muon 0.016 d{drop}", muon(0.016, dropout=drop, **stop))
         decayed = muon(0.008, dropout=0.4, weight_decay=0.3, **stop)
         add("ar6x128", "asinh", "muon 0.008 d0.4 w0.3", decayed)
         add("ar6x128", "asinh", "adamw 0.002 d0.4", adamw(2e-3, dropout=0.4, **stop))
         add("ar6x128", "asinh", "muon 0.008 d0.4", muon(0.008, dropout=0.4), 0.3)
         for flow in ("ar3x128", "couplings8x128"):
             add(flow, "asinh", "muon 0.008 d0.4", muon(0.008, dropout=0.4, **stop))
-        for parents, measure in recipes.SPARSE:
+        for parents, measure, _ in recipes.SPARSE:
             flow = f"sparse{parents} {measure}"
             add(flow, "asinh", "muon 0.008 d0.2", muon(0.008, dropout=0.2, **stop))
             add(flow, "asinh", "muon 0.008 d0.4", muon(0.008, dropout=0.4, **stop))
             add(flow, "asinh", "adamw 0.004 d0.2", adamw(4e-3, dropout=0.2, **stop))
     else:
-        for marginals in ("asinh", "quantile", "standardise"):
-            for rate in (0.008, 0.016):
-                add("ar6x128", marginals, f"muon {rate:g}", muon(rate))
+        for marginals, rates in MANY.items():
+            for rate, lengths in rates.items():
+                for length in lengths:
+                    add("ar6x128", marginals, f"muon {rate:g}", muon(rate), length)
         add("ar6x128", "asinh", "muon 0.008 d0.1", muon(0.008, dropout=0.1))
         add("ar6x128", "asinh", "muon 0.008 w0.1", muon(0.008, weight_decay=0.1))
         add("ar6x128", "asinh", "adamw 0.002", adamw(2e-3))
