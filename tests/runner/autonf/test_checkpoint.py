@@ -31,9 +31,9 @@ AGAIN = (names.SEED, names.SPEC, CANDIDATES, HISTORY, names.NLL_2SE)
 
 
 def kept(folder: Path) -> list[Path]:
-    """What a study keeps, besides its token."""
+    """What a study keeps, besides its token and whose it is."""
     files = (path for path in (folder / "artifacts").rglob("*") if path.is_file())
-    return sorted(path for path in files if path.name != "token")
+    return sorted(path for path in files if path.name not in ("token", "owner.json"))
 
 
 class Killed(BaseException):
