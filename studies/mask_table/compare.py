@@ -22,15 +22,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import contenders
 import numpy as np
-from contenders import CONTENDERS
-from landscape import Emulator, Landscape, Pool, left_out, random_pairs
-from replay import Histories, simulate
-from show import show
-from table import Table
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+BENCHMARK = HERE.parents[1] / "optunahub" / "package" / "benchmarks" / "nfopt_mask_table"
+sys.path.insert(0, str(BENCHMARK))
+
+import contenders  # noqa: E402
+from contenders import CONTENDERS  # noqa: E402
+from landscape import Emulator, Landscape, Pool, Table, left_out, random_pairs  # noqa: E402
+from replay import Histories, simulate  # noqa: E402
+from show import show  # noqa: E402
+
 LOOKS = (20, 35, 50, 75, 100, 150, 200, 300, 400, 500, 600)
 WORKERS = 4
 STARTS = 12
@@ -156,7 +159,7 @@ def hours(left: list[Key], seen: dict[Key, dict[str, Any]]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare samplers on the mask tables.")
-    parser.add_argument("--tables", type=Path, default=HERE / "tables")
+    parser.add_argument("--tables", type=Path, default=BENCHMARK / "tables")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--sets", nargs="*")
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))

@@ -21,8 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from collect import COLLECTORS, RANDOM, Told, distinct
-from table import FIDELITIES, Table
 
 from nfopt.data import load, prepare, split
 from nfopt.dependence import mutual_information
@@ -31,7 +29,13 @@ from nfopt.masks import from_transformed, letters
 from nfopt.spec import Conditioner, Coupling, FlowSpec, TrainSpec
 from nfopt.training import Rung, TrainData, mean_nll, train
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+BENCHMARK = HERE.parents[1] / "optunahub" / "package" / "benchmarks" / "nfopt_mask_table"
+sys.path.insert(0, str(BENCHMARK))
+
+from collect import COLLECTORS, RANDOM, Told, distinct  # noqa: E402
+from landscape import FIDELITIES, Table  # noqa: E402
+
 NAMED = ("magic", "penbased")
 ROUNDS = (
     *RANDOM * 2,
@@ -167,7 +171,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small flows, few steps, into quick/")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    out = given.out or HERE / ("quick" if given.quick else "tables")
+    out = given.out or (HERE / "quick" if given.quick else BENCHMARK / "tables")
     names = given.sets or (("htru2", "higgs35k") if given.data else NAMED)
     scale = QUICK if given.quick else Scale()
     works = []

@@ -20,8 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from landscape import Landscape
-from table import FIDELITIES
+from landscape import FIDELITIES, Landscape
 
 from nfopt.masks import from_transformed, repair
 

@@ -11,8 +11,12 @@ import optuna
 import pytest
 
 pytest.importorskip("sklearn")
-FOLDER = Path(__file__).parents[2] / "studies" / "mask_table"
-MODULES = ("collect", "landscape", "replay", "table")
+ROOT = Path(__file__).parents[2]
+FOLDERS = (
+    ROOT / "studies" / "mask_table",
+    ROOT / "optunahub" / "package" / "benchmarks" / "nfopt_mask_table",
+)
+MODULES = ("collect", "landscape", "replay")
 LAYERS, FEATURES, SEEDS = 3, 4, 3
 
 
@@ -20,9 +24,10 @@ LAYERS, FEATURES, SEEDS = 3, 4, 3
 def study_folder() -> Iterator[None]:
     """The scripts of a study import each other by name, as they do when they are run."""
     before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
+    sys.path[:0] = map(str, FOLDERS)
     yield
-    sys.path.remove(str(FOLDER))
+    for folder in FOLDERS:
+        sys.path.remove(str(folder))
     for name in set(MODULES) - before:
         sys.modules.pop(name, None)
 
@@ -30,7 +35,7 @@ def study_folder() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def table():
     """160 valid masks; the NLL counts the letters that differ from one of them, plus noise."""
-    from table import Table
+    from landscape import Table
 
     places = np.arange(LAYERS * FEATURES)
     bits = (np.arange(1 << len(places))[:, None] >> places & 1).astype(bool)
@@ -81,7 +86,7 @@ def test_a_table_comes_back_from_disk_as_it_was(table, tmp_path) -> None:
 
 
 def test_masks_that_wait_for_their_trainings_are_not_in_the_complete_table(table) -> None:
-    from table import Table
+    from landscape import Table
 
     part = Table(table.transformed[:5], table.sampler[:5], table.curves[:5].copy(), {})
     part.propose(table.transformed[5:7], "late")
