@@ -24,7 +24,7 @@ from nfopt.runner.run import run_search
 from nfopt.runner.worker import threads_of
 from nfopt.spec import Recipe
 from nfopt.storage.open import Storage
-from nfopt.storage.url import RUNS
+from nfopt.storage.url import RUNS, check_name
 from nfopt.study import arguments
 from nfopt.study.arguments import Budget, Flows, Space
 from nfopt.study.calls import checked, written
@@ -214,7 +214,7 @@ def fit(
     with threads_of(threads):
         source = read(data, seed=seed, on_warning=on_warning, **DEFAULTS | data_options)
         best = arguments.chosen(flow, marginals, _recipe(source.data), source.data)
-        name = source.name if out is not None else arguments.check_name(source.name, None)
+        name = source.name if out is not None else check_name(source.name, None)
         result = run_fit(
             source,
             [best] if flow or marginals else _portfolio(source.data),
@@ -318,7 +318,7 @@ def retrain_from(
     with threads_of(threads):
         described = read_description(Path(path))
         source = read_data(described, data, on_warning)
-        name = arguments.check_name(described.name, out if out is None else str(out))
+        name = check_name(described.name, out if out is None else str(out))
         result = run_repeat(
             described,
             source,

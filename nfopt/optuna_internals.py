@@ -16,9 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import optuna
-from optuna.artifacts import FileSystemArtifactStore
-from optuna.artifacts._protocol import ArtifactStore as ArtifactStore
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import _filter_study
@@ -30,13 +29,14 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study._frozen import FrozenStudy as FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the artifacts' package brings boto3
     import grpc
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna.artifacts._protocol import ArtifactStore as ArtifactStore
 
     AnyTrial = optuna.Trial | FrozenTrial
 
-FIXED = "fixed_params"
-CONSTRAINTS = "constraints"
+FIXED, CONSTRAINTS = "fixed_params", "constraints"
 
 
 # ----------------------------------------------------------------------------------------- studies
@@ -241,7 +241,7 @@ def path_in_store(store: FileSystemArtifactStore, key: str) -> Path:
 
 
 class BulkStorage(RDBStorage):
-    """Optuna's RDBStorage, which reads all trials at once in a quarter of the time.
+    """Optuna's RDBStorage, which reads all trials at once in a sixth of the time.
 
     It reads rows, not objects of the ORM, and each distribution once: trials share them.
     """
@@ -251,55 +251,55 @@ class BulkStorage(RDBStorage):
     ) -> list[FrozenTrial]:
         if any(trial <= trial_id_greater_than for trial in included_trial_ids):
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        trial = models.TrialModel
+        trials = models.TrialModel.__table__
+        trial = trials.c
         wanted = [trial.study_id == study_id, trial.trial_id > trial_id_greater_than]
-        if states is not None:
-            wanted.append(trial.state.in_(list(states)))
+        wanted += [] if states is None else [trial.state.in_(list(states))]
+
+        def by_trial(of: Any, *names: str) -> dict[int, list[Any]]:
+            """Read columns of a table as {trial: its rows}."""
+            table = of.__table__
+            columns = [table.c[name] for name in ("trial_id", *names)]
+            rows = table.join(trials).select().with_only_columns(*columns).where(*wanted)
+            rows = rows.order_by(trial.trial_id, *table.primary_key)
+            found = defaultdict[int, list[Any]](list)
+            for key, *row in session.execute(rows).all():
+                found[key].append(row)
+            return found
+
+        kind = cache(json_to_distribution)
         with _create_scoped_session(self.scoped_session) as session:
             models.StudyModel.find_or_raise_by_id(study_id, session)
-
-            def by_trial(of: Any, read: Callable[..., Any], *columns: Any) -> Any:
-                """Read a table as {trial: {the first column: what the others say}}."""
-                rows = session.query(of.trial_id, *columns).join(
-                    trial, of.trial_id == trial.trial_id
-                )
-                found = defaultdict[int, dict[Any, Any]](dict)
-                rows = rows.filter(*wanted).order_by(*of.__table__.primary_key)
-                for key, name, *stored in rows:
-                    found[key][name] = read(*stored)
-                return found
-
-            begun, ended = trial._datetime_start_utc, trial._datetime_complete_utc
-            rows = session.query(trial.trial_id, trial.number, trial.state, begun, ended)
-            trials = rows.filter(*wanted).order_by(trial.trial_id).all()
-            known, of = cache(json_to_distribution), models.TrialParamModel
-            stored = of.param_name, of.param_value, of.distribution_json
-            params = by_trial(of, lambda value, text: (value, known(text)), *stored)
-            own, optunas = (
-                by_trial(of, json.loads, of.key, of.value_json)
-                for of in (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
-            )
+            found = session.execute(trials.select().where(*wanted).order_by(trial.trial_id)).all()
             end, rung = models.TrialValueModel, models.TrialIntermediateValueModel
-            kind = end.value_type
-            values = by_trial(end, end.stored_repr_to_value, end.objective, end.value, kind)
-            steps = by_trial(
-                *(rung, rung.stored_repr_to_intermediate_value, rung.step),
-                *(rung.intermediate_value, rung.intermediate_value_type),
-            )
+            kinds = "param_name", "param_value", "distribution_json"
+            params = by_trial(models.TrialParamModel, *kinds)
+            own = by_trial(models.TrialUserAttributeModel, "key", "value_json")
+            optunas = by_trial(models.TrialSystemAttributeModel, "key", "value_json")
+            values = by_trial(end, "objective", "value", "value_type")
+            steps = by_trial(rung, "step", "intermediate_value", "intermediate_value_type")
+        value_of, rung_of = end.stored_repr_to_value, rung.stored_repr_to_intermediate_value
         return [
             FrozenTrial(
                 *(number, state, None, _local(start), _local(complete)),
-                params={name: of.to_external_repr(value) for name, (value, of) in inner.items()},
-                distributions={name: of for name, (_, of) in inner.items()},
-                user_attrs=own[key],
-                system_attrs=optunas[key],
-                intermediate_values=steps[key],
+                params={n: kind(text).to_external_repr(value) for n, value, text in params[key]},
+                distributions={name: kind(text) for name, _, text in params[key]},
+                user_attrs={name: _from_json(text) for name, text in own[key]},
+                system_attrs={name: _from_json(text) for name, text in optunas[key]},
+                intermediate_values={step: rung_of(*stored) for step, *stored in steps[key]},
                 trial_id=key,
-                values=[values[key][place] for place in sorted(values[key])] or None,
+                values=[value_of(*stored) for _, *stored in sorted(values[key])] or None,
             )
-            for key, number, state, start, complete in trials
-            for inner in (params[key],)
+            for key, number, _, state, start, complete in found
         ]
+
+
+def _from_json(text: str) -> Any:
+    """Read JSON, by msgspec where it can: it knows neither NaN nor numbers beyond a float."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text)
 
 
 def _local(utc: datetime | None) -> datetime | None:

@@ -22,7 +22,16 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import optuna_internals as raw
-from nfopt.attributes import MARGINALS, REASON, SPACE, SPEC, TRAIN, wrong_in_study, wrong_in_trial
+from nfopt.attributes import (
+    KIN,
+    MARGINALS,
+    REASON,
+    SPACE,
+    SPEC,
+    TRAIN,
+    wrong_in_study,
+    wrong_in_trial,
+)
 from nfopt.data import check_marginals
 from nfopt.errors import StudyError, StudyWarning
 from nfopt.space import SearchSpace
@@ -149,6 +158,14 @@ def flow_of(trial: FrozenTrial) -> FlowSpec | None:
             stacklevel=1,
         )
         return None
+
+
+def began_ahead(trial: FrozenTrial | optuna.Trial) -> bool:
+    """Say whether a trial began from another one's weights, as some of an older study did.
+
+    Its value says nothing of its genome: it is compared with no other.
+    """
+    return bool(trial.user_attrs.get(KIN))
 
 
 def usable(trial: FrozenTrial) -> bool:

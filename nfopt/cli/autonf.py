@@ -195,7 +195,7 @@ def autonf(
         import time
 
         from nfopt.model.arguments import check_device
-        from nfopt.report import publishing, reported
+        from nfopt.report.hooks import publishing, reported
         from nfopt.runner.autonf.run import run_autonf
         from nfopt.runner.worker import threads_of
         from nfopt.storage.url import mask_text

@@ -131,8 +131,7 @@ def report(
     from nfopt.files import replacing
     from nfopt.report.page import facts_of_study, html_page
     from nfopt.storage.open import find_study
-    from nfopt.storage.url import RUNS
-    from nfopt.study.arguments import check_name
+    from nfopt.storage.url import RUNS, check_name
 
     with find_study(study, storage) as opened:  # without its sampler, which brings torch
         found = optuna.load_study(study_name=study, storage=opened)

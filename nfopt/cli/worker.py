@@ -42,7 +42,7 @@ def worker(
     is stopped (Ctrl-C, SIGTERM), another worker goes on with.
     """
     with resumable(lambda: "Interrupted: what was in training waits for the next worker."):
-        from nfopt.report import publishing
+        from nfopt.report.hooks import publishing
         from nfopt.runner.worker import run_worker
 
         with showing() as show, publishing(show, storage, pictures) as tell:

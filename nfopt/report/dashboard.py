@@ -7,7 +7,7 @@ import socket
 from collections.abc import Container, Iterable
 from copy import copy
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import setup_testing_defaults
 
@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt.errors import NfoptError, StudyError
-from nfopt.optuna_internals import ArtifactStore, FrozenStudy, set_constraints
+from nfopt.optuna_internals import FrozenStudy, set_constraints
 from nfopt.report.dashboard_api import StudyApi, is_trial_note
 from nfopt.report.guard import Guard
 from nfopt.space import SearchSpace
@@ -24,6 +24,9 @@ from nfopt.storage.retrying import PatientStorage
 from nfopt.study.candidate import MAX_ROUND_TRIP
 from nfopt.study.ranking import order
 from nfopt.suggest.conditional import space_in, with_used
+
+if TYPE_CHECKING:
+    from nfopt.optuna_internals import ArtifactStore
 
 HOST, PORT = "127.0.0.1", 8080
 CURVES = 40  # of the best trials, and of the latest ones, that keep their intermediate values

@@ -16,7 +16,6 @@ from nfopt import attributes as names
 from nfopt.layers import Autoregressive, Coupling
 from nfopt.report.canvas import short
 from nfopt.report.rows import Row, best_of, columns_of
-from nfopt.samplers.trials import ORIGIN
 from nfopt.spec import FlowSpec
 from nfopt.stored import recipe_of
 
@@ -86,7 +85,7 @@ def _others(attributes: Mapping[str, Any]) -> list[str]:
         lines.append("- one of the first trials: a recipe, or a flow that was given")
     if names.RETRY_OF in attributes:
         lines.append(f"- goes on with interrupted trial {attributes[names.RETRY_OF]}")
-    origin = attributes.get(ORIGIN)
+    origin = attributes.get(names.ORIGIN)
     if isinstance(origin, dict) and origin.get("operator"):
         parents = ", ".join(str(number) for number in origin.get("parents") or ())
         of = f", of trial{'s' if ',' in parents else ''} {parents}" if parents else ""

@@ -36,7 +36,6 @@ from nfopt.events import (
     ignore,
 )
 from nfopt.model import Flow
-from nfopt.optuna_internals import ArtifactStore
 from nfopt.report import attachments, figures
 from nfopt.report.corner import corner_of, member_flow
 from nfopt.report.curve import curve_png
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
+
+    from nfopt.optuna_internals import ArtifactStore
 
 PAUSE = 60.0  # seconds between two rounds of study attributes, over all workers
 SHARE = 0.04  # of the time of a search that has a limit, that pictures may take

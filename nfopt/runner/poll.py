@@ -14,8 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.distributed.queue import COUNTED, counted
-from nfopt.samplers.trials import began_ahead
-from nfopt.stored import trials_of
+from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import order
 

@@ -39,9 +39,9 @@ from nfopt.space import SearchSpace
 from nfopt.spec import Recipe
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
 from nfopt.storage.retrying import PatientStorage
-from nfopt.storage.url import RUNS
+from nfopt.storage.url import RUNS, check_name
 from nfopt.stored import attributes_of, space_of, trials_of
-from nfopt.study.arguments import Budget, check_members, check_name
+from nfopt.study.arguments import Budget, check_members
 from nfopt.study.create import (
     Opened,
     Wanted,

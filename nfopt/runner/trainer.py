@@ -21,9 +21,8 @@ from nfopt.runner import budget as plan
 from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
 from nfopt.samplers.pruning import to_prune
-from nfopt.samplers.trials import began_ahead
 from nfopt.spec import FlowSpec
-from nfopt.stored import trials_of
+from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
 from nfopt.study.length import Length
 from nfopt.study.ranking import comparable

@@ -26,13 +26,13 @@ from nfopt.samplers.codec import Codec
 from nfopt.samplers.trials import (
     Origin,
     Reader,
-    began_ahead,
     interrupted,
     params_of,
     record_of,
     repeated,
 )
 from nfopt.space import SearchSpace
+from nfopt.stored import began_ahead
 
 DESIGN = "design:"
 """Prefix of the operator of a named design."""

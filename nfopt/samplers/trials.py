@@ -11,7 +11,7 @@ from typing import Any
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nfopt.evolution.genome.genome import Genome
 from nfopt.evolution.records import Record
@@ -19,9 +19,6 @@ from nfopt.optuna_internals import fixed_parameters, set_attribute
 
 ORIGIN = "nfopt:origin"
 """Trial attribute: `operator`, `parents` (trial numbers), `genome` (digest), maybe `replicate`."""
-
-BEGAN_FROM = "nfopt:kin"
-"""Trial attribute of older studies: "warm" if the trial began from another one's weights."""
 
 REPEATS = ("nfopt:retry_of", "failed_trial")
 """Trial attributes of ours and of Optuna: number of the interrupted trial that this one repeats."""
@@ -83,14 +80,6 @@ def repeated(trials: Iterable[FrozenTrial]) -> set[int]:
 def interrupted(trial: FrozenTrial) -> bool:
     """Whether a failed trial was only interrupted, which is not a result of its genome."""
     return AGAIN in trial.user_attrs
-
-
-def began_ahead(trial: FrozenTrial | Trial) -> bool:
-    """Whether a trial began from another one's weights, as some of an older study did.
-
-    Its value says nothing of its genome: it is compared with no other.
-    """
-    return bool(trial.user_attrs.get(BEGAN_FROM))
 
 
 @dataclass(frozen=True)
@@ -202,7 +191,9 @@ class Intersection:
             self.more |= self._common is not None and own.keys() != self._common.keys()
             if self._common is None:
                 self._common = dict(sorted(own.items()))
-            elif any(own.get(name) != kind for name, kind in self._common.items()):
-                self.more = True
-                self._common = {n: kind for n, kind in self._common.items() if own.get(n) == kind}
+                continue
+            # trials of one read share their distributions, which take long to compare
+            common = {n: k for n, k in self._common.items() if (o := own.get(n)) is k or o == k}
+            self.more |= len(common) < len(self._common)
+            self._common = common
         return {n: kind for n, kind in (self._common or {}).items() if not kind.single()}

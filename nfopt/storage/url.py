@@ -54,6 +54,13 @@ Kind = Literal["sqlite", "database", "journal", "grpc"]
 Storage = str | BaseStorage
 
 
+def check_name(name: str, out: str | Path | None) -> str:
+    """Check that a study's name can name a folder, where it has to."""
+    if not name or (out is None and (name in (".", "..") or "/" in name or "\\" in name)):
+        raise ValueError(f"`study` must be a name without slashes, got {name!r}.")
+    return name
+
+
 @dataclass(frozen=True)
 class Address:
     """A storage's URL in parts.

@@ -68,13 +68,6 @@ def check_members(members: int) -> None:
         raise ValueError(f"`members` must be a whole number of at least 1, got {members!r}.")
 
 
-def check_name(name: str, out: str | Path | None) -> str:
-    """Check that a study's name can name a folder, where it has to."""
-    if not name or (out is None and (name in (".", "..") or "/" in name or "\\" in name)):
-        raise ValueError(f"`study` must be a name without slashes, got {name!r}.")
-    return name
-
-
 def check_flows(flows: Sequence[FlowSpec], data: Prepared, argument: str) -> None:
     """Refuse a flow for other data; a search would leave it out without a word.
 

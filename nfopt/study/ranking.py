@@ -9,8 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
-from nfopt.samplers.trials import began_ahead
-from nfopt.stored import attributes_of, trials_of, usable
+from nfopt.stored import attributes_of, began_ahead, trials_of, usable
 
 
 def objectives_of(study: optuna.Study) -> list[str]:

@@ -30,9 +30,8 @@ from nfopt.files import TemporaryFolder
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
-from nfopt.samplers.trials import began_ahead
 from nfopt.spec import Recipe
-from nfopt.stored import trials_of
+from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import Candidate
 from nfopt.study.ranking import order
 from nfopt.study.rows import MappedRows

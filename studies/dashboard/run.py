@@ -35,8 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nfopt import attributes as names
 from nfopt import stored
-from nfopt.report import Publisher
-from nfopt.report.publisher import CURVE, MASKS
+from nfopt.report.publisher import CURVE, MASKS, Publisher
 from nfopt.space import SearchSpace
 from nfopt.storage.open import open_storage
 from nfopt.study.create import METRICS

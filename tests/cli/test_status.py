@@ -11,12 +11,13 @@ import msgspec
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from small_study import TRAIN, flow
 
 from nfopt import attributes as names
+from nfopt.attributes import KIN as BEGAN_FROM
 from nfopt.cli.studies.pace import seconds_left, trials_a_minute, worker_rows
 from nfopt.cli.studies.status import _pace, _workers, describe
 from nfopt.distributed.process import Worker
-from nfopt.samplers.trials import BEGAN_FROM
 
 BEGAN = datetime(2026, 1, 1)
 
@@ -93,13 +94,16 @@ def test_trials_of_an_older_study_that_began_ahead_are_not_among_the_best() -> N
     assert told["states"]["complete"] == 2
 
 
-def test_status_does_without_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_looking_at_a_study_does_without_torch(command: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     study = optuna.create_study(study_name="s", storage=url)
     study.set_user_attr("nfopt:autonf", {})
+    stored = {names.SPEC: flow("CTC", "TCT").to_json(), names.TRAIN: TRAIN.to_json()}
+    study.add_trial(create_trial(value=1.0, user_attrs=stored))
     code = (
         "import sys; from nfopt.cli.app import run\n"
-        f"assert run(['status', 's', '--storage', {url!r}]) == 0\n"
+        f"assert run([{command!r}, 's', '--storage', {url!r}]) == 0\n"
         "sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)

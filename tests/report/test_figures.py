@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nfopt import attributes as names
+from nfopt.attributes import KIN as BEGAN_FROM
 from nfopt.report import figures
 from nfopt.report.rows import Row, best_of, front, improvements, rows_of
-from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.spec import LU, Autoregressive, Coupling, FlowSpec, Permutation, Reverse
 
 PIECES = 6  # of 2,045 characters, that a figure of any study may take

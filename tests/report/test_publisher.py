@@ -15,8 +15,9 @@ from optuna_dashboard import _note, get_note, save_note
 from optuna_dashboard.artifact._backend import list_study_artifacts
 
 from nfopt.events import Event, Notice, ignore
-from nfopt.report import Publisher, attachments, publishing
-from nfopt.report.publisher import PAUSE
+from nfopt.report import attachments
+from nfopt.report.hooks import publishing
+from nfopt.report.publisher import PAUSE, Publisher
 
 from .toys import group, pixels, study, table, tell
 

@@ -15,9 +15,9 @@ from optuna.trial import TrialState, create_trial
 from small_study import RECIPES
 
 from nfopt import attributes as names
+from nfopt.attributes import KIN as BEGAN_FROM
 from nfopt.distributed.queue import WorkQueue
 from nfopt.events import BatchTold, Event, Mixed, Notice, Training
-from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.study.create import load_study
 from nfopt.study.dataset import Source
 from nfopt.study.ranking import ranked

@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 from small_study import LIMITS
 from study.test_candidate import result
 
+from nfopt.attributes import KIN as BEGAN_FROM
 from nfopt.distributed.queue import WorkQueue
 from nfopt.runner.ask import Asker
 from nfopt.runner.poll import Polling
-from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.space import SearchSpace
 from nfopt.storage.open import open_storage
 from nfopt.study.candidate import Candidate, tell

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from nfopt.distributed.process import Worker
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Event, ignore
-from nfopt.report import watching
+from nfopt.report.hooks import watching
 from nfopt.runner.engines import share_out
 from nfopt.runner.ray_workers import RayWorkers, work
 from nfopt.runner.worker import Worked

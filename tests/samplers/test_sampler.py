@@ -15,9 +15,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
+from nfopt.attributes import KIN as BEGAN_FROM
 from nfopt.evolution.settings import Settings
 from nfopt.samplers import EvolutionSampler
-from nfopt.samplers.trials import BEGAN_FROM, ORIGIN
+from nfopt.samplers.trials import ORIGIN
 from nfopt.space import SearchSpace
 
 from .spaces import masks_only, ones, space_of

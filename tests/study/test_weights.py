@@ -14,11 +14,11 @@ from optuna.trial import TrialState, create_trial
 from small_study import TRAIN, flow
 
 from nfopt import attributes as names
+from nfopt.attributes import KIN as BEGAN_FROM
 from nfopt.distributed import artifacts
 from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.distributed.lease import Lease
 from nfopt.flows import build
-from nfopt.samplers.trials import BEGAN_FROM
 from nfopt.study.candidate import Candidate
 from nfopt.study.dataset import Source
 from nfopt.study.rows import MappedRows

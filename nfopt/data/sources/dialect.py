@@ -133,14 +133,17 @@ def _quote(first: str) -> str:
 
 def _separator(sample: Sequence[str], quote: str, decimal: str | None) -> str:
     candidates = [one for one in _CANDIDATES if one != decimal]
+    fit = [
+        one for one in candidates if _cuts(Dialect(SPACES if one == " " else one, quote), sample)
+    ]
     # many columns: the sign that stands most often in the first line, since CleverCSV's time
     # grows with the square of a line's length
-    order = sorted(candidates, key=lambda one: -sample[0].count(one))
-    if max(map(len, sample)) <= _LONG and (sniffed := _sniffed("".join(sample), candidates)):
-        order = [sniffed, *(one for one in candidates if one != sniffed)]
-    for one in order:
-        if _cuts(Dialect(SPACES if one == " " else one, quote), sample):
-            return SPACES if one == " " else one
+    most = max(fit, key=sample[0].count, default=NONE)
+    if len(fit) > 1 and max(map(len, sample)) <= _LONG:
+        found = _sniffed("".join(sample), candidates)
+        most = found if found in fit else fit[0] if found else most
+    if fit:
+        return SPACES if most == " " else most
     if decimal == "," and _cuts(Dialect(",", quote), sample):
         return ","  # "1,5","2,5": quotes tell the two commas apart
     return NONE

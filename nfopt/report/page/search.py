@@ -15,7 +15,6 @@ from nfopt.report.page.importances import BITS, Importance, importances
 from nfopt.report.page.markup import NOTHING, Html, el, joined, pairs, picture, table
 from nfopt.report.page.svg import chart
 from nfopt.report.rows import ranked
-from nfopt.samplers.trials import ORIGIN
 from nfopt.stored import flow_of, usable
 
 BEST = 20  # trials in the table
@@ -149,7 +148,7 @@ def trials(facts: Facts) -> Html:
 
 
 def _origin(attributes: Mapping[str, Any]) -> str:
-    origin = attributes.get(ORIGIN)
+    origin = attributes.get(names.ORIGIN)
     if names.FIRST in attributes:
         return "first trial"
     if names.REPEATS in attributes:

@@ -39,9 +39,9 @@ from nfopt.runner.fit import deliver_retrained
 from nfopt.runner.retrain import Finalist, Retraining
 from nfopt.signals import listening
 from nfopt.storage.open import Storage, clear_errors, mask_url, open_storage
-from nfopt.storage.url import RUNS
+from nfopt.storage.url import RUNS, check_name
 from nfopt.stored import attributes_of, recipe_of, trials_of
-from nfopt.study.arguments import Budget, check_name
+from nfopt.study.arguments import Budget
 from nfopt.study.claim import claim
 from nfopt.study.dataset import Source
 from nfopt.study.length import DEFAULT_MINUTES
