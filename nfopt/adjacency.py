@@ -119,11 +119,19 @@ def passes(adjacency: Adjacency) -> int:
     >>> passes(from_order(range(5))), passes(from_parents([[], [0], [0], [0]]))
     (5, 2)
     """
-    depth = np.zeros(len(adjacency), dtype=np.int64)
+    return 1 + int(generations(adjacency).max(initial=0))
+
+
+def generations(adjacency: Adjacency) -> NDArray[np.int64]:
+    """For each feature, the length of the longest chain of parents above it, shape (D,).
+
+    >>> generations(from_parents([[], [0], [0], [2]])).tolist()
+    [0, 1, 1, 2]
+    """
+    found = np.zeros(len(adjacency), dtype=np.int64)
     for feature in topological_order(adjacency):
-        parents = np.flatnonzero(adjacency[feature])
-        depth[feature] = 1 + max((int(depth[parent]) for parent in parents), default=0)
-    return int(depth.max(initial=1))
+        found[feature] = 1 + found[adjacency[feature].astype(bool)].max(initial=-1)
+    return found
 
 
 def strongest_parents(

@@ -6,16 +6,18 @@ chain of parents has features.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nfopt import adjacency as graph
 from nfopt.flows import conditioner, maps
 from nfopt.flows.layer import Column, Dropout, Rows, StackLayer, Weights, feature_order, slots_of
-from nfopt.flows.loops import repeat
+from nfopt.flows.loops import exporting, repeat
 from nfopt.flows.registry import registers
 from nfopt.spec import Autoregressive
 
@@ -35,7 +37,9 @@ class AutoregressiveLayer(StackLayer):
         self.rows = Rows(slots_of(order, self.order), features, device)
         net = self.spec.conditioner
         graphs = [spec.adjacency() for spec in specs]
-        self.passes = max(graph.passes(adjacency) for adjacency in graphs)
+        depths = np.stack([graph.generations(adjacency) for adjacency in graphs])
+        self.generations, self.back = _generations(depths, device)
+        self.passes = len(self.generations)
         self.wirings = [graph.wire(parents, net.width, context=context > 0) for parents in graphs]
 
         def mask(rows: Sequence[np.typing.NDArray[np.bool_]]) -> Tensor:
@@ -66,7 +70,21 @@ class AutoregressiveLayer(StackLayer):
 
     def inverse(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
         """Undo `forward`, one generation of the graph a pass."""
+        if exporting():  # a loop of passes that are alike, over all features each
+            return self._inverse_in_a_loop(state, weights, context)
+        members, features, batch = state.shape
+        net = conditioner.Growing(self.spec.conditioner, weights, self.masks, context, batch)
+        y = F.pad(state, (0, 0, 0, 1)).reshape(-1, batch)
+        found = []
+        for rows in self.generations:
+            parameters = net.parameters(rows)
+            x = self.map.inverse(y.index_select(0, rows).view(members, -1, batch), parameters)
+            net.feed(rows, x)
+            found.append(x)
+        flat = torch.cat(found, 1).reshape(-1, batch)
+        return flat.index_select(0, self.back).view(members, features, batch)
 
+    def _inverse_in_a_loop(self, state: Tensor, weights: Weights, context: Tensor | None) -> Tensor:
         def one_more(x: Tensor) -> tuple[Tensor]:
             parameters = conditioner.run(
                 self.spec.conditioner, x, weights, self.masks, context, None
@@ -101,3 +119,37 @@ class AutoregressiveLayer(StackLayer):
         if name == "output_bias" or wiring.outputs.any():
             return None
         return torch.zeros(self.own_shape(name, member), dtype=torch.bool)
+
+
+def _generations(
+    depths: np.typing.NDArray[np.int64], device: torch.device
+) -> tuple[list[Tensor], Tensor]:
+    """List the features of each generation, and where each feature stands among all of them.
+
+    Args:
+        depths: The generation of each feature, shape (P, D).
+        device: Of the tensors.
+
+    Returns:
+        One tensor a generation, as `conditioner.Growing` numbers features, padded with no feature;
+        and a place for each member and feature in the generations one after the other.
+    """
+    members, features = depths.shape
+    counts = np.stack([(depths == g).sum(1) for g in range(int(depths.max(initial=0)) + 1)])
+    starts = np.concatenate([[0], np.cumsum(counts.max(1))])
+    order = np.argsort(depths, axis=1, kind="stable")
+    places = np.full((members, starts[-1]), features)
+    back = np.empty_like(depths)
+    for member, own in enumerate(order):
+        depth = depths[member, own]
+        first = np.concatenate([[0], np.cumsum(counts[:, member])])
+        position = starts[depth] + np.arange(features) - first[depth]
+        places[member, position] = own
+        back[member, own] = position
+    member = np.arange(members)[:, None]
+    rows = places + member * (features + 1)
+    generations = [
+        torch.from_numpy(rows[:, a:b].reshape(-1).copy()).to(device)
+        for a, b in itertools.pairwise(starts)
+    ]
+    return generations, torch.from_numpy((back + member * starts[-1]).reshape(-1)).to(device)

@@ -79,23 +79,11 @@ def run(
     dropout: Dropout | None,
 ) -> Tensor:
     """Compute the parameters (P, K, T, B)."""
-    activation = _ACTIVATIONS[spec.activation]
     first = weights["input"] if masks.input is None else weights["input"] * masks.input
     hidden = _linear(first, seen, weights["bias"])
     if context is not None:
         hidden = hidden + torch.matmul(weights["context"], context)
-    for i in range(1, spec.hidden_layers):
-        active = activation(hidden)
-        if dropout is not None:
-            active = dropout(active)
-        weight = weights[f"hidden_{i}"]
-        if masks.hidden is not None:
-            weight = weight * masks.hidden
-        after = _linear(weight, active, weights[f"hidden_bias_{i}"])
-        hidden = hidden + after if spec.residual else after
-    active = activation(hidden)
-    if dropout is not None:
-        active = dropout(active)
+    active = _hidden(spec, hidden, weights, masks, dropout)
     output = weights["output"]
     if masks.output is not None:
         output = output * masks.output
@@ -106,6 +94,81 @@ def run(
         weights["output_bias"].reshape(members, parameters * moved),
     )
     return flat.view(members, parameters, moved, flat.shape[-1])
+
+
+class Growing:
+    """The parameters of some outputs at a time, while inputs become known: a pass costs little.
+
+    Args:
+        spec: The network.
+        weights: Of P members.
+        masks: Factors on them.
+        context: Shape (P, X, B), (X, B) or None.
+        batch: B.
+    """
+
+    def __init__(
+        self,
+        spec: Conditioner,
+        weights: Weights,
+        masks: Masks,
+        context: Tensor | None,
+        batch: int,
+    ) -> None:
+        first = weights["input"] if masks.input is None else weights["input"] * masks.input
+        output, bias = weights["output"], weights["output_bias"]
+        output = output if masks.output is None else output * masks.output
+        self._spec, self._weights, self._masks = spec, weights, masks
+        self._members, self._parameters, _, self._width = output.shape
+        # what belongs to a feature as a row of its own, and a row of zeros for no feature
+        self._first = _rows(first.transpose(1, 2))
+        self._output = _rows(output.transpose(1, 2))
+        self._bias = _rows(bias.transpose(1, 2))
+        self._hidden = weights["bias"].unsqueeze(-1).expand(-1, -1, batch)
+        if context is not None:
+            self._hidden = self._hidden + torch.matmul(weights["context"], context)
+
+    def parameters(self, rows: Tensor) -> Tensor:
+        """Compute the parameters (P, K, T, B) of T features a member, from what is known.
+
+        Args:
+            rows: Their numbers, shape (P * T,): member times (D + 1), plus feature; D is none.
+        """
+        active = _hidden(self._spec, self._hidden, self._weights, self._masks, None)
+        output = self._output.index_select(0, rows).view(self._members, -1, self._width)
+        bias = self._bias.index_select(0, rows).view(self._members, -1, 1)
+        found = torch.baddbmm(bias, output, active)
+        found = found.view(self._members, -1, self._parameters, found.shape[-1])
+        return found.transpose(1, 2).contiguous()
+
+    def feed(self, rows: Tensor, x: Tensor) -> None:
+        """Take the values (P, T, B) of T features a member, numbered as for `parameters`."""
+        first = self._first.index_select(0, rows).view(self._members, -1, self._first.shape[-1])
+        self._hidden = torch.baddbmm(self._hidden, first.transpose(1, 2), x)
+
+
+def _rows(weight: Tensor) -> Tensor:
+    """Flatten (P, D, ...) to (P * (D + 1), ...), zeros after each member's D rows."""
+    flat = weight.flatten(2)
+    return F.pad(flat, (0, 0, 0, 1)).reshape(-1, flat.shape[-1])
+
+
+def _hidden(
+    spec: Conditioner, hidden: Tensor, weights: Weights, masks: Masks, dropout: Dropout | None
+) -> Tensor:
+    """Run the hidden layers, from the sums that enter the first one."""
+    activation = _ACTIVATIONS[spec.activation]
+    for i in range(1, spec.hidden_layers):
+        active = activation(hidden)
+        if dropout is not None:
+            active = dropout(active)
+        weight = weights[f"hidden_{i}"]
+        if masks.hidden is not None:
+            weight = weight * masks.hidden
+        after = _linear(weight, active, weights[f"hidden_bias_{i}"])
+        hidden = hidden + after if spec.residual else after
+    active = activation(hidden)
+    return active if dropout is None else dropout(active)
 
 
 def _linear(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:

@@ -20,14 +20,14 @@ def repeat(times: int, step: Callable[..., State], *state: Tensor) -> State:
         step: From tensors to as many of the same shapes, none of them one that came in.
         state: The first ones.
     """
-    if times > FEW and _exporting():
+    if times > FEW and exporting():
         return _loop(times, step, state)
     for _ in range(times):
         state = step(*state)
     return state
 
 
-def _exporting() -> bool:
+def exporting() -> bool:
     """Say whether torch.export is tracing, in a torch that knows loops."""
     asked = getattr(torch.compiler, "is_exporting", None)
     return asked is not None and hasattr(torch, "while_loop") and bool(asked())

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nfopt.flows import Stack, build
+from nfopt.flows.maps import AffineMap
 from nfopt.spec import (
     LU,
     Affine,
@@ -245,3 +246,27 @@ def test_nobody_else_in_the_stack_matters_when_a_member_is_nan() -> None:
     (grad,) = torch.autograd.grad(stack.log_prob(x).sum(), stack.theta)
     assert torch.equal(stack.log_prob(x)[1], wanted)
     assert grad[1].isfinite().all()
+
+
+def test_an_autoregressive_inverse_computes_each_feature_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Members of different graphs: chains of 5 and of 2 features, padded to the same passes."""
+    specs = [
+        FlowSpec(features=5, layers=(Autoregressive(parents=parents, map=Affine()),))
+        for parents in (((), (0,), (1,), (2,), (3,)), ((), (0,), (0,), (), (3,)))
+    ]
+    (stack,) = build(specs, [seeded(0), seeded(1)])
+    stack.theta.detach().add_(0.3 * torch.randn(stack.theta.shape, generator=seeded(2)))
+    x = torch.randn(7, 5, generator=seeded(3))
+    z, _ = stack.forward(x)
+    passes: list[int] = []
+    undo = AffineMap.inverse
+
+    def inverse(self: AffineMap, y: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+        passes.append(y.shape[1])
+        return undo(self, y, parameters)
+
+    monkeypatch.setattr(AffineMap, "inverse", inverse)
+    assert (stack.inverse(z) - x).abs().max() < 1e-5
+    assert passes == [2, 3, 1, 1, 1]
