@@ -98,7 +98,7 @@ def test_trials_of_an_older_study_that_began_ahead_are_not_among_the_best() -> N
 def test_looking_at_a_study_does_without_torch(command: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     study = optuna.create_study(study_name="s", storage=url)
-    study.set_user_attr("nfopt:autonf", {})
+    study.set_user_attr(names.SPACE, {})
     stored = {names.SPEC: flow("CTC", "TCT").to_json(), names.TRAIN: TRAIN.to_json()}
     study.add_trial(create_trial(value=1.0, user_attrs=stored))
     code = (
