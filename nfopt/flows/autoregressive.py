@@ -146,10 +146,10 @@ def _generations(
         position = starts[depth] + np.arange(features) - first[depth]
         places[member, position] = own
         back[member, own] = position
-    member = np.arange(members)[:, None]
-    rows = places + member * (features + 1)
+    numbers = np.arange(members)[:, None]
+    rows = places + numbers * (features + 1)
     generations = [
         torch.from_numpy(rows[:, a:b].reshape(-1).copy()).to(device)
         for a, b in itertools.pairwise(starts)
     ]
-    return generations, torch.from_numpy((back + member * starts[-1]).reshape(-1)).to(device)
+    return generations, torch.from_numpy((back + numbers * starts[-1]).reshape(-1)).to(device)
