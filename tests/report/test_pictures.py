@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nfopt.report.canvas import Canvas, short, width_of
-from nfopt.report.corner import corner_png, most_dependent
+from nfopt.report.corner import chosen_columns, corner_png, distances, most_dependent
 from nfopt.report.curve import curve_png
 from nfopt.report.masks import EDGE, SHADES, masks_png
 from nfopt.spec import LU, Autoregressive, Coupling, Elementwise, FlowSpec, Permutation, Planar
@@ -132,3 +132,19 @@ def test_samples_that_miss_the_data_show() -> None:
     changed = (same != off).any(axis=2)
     assert changed.mean() > 0.02
     assert len(corner_png(data, np.full((5, 2), np.nan), ["a", "b"], title="")) > 500
+
+
+def test_the_worst_fitted_columns_are_chosen_too() -> None:
+    rng = np.random.default_rng(0)
+    data, samples = rng.normal(size=(2, 2000, 12))
+    data[:, 9] = data[:, 2] ** 2 + 0.1 * data[:, 9]
+    samples[:, 9], samples[:, 5] = data[::-1, 9], 2.0 * samples[:, 5]
+    assert chosen_columns(data, samples, 3) == (2, 5, 9)
+    assert chosen_columns(data, samples[:0], 2) == most_dependent(data, 2)
+    assert chosen_columns(data[:, :3], samples[:, :3], 3) == (0, 1, 2)
+
+
+def test_the_distance_of_two_columns_counts_ties_once() -> None:
+    data = np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 3.0], [1.0, 4.0]])
+    samples = np.array([[0.0, 3.5], [1.0, 4.0], [1.0, 5.0], [1.0, 6.0]])
+    np.testing.assert_allclose(distances(data, samples), [0.25, 0.75])

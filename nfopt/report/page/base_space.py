@@ -44,11 +44,12 @@ def base_space(facts: Facts) -> Html:
     radius = pit.histogram(found.radius, found.weights, bins)
     out = "leaves" if np.abs(radius - 1).max() > half else "stays within"
     some = f" The {MOST} that are farthest from flat are drawn." if len(off) > MOST else ""
+    lost = f" {found.lost:,} rows without a density are left out." if found.lost else ""
     words = (
         f"{rows:,} {whose}, mapped by the flow to its base: what is flat there, it has learnt. The"
         " grey band holds a whole histogram of exactly uniform rows 19 times in 20. The distance"
         f" from the centre {out} it, and {outside} of {len(off)} coordinates leave it, where chance"
-        f" alone would let about {0.05 * len(off):.1f}.{some}"
+        f" alone makes about {0.05 * len(off):.1f} do so.{some}{lost}"
     )
     drawn = [_drawn("distance from the centre", radius, half)]
     drawn += [_drawn(names[k], heights[k], half) for k in shown]

@@ -11,6 +11,7 @@ from nfopt.report.page.facts import Delivered, Facts, StudyFacts
 from nfopt.report.page.markup import NOTHING, Html, code, el, joined, pairs, table
 
 FEW = 40  # columns that are named
+UNIT = el("small", " nats a row")
 
 
 def delivered(facts: Facts) -> Html:
@@ -24,7 +25,7 @@ def delivered(facts: Facts) -> Html:
     validated = with_error(validation, found.number("validation_nll_2se", of="scores"))
     tested = test is not None
     parts = [
-        el("p", score if tested else validated, class_="score"),
+        el("p", score if tested else validated, UNIT, class_="score"),
         el(
             "p",
             f"Mean {'test' if tested else 'validation'} log-likelihood in nats a row, on the data's"
@@ -136,7 +137,7 @@ def _without(facts: Facts, study: StudyFacts) -> Html:
     if told:
         error = told.get("test_nll_2se")
         parts = [
-            el("p", with_error(told.get("test_nll"), error), class_="score"),
+            el("p", with_error(told.get("test_nll"), error), UNIT, class_="score"),
             el(
                 "p",
                 "Mean test log-likelihood in nats a row of what was delivered last, with twice its"

@@ -32,13 +32,14 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("For a paper", citation),
 )
 
+FAILED = "This part can't be shown"
 # Nothing is fetched or run, whatever names from data contain.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def html_page(facts: Facts) -> str:
     """Write a page; all text from data and storage is escaped."""
-    drawn = [(title, inside) for title, section in SECTIONS if (inside := section(facts))]
+    drawn = [(title, inside) for title, section in SECTIONS if (inside := _told(section, facts))]
     name = facts.name if facts.study is None else f"Study {facts.study.name}"
     head = el(
         "head",
@@ -54,6 +55,15 @@ def html_page(facts: Facts) -> str:
     )
     body = el("body", el("h1", name), links, *sections)
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
+
+
+def _told(section: Section, facts: Facts) -> Html:
+    """Write a section; one that fails says so in its place, and the others stay."""
+    try:
+        return section(facts)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the page is of use
+        reason = " ".join(str(error).split())[:200]
+        return el("p", f"{FAILED} ({type(error).__name__}: {reason}).", class_="warning")
 
 
 def _anchor(title: str) -> str:

@@ -36,11 +36,13 @@ class Uniforms:
         coordinates: Shape (n, D).
         radius: Shape (n,).
         weights: Of the rows, or None.
+        lost: Rows without a density under any member, which are left out.
     """
 
     coordinates: Array
     radius: Array
     weights: Array | None
+    lost: int = 0
 
 
 def uniforms(flow: Flow, rows: LinePart, seed: int = 0) -> Uniforms:
@@ -53,7 +55,7 @@ def uniforms(flow: Flow, rows: LinePart, seed: int = 0) -> Uniforms:
     """
     if len(rows) > ROWS:
         rows = rows.take(np.linspace(0, len(rows) - 1, ROWS).round().astype(np.int64))
-    scores = flow.members_scores(rows)
+    scores, every = flow.members_scores(rows), len(rows)
     rows, scores = _dense(rows, scores)
     shares = np.array(flow.shares or [1 / len(flow)] * len(flow))[:, None]
     likely = shares * np.exp(scores - scores.max(axis=0, initial=-np.inf))
@@ -76,7 +78,8 @@ def uniforms(flow: Flow, rows: LinePart, seed: int = 0) -> Uniforms:
     radius = torch.special.ndtri(torch.from_numpy(found)).square().sum(dim=1)
     half = torch.tensor(found.shape[1] / 2, dtype=torch.float64)
     weights = None if rows.weights is None else rows.weights.astype(np.float64)
-    return Uniforms(found, torch.special.gammainc(half, radius / 2).numpy(), weights)
+    outside = torch.special.gammainc(half, radius / 2).numpy()
+    return Uniforms(found, outside, weights, every - len(rows))
 
 
 def _dense(rows: LinePart, scores: Array) -> tuple[LinePart, Array]:

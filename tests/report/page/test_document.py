@@ -25,7 +25,8 @@ from report.toys import flow, group, kept, study, table, tell
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "nav", "a", "h1", "h2", "h3", "section", "p",
     "div", "dl", "dt", "dd", "pre", "code", "table", "tr", "th", "td", "figure", "figcaption",
-    "img", "svg", "path", "circle", "g", "text", "span", "br", "ul", "li", "details", "summary",
+    "img", "small", "svg", "path", "circle", "g", "text", "span", "br", "ul", "li", "details",
+    "summary",
 }  # fmt: skip
 HOSTILE = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='alert(1)", "]]>",
@@ -64,6 +65,7 @@ def check(page: str) -> Tags:
     assert "url(" not in page
     assert "@import" not in page
     assert document.POLICY in tags.attributes["content"]
+    assert document.FAILED not in tags.words
     page.encode()  # a lone surrogate would fail
     return tags
 
@@ -100,6 +102,18 @@ def test_what_has_nothing_to_tell_is_left_out(monkeypatch: pytest.MonkeyPatch) -
     page = html_page(Facts("x < y", ["a"]))
     assert '<section id="one"><h2>One</h2><p>x &lt; y</p></section>' in page
     assert "Two" not in page
+
+
+def test_a_section_that_fails_says_so_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(facts: Facts) -> Html:
+        raise ValueError("no <b>\nmore")
+
+    monkeypatch.setattr(
+        document, "SECTIONS", (("One", broken), ("Two", lambda facts: el("p", "2")))
+    )
+    page = html_page(Facts("x", ["a"]))
+    assert f"{text(document.FAILED)} (ValueError: no &lt;b&gt; more)." in page
+    assert "<p>2</p>" in page
 
 
 hostile = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=20))

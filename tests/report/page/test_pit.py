@@ -46,6 +46,8 @@ def test_a_right_flow_is_flat() -> None:
     # each of four may leave its band once in 20 times, but not by much
     assert off(found.radius, len(part)) < 0.05
     assert all(off(column, len(part)) < 0.05 for column in found.coordinates.T)
+    nowhere = LinePart(part.line[:5], np.array([0.0, -np.inf, 0.0, 0.0, 0.0]))
+    assert pit.uniforms(flow_of(data, FlowSpec(features=3)), nowhere).lost == 1
 
 
 def test_a_wrong_flow_is_not() -> None:
