@@ -37,8 +37,8 @@ def test_a_report_has_the_flow_or_says_where_it_is(
         assert f"{house / 'found'} (not read here)" in alone
         assert "Data beside samples" not in alone
         assert run(["report", "toy", "--out", "again.html", "--model", "moved"]) == 0
-        assert "Not drawn: `data` " in Path("again.html").read_text(encoding="utf-8")
-        assert "without pictures of the flow: `data` " in capfd.readouterr().err
+        assert "Not drawn: there is no file" in Path("again.html").read_text(encoding="utf-8")
+        assert "without pictures of the flow: there is no file" in capfd.readouterr().err
         moved = ["--model", "moved", "--data", "elsewhere.csv", "--out", "again.html"]
         assert run(["report", "toy", *moved]) == 0
         assert "Data beside samples" in Path("again.html").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_a_report_has_the_flow_or_says_where_it_is(
     [
         (["--model", "nowhere"], "`model` 'nowhere' can't be read as a flow"),
         (["--model", "model"], "`model` 'model' is a flow of other data than the study's."),
-        (["--data", "context.csv"], "`data` "),
+        (["--data", "context.csv"], "DATA 'context' is not what the study was made with"),
     ],
 )
 def test_what_is_given_must_be_the_studys(
