@@ -1,4 +1,4 @@
-"""What is wrong with a table of numbers, and what its reader should be messages of.
+"""What is wrong with a table of numbers, and what its reader should be warned of.
 
 Columns are looked at one at a time, each sorted once, so that millions of rows need few copies.
 """
