@@ -90,10 +90,19 @@ def grid_step(values: Array) -> float | None:
     gaps = np.diff(values)
     step = float(gaps.min())
     finest = float(offsets[-1]) / _MAX_CELLS
+    remainders: list[float] = []
     for _ in range(64):  # Euclid's algorithm, on all differences at once
         if not finest <= step < np.inf:
             return None
-        rest = np.abs(gaps - step * np.rint(gaps / step))
+        # a remainder has the rounding errors of all before it, once a cell: those that it divides,
+        # and then the gaps, say the step better
+        remainders.append(step)
+        for larger in (*reversed(remainders), gaps):
+            known = np.atleast_1d(larger)
+            known = known[_off_grid(known, step) <= _GRID_TOLERANCE * step]
+            if len(known):
+                step = float(known.sum() / np.rint(known / step).sum())
+        rest = _off_grid(gaps, step)
         off = rest[rest > _GRID_TOLERANCE * step]
         if len(off) == 0:
             break
@@ -104,6 +113,10 @@ def grid_step(values: Array) -> float | None:
         return None
     rounded = float(f"{step:.6g}")
     return rounded if abs(rounded - step) < 1e-5 * step else step
+
+
+def _off_grid(gaps: Array, step: float) -> Array:
+    return np.abs(gaps - step * np.rint(gaps / step))
 
 
 def check_values(name: str, column: NDArray[np.float64]) -> None:

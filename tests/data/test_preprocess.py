@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -128,6 +128,7 @@ def test_small_deviation_on_a_large_offset() -> None:
     start=st.floats(-100, 100),
     cells=st.lists(st.integers(0, 3000), min_size=2, max_size=60, unique=True),
 )
+@example(step=1e-4, start=1.0, cells=[0, 51, 947])
 @settings(max_examples=150, deadline=None)
 def test_the_step_of_a_grid_is_found(step: float, start: float, cells: list[int]) -> None:
     wanted = step * np.gcd.reduce(np.diff(sorted(cells)))
