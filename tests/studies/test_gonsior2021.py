@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "studies" / "gonsior2021"
-MODULES = {path.stem for path in FOLDER.glob("*.py")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def study_folder() -> Iterator[None]:
-    """The scripts of a study import each other by name, as they do when they are run."""
-    others = {name: sys.modules.pop(name) for name in MODULES & set(sys.modules)}
-    sys.path.insert(0, str(FOLDER))
-    yield
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(others)
 
 
 def sample(mean: float, searches: int, rng: np.random.Generator, spread: float = 0.0):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +14,7 @@ FOLDERS = (
     ROOT / "studies" / "mask_table",
     ROOT / "optunahub" / "package" / "benchmarks" / "nfopt_mask_table",
 )
-MODULES = ("collect", "landscape", "replay")
 LAYERS, FEATURES, SEEDS = 3, 4, 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def study_folder() -> Iterator[None]:
-    """The scripts of a study import each other by name, as they do when they are run."""
-    before = set(sys.modules)
-    sys.path[:0] = map(str, FOLDERS)
-    yield
-    for folder in FOLDERS:
-        sys.path.remove(str(folder))
-    for name in set(MODULES) - before:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

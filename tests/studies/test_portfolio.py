@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "studies" / "portfolio"
-MODULES = {path.stem for path in FOLDER.glob("*.py")}
 
 # Two kinds of tables: on the first two recipe 0 is best, on the others recipe 1; recipe 2 is never
 # best and never bad.
 VALUES = np.array([[-1.0, -5.0, -2.0], [-1.0, -5.0, -2.0], [-9.0, -1.0, -2.0], [-9.0, -1.0, -2.0]])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def study_folder() -> Iterator[None]:
-    """The scripts of a study import each other by name, as they do when they are run."""
-    others = {name: sys.modules.pop(name) for name in MODULES & set(sys.modules)}
-    sys.path.insert(0, str(FOLDER))
-    yield
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(others)
 
 
 def test_regret_is_how_far_one_is_below_the_best() -> None:

@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 FOLDER = Path(__file__).parents[2] / "studies" / "sbi"
-MODULES = {path.stem for path in FOLDER.glob("*.py")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def study_folder() -> Iterator[None]:
-    """The scripts of a study import each other by name, as they do when they are run."""
-    others = {name: sys.modules.pop(name) for name in MODULES & set(sys.modules)}
-    sys.path.insert(0, str(FOLDER))
-    yield
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(others)
 
 
 def test_the_first_seed_at_10000_comes_first() -> None:
