@@ -152,7 +152,8 @@ class Trainer:
                 self._report(member, step / 100, value)
         self.saving = saving = self.checkpoints.begin(known, source)
         try:
-            stack, results = self._run(members, saving)
+            left = None if source is None else self._seconds()
+            stack, results = self._run(members, saving, left)
         except CheckpointError as error:
             self.checkpoints.set_aside(known.numbers[0], error)
             saving.end(kept=True)
@@ -171,7 +172,9 @@ class Trainer:
         self.saving = None
         return taken
 
-    def _run(self, members: Members, saving: Saving) -> tuple[Stack, list[MemberResult]]:
+    def _run(
+        self, members: Members, saving: Saving, left: float | None = None
+    ) -> tuple[Stack, list[MemberResult]]:
         asked = saving.asked
         return train_bags(
             asked.specs,
@@ -182,6 +185,7 @@ class Trainer:
             batches=asked.batches,
             steps=asked.steps,
             seconds=asked.seconds,
+            left=left,  # it may have been begun with more time
             on_rung=lambda rung: self._rung(members, rung, asked),
             on_progress=lambda progress: self._progress(asked, progress),
             should_stop=self._over,
@@ -300,7 +304,7 @@ class Trainer:
             if step in trial.intermediate_values
             and trial.number not in numbers
             and not trial.user_attrs.get(names.AGAIN)
-            # the last further seeds may be shorter than the others
+            # the rate of the last further seeds may fall earlier than that of the others
             and names.REPEATS not in trial.user_attrs
         ]
         # further seeds of the best are to come to their end, whatever they look like on the way

@@ -54,6 +54,7 @@ def train_stack(
     on_rung: OnRung | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    left: float | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     on_checkpoint: Callable[[Exception | None], None] | None = None,
@@ -73,6 +74,7 @@ def train_stack(
         on_rung: As in `nfopt.training.train`; None trains without rungs.
         on_progress: As there.
         should_stop: As there.
+        left: As in `nfopt.training.train`.
         checkpoint: As there; and the two that follow.
         checkpoint_seconds: As there.
         on_checkpoint: As there.
@@ -96,6 +98,7 @@ def train_stack(
             generator=seeds.generator(batches),
             steps=steps,
             seconds=seconds,
+            left=left,
             rungs=RUNGS if on_rung is not None else (1.0,),
             on_rung=on_rung,
             on_progress=on_progress,

@@ -26,6 +26,7 @@ from nfopt.training.batches import TrainData
 from nfopt.training.population import Population
 from nfopt.training.results import MemberResult, Progress, Rung
 from nfopt.training.run import Run
+from nfopt.training.schedule import Plan
 
 if TYPE_CHECKING:
     from nfopt.flows import Stack
@@ -44,6 +45,7 @@ def train(
     generator: torch.Generator,
     steps: int | None = None,
     seconds: float | None = None,
+    left: float | None = None,
     rungs: Sequence[float] = (0.25, 0.5, 1.0),
     on_rung: OnRung | None = None,
     on_progress: OnProgress | None = None,
@@ -66,6 +68,8 @@ def train(
         steps: Optimiser steps; None: those of `specs`, or as many as fit if `seconds` is given.
         seconds: Budget by `clock`, validation included. With `steps` too, whichever ends first. The
             schedule reaches its end on time.
+        left: Seconds from now at most, where a run that goes on has less time than it was begun
+            with: its schedule then ends earlier.
         rungs: Shares of the run at which all members are validated and `on_rung` is called.
         on_rung: Returns the members to prune; at the end of the run its answer is not used.
         on_progress: Called about five times a second, and after each check.
@@ -93,6 +97,8 @@ def train(
     run = Run(stack, members, data, generator, steps, seconds, tuple(rungs), path, clock)
     run.on_rung, run.on_progress, run.should_stop = on_rung, on_progress, should_stop
     run.on_checkpoint, run.checkpoint_seconds = on_checkpoint, checkpoint_seconds
+    if left is not None:
+        _hasten(run, left)
     while run.parts:
         part, memory = run.parts[0], True
         try:
@@ -130,6 +136,14 @@ def _train(run: Run, part: Population) -> bool:
             run.complete(part)
             return True
     return True
+
+
+def _hasten(run: Run, left: float) -> None:
+    """Let whatever would end later end in so many seconds, each population in its share of them."""
+    for number, part in enumerate(run.parts):
+        start, end = (run.elapsed() + left * n / len(run.parts) for n in (number, number + 1))
+        if part.plan.end is None or part.plan.end > end:
+            part.plan = Plan(part.plan.steps, start, end, run.progress(part))
 
 
 def _check(

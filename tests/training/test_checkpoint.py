@@ -158,6 +158,31 @@ def test_a_time_budget_counts_over_restarts(tmp_path: Path) -> None:
     assert result.seconds == pytest.approx(40.0, rel=0.05)
 
 
+@pytest.mark.parametrize("seconds", [None, 400.0])
+def test_a_run_that_goes_on_with_less_time_ends_in_it(
+    tmp_path: Path, seconds: float | None
+) -> None:
+    clock, rungs = Clock(), list[float]()
+
+    def work(members: int) -> None:
+        clock.now += 0.5
+
+    path = tmp_path / "run.safetensors"
+    given = {"steps": 900, "seconds": seconds, "clock": clock}
+    with pytest.raises(Killed):
+        go(spy(make_stack(1), work), path, on_progress=kill_at(30), **given)
+    began = clock.now
+
+    def on_rung(rung: Rung) -> list[int]:
+        rungs.append(rung.fraction)
+        return []
+
+    (result,) = go(spy(make_stack(1), work), path, left=25.0, on_rung=on_rung, **given)
+    assert 20 < clock.now - began < 27
+    assert result.status == "complete"
+    assert rungs == [1.0]  # by steps
+
+
 def test_rungs_already_told_are_not_told_again(tmp_path: Path) -> None:
     told: list[float] = []
 
