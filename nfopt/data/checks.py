@@ -97,9 +97,8 @@ def grid_step(values: Array) -> float | None:
         # a remainder has the rounding errors of all before it, once a cell: those that it divides,
         # and then the gaps, say the step better
         remainders.append(step)
-        for larger in (*reversed(remainders), gaps):
-            known = np.atleast_1d(larger)
-            known = known[_off_grid(known, step) <= _GRID_TOLERANCE * step]
+        for larger in (*np.array(remainders[::-1])[:, None], gaps):
+            known = larger[_off_grid(larger, step) <= _GRID_TOLERANCE * step]
             if len(known):
                 step = float(known.sum() / np.rint(known / step).sum())
         rest = _off_grid(gaps, step)
