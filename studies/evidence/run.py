@@ -73,10 +73,11 @@ def table(cell: Cell, data: Path, folder: Path) -> Path:
     return small
 
 
-def command(cell: Cell, data: Path, folder: Path) -> list[str]:
+def command(cell: Cell, data: Path, folder: Path, clock: str = "wall") -> list[str]:
     """Write the command line of one of nfopt's commands, as a user would type it."""
+    nfopt = ["-m", "nfopt"] if clock == "wall" else [str(HERE / "clocked.py")]
     method, *options = cell.method.split()
-    words = [sys.executable, "-m", "nfopt", method, str(data), *options]
+    words = [sys.executable, *nfopt, method, str(data), *options]
     words += ["--minutes", f"{cell.seconds / 60:g}", "--threads", "1", "--seed", str(cell.seed)]
     words += ["--out", str(folder / "flow"), "--json"]
     if method != "fit":
@@ -84,7 +85,7 @@ def command(cell: Cell, data: Path, folder: Path) -> list[str]:
     return words
 
 
-def execute(cell: Cell, data: Path, scores: Path) -> dict[str, Any] | None:
+def execute(cell: Cell, data: Path, scores: Path, clock: str = "wall") -> dict[str, Any] | None:
     """Compute a cell; None if it failed, which is said."""
     if not (data / f"{cell.set}.npz").is_file():
         print(f"failed: there is no {cell.set}.npz in {data}", file=sys.stderr, flush=True)
@@ -96,10 +97,11 @@ def execute(cell: Cell, data: Path, scores: Path) -> dict[str, Any] | None:
         measure += [str(cell.seconds), str(cell.seed), str(out)]
         found: dict[str, Any] = {}
         if of_command(cell.method):
-            answer, wall, cpu = timed(command(cell, rows, folder), folder)
+            answer, wall, cpu = timed(command(cell, rows, folder, clock), folder)
             if answer is None:
                 return None
-            found = {key: answer[key] for key in ("trials", "members") if key in answer}
+            kept = ("trials", "complete", "pruned", "members")
+            found = {key: answer[key] for key in kept if key in answer} | {"clock": clock}
             measured = timed([*measure, "--flow", str(folder / "flow")], folder)[0]
         else:
             measured, wall, cpu = timed(measure, folder)
@@ -136,6 +138,12 @@ def main() -> None:
     parser.add_argument("--part", choices=[*plan()], help="only this part of the evidence")
     parser.add_argument("--only", default="", help="a regular expression of cells")
     parser.add_argument("--core", type=int, help="the processor core that all runs on")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="seconds of nfopt's commands: by the wall, or of the processor beside other work",
+    )
     parser.add_argument("--commit", help="of the tables; without it: the last one")
     parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} seconds a cell")
@@ -173,7 +181,7 @@ def main() -> None:
     given.results.parent.mkdir(parents=True, exist_ok=True)
     for cell in left:
         print(cell.name, flush=True)
-        found = execute(cell, given.data.resolve(), scores / here)
+        found = execute(cell, given.data.resolve(), scores / here, given.clock)
         if found is not None:
             with given.results.open("a") as file:
                 file.write(json.dumps({"commit": here, **asdict(cell), **found}) + "\n")
