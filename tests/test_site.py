@@ -1,0 +1,79 @@
+"""The site: every page and every example is on it, and links lead where they led before."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+
+
+def load_hooks() -> ModuleType:
+    """Import docs/hooks.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hooks = load_hooks()
+
+
+def listed(nav: Any) -> Iterator[str]:
+    """The pages that a part of the navigation names."""
+    if isinstance(nav, str):
+        yield nav
+    for part in nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ():
+        yield from listed(part)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    found = {path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")}
+    found |= {uri for uri in hooks.pages().values() if uri.endswith(".md")}
+    named = list(listed(SITE["nav"]))
+    assert len(named) == len(set(named))
+    missing = sorted(found - set(named))
+    assert not missing, f"put these pages into `nav` of mkdocs.yml: {', '.join(missing)}"
+    gone = sorted(set(named) - found)
+    assert not gone, f"`nav` of mkdocs.yml names pages that do not exist: {', '.join(gone)}"
+
+
+def test_every_example_is_on_the_site() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r'^--8<-- "examples/(.*)"$', page, flags=re.MULTILINE))
+    scripts = [path for path in ROOT.glob("examples/**/*.*") if "__pycache__" not in path.parts]
+    missing = {path.relative_to(ROOT / "examples").as_posix() for path in scripts} - shown
+    assert not missing, f"put these scripts into docs/examples.md: {', '.join(sorted(missing))}"
+    for name in shown:
+        assert f"\n## {Path(name).name}\n" in page, name  # links to a script lead to its heading
+
+
+@pytest.mark.parametrize(
+    ("origin", "uri", "link", "turned"),
+    [
+        ("README.md", "index.md", "[a](docs/data.md#rows)", "[a](data.md#rows)"),
+        ("README.md", "index.md", "![a](docs/picture.png)", "![a](picture.png)"),
+        ("README.md", "index.md", "[a](studies/gpu/README.md)", "[a](studies/gpu.md)"),
+        ("README.md", "index.md", "[Optuna](https://optuna.org)", "[Optuna](https://optuna.org)"),
+        ("docs/a.md", "a.md", "[a](../studies/gpu/README.md)", "[a](studies/gpu.md)"),
+        ("docs/ideas/a.md", "ideas/a.md", "[a](../data.md)", "[a](../data.md)"),
+        ("docs/a.md", "a.md", "[a](../examples/workers.py)", "[a](examples.md#workerspy)"),
+        ("docs/a.md", "a.md", "[`a`](../nfopt/masks.py)", "`a`"),
+        ("docs/a.md", "a.md", "[a](gone.md)", "[a](gone.md)"),
+        ("docs/a.md", "a.md", "[a](#rows)", "[a](#rows)"),
+        ("studies/gpu/README.md", "studies/gpu.md", "![a](x.png)", "![a](x.png)"),
+        ("studies/gpu/README.md", "studies/gpu.md", "[a](../../docs/a.md)", "[a](../a.md)"),
+    ],
+)
+def test_links_are_turned_to_the_site(origin: str, uri: str, link: str, turned: str) -> None:
+    assert hooks.relink(f"see {link}.", origin, uri, hooks.pages()) == f"see {turned}."
