@@ -5,8 +5,9 @@ RUNNING, from RUNNING to an end). Exactness rests on these two:
 
 - An interrupted trial is FAIL with `nfopt:again`, and is missing until another trial refers to it
   by `nfopt:retry_of`. Any worker that sees a missing trial enqueues its parameters again; if two
-  did, the first of the two trials counts, and the other is failed when it is taken. So a crash at
-  any point neither loses nor duplicates a trial.
+  did, the first of the two trials counts. The other is failed by who enqueued it, as a look after
+  that shows both; if that worker was killed before it, by whoever next takes from the queue or
+  leaves the study. So a crash at any point neither loses nor duplicates a trial.
 - A trial may train if fewer than N trials of a lower number are finished, running, waiting or
   missing. Of trials asked by several workers at the same time, those of lower numbers train.
 - The waiting trials of an interrupted population are taken together: the worker that takes the
@@ -37,6 +38,7 @@ from nfopt.optuna_internals import (
 from nfopt.stored import trials_of
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+MET = "the budget was met by others"
 KEPT = (names.FIRST, names.REPEATS, names.SEED)  # what a retry takes from the interrupted trial
 
 
@@ -142,10 +144,9 @@ class WorkQueue:
             if not trials_of(self.study, TrialState.WAITING):  # cheap where none wait
                 return None
             trials = trials_of(self.study)
-        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+        waiting = self._without_duplicates(trials)
         if not waiting:
             return None
-        waiting = self._without_duplicates(trials, waiting)
         numbers = [] if self.budget is None else in_play(trials)
         waiting = [trial for trial in waiting if allowed(numbers, trial.number, self.budget)]
         busy: set[int | None] = set()
@@ -176,10 +177,9 @@ class WorkQueue:
             raise
         return taken
 
-    def _without_duplicates(
-        self, trials: Sequence[FrozenTrial], waiting: Sequence[FrozenTrial]
-    ) -> list[FrozenTrial]:
-        """Fail trials that two workers enqueued at the same time, and return the others."""
+    def _without_duplicates(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Fail waiting trials that two workers enqueued at the same time, and return the others."""
+        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
         retries: dict[object, int] = {}
         firsts: dict[object, int] = {}
         for trial in trials:
@@ -219,7 +219,7 @@ class WorkQueue:
             if allowed(numbers, trial.number, self.budget):
                 kept.append(trial)
             else:
-                self.interrupt(trial, "the budget was met by others", again=False)
+                self.interrupt(trial, MET, again=False)
         if alone and not kept:
             self.lease.drop()
         return kept
@@ -271,7 +271,27 @@ class WorkQueue:
         for trial in lost:
             kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
             self.study.enqueue_trial(parameters_of(trial), {names.RETRY_OF: trial.number, **kept})
+        if lost:
+            # another worker may have read the same: whoever is second sees it now, and the budget
+            # may be met by the first before anybody looks into the queue again
+            self._without_duplicates(trials_of(self.study))
         return len(lost)
+
+    def tidy(self, trials: Sequence[FrozenTrial]) -> None:
+        """Fail what will never train: duplicates in the queue, and reservations over the budget.
+
+        To be called by a worker that leaves: others that were killed can't do it themselves.
+
+        Args:
+            trials: All of the study.
+        """
+        self._without_duplicates(trials)
+        numbers = [] if self.budget is None else in_play(trials)
+        for trial in trials:
+            leased = trial.state is TrialState.RUNNING and lead_of(trial) is not None
+            reserved = leased and not parameters_of(trial)
+            if reserved and not allowed(numbers, trial.number, self.budget):
+                self.interrupt(trial, MET, again=False)
 
     def release(self, trials: Iterable[optuna.Trial | FrozenTrial], reason: str) -> None:
         """Interrupt trials, and release their parameters to the queue."""

@@ -20,7 +20,7 @@ from nfopt import attributes as names
 from nfopt.distributed.checkpoints import SECONDS as CHECKPOINT_SECONDS
 from nfopt.distributed.checkpoints import Checkpoints
 from nfopt.distributed.lease import BEATS, SECONDS, Lease, Observer, ours
-from nfopt.distributed.queue import COUNTED, WorkQueue
+from nfopt.distributed.queue import WorkQueue, counted, missing
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold
 from nfopt.runner import budget as plan
@@ -153,7 +153,7 @@ class Search:
         trials = self._look()
         chosen = self._next(trials)
         if chosen.count == 0:
-            return self._wait()
+            return self._wait(self._looking.poll() if trials is None else trials)
         self._waiting = False
         if not self._population(chosen):
             self._pause(0.05)  # others were faster
@@ -228,13 +228,20 @@ class Search:
             self.call.notice("every flow that `space` allows has been tried: the search ends")
         return left + len(waiting)
 
-    def _wait(self) -> bool:
-        """Wait a moment for what others train; False if there is nothing to wait for."""
-        running = trials_of(self.study, TrialState.RUNNING)
-        others = [trial for trial in running if ours(trial)]
-        met = self.trials is not None and (len(trials_of(self.study, *COUNTED)) >= self.trials)
+    def _wait(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Wait a moment for what others train; False if there is nothing to wait for.
+
+        Args:
+            trials: As they were read when it was decided that there is nothing to train. A second
+                reading could show that what another worker trained has just come back: neither
+                running, nor taken by this one.
+        """
+        running = [t for t in trials if t.state is TrialState.RUNNING and ours(t)]
+        others = running + missing(trials)
+        met = self.trials is not None and counted(trials) >= self.trials
         late = self.call.over(self.deadline, LAST_WORDS)
         if not others or met or late or not self.waits:
+            self._queue.tidy(trials)
             return False
         if not self._waiting:
             self._waiting = True

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -104,6 +105,51 @@ def test_a_crash_between_failing_and_queueing_is_made_good(study: optuna.Study) 
     assert [t.number for t in missing(trials_of(study))] == [0]
     assert WorkQueue(study).requeue() == 1
     assert WorkQueue(study).requeue() == 0
+
+
+def test_who_queues_a_trial_second_takes_it_back(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a slow worker queues a trial again, another one does, trains it and leaves."""
+    WorkQueue(study).interrupt(running(study, x=1), "gone")
+    enqueue = study.enqueue_trial
+
+    def slow(*arguments: Any, **more: Any) -> None:
+        monkeypatch.setattr(study, "enqueue_trial", enqueue)
+        other = WorkQueue(study, budget=1)
+        assert other.requeue() == 1
+        waiting = other.next(1)
+        assert waiting is not None
+        again = other.take(waiting.trials[0])
+        assert again is not None
+        again.suggest_float("x", 0, 10)
+        study.tell(again, 1.0)
+        enqueue(*arguments, **more)
+
+    monkeypatch.setattr(study, "enqueue_trial", slow)
+    assert WorkQueue(study, budget=1).requeue() == 1
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL]
+
+
+def test_who_leaves_fails_what_will_never_train(study: optuna.Study) -> None:
+    """Workers were killed after they queued a trial twice, and while they reserved one."""
+    first = running(study, x=1)
+    WorkQueue(study).interrupt(first, "gone")
+    WorkQueue(study).requeue()
+    queue = WorkQueue(study, budget=1)
+    waiting = queue.next(1)
+    assert waiting is not None
+    again = queue.take(waiting.trials[0])
+    assert again is not None
+    study.tell(again, 1.0)
+    study.ask()  # of another program that works on the study
+    study.enqueue_trial({"x": 1.0}, {names.RETRY_OF: first.number})
+    WorkQueue(study).reserve(1)
+    study.enqueue_trial({"x": 2.0})  # the user's, for a larger budget
+    queue.tidy(trials_of(study))
+    states = [trial.state for trial in study.trials[2:]]
+    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.FAIL, TrialState.WAITING]
 
 
 def test_what_never_had_parameters_leaves_nothing_behind(study: optuna.Study) -> None:
