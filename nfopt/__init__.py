@@ -8,6 +8,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # type checkers, editors and the pages of docs/api read these
+    from nfopt.api import fit as fit
+    from nfopt.api import load as load
+    from nfopt.api import load_study as load_study
+    from nfopt.api import search as search
+    from nfopt.estimators import FlowDensity as FlowDensity
+    from nfopt.estimators import FlowOutlier as FlowOutlier
+    from nfopt.estimators import FlowSearch as FlowSearch
+    from nfopt.model import Flow as Flow
+    from nfopt.runner.autonf.objective import AutoNFObjective as AutoNFObjective
+    from nfopt.samplers import EvolutionSampler as EvolutionSampler
+    from nfopt.samplers.pruning import RungPruner as RungPruner
+    from nfopt.space import SearchSpace as SearchSpace
+    from nfopt.spec import FlowSpec as FlowSpec
+    from nfopt.spec import Recipe as Recipe
+    from nfopt.spec import TrainSpec as TrainSpec
+    from nfopt.study.objective import Objective as Objective
+    from nfopt.suggest import suggest_flow as suggest_flow
+    from nfopt.suggest import suggest_mask as suggest_mask
+    from nfopt.suggest import suggest_parents as suggest_parents
+    from nfopt.suggest.conditional import conditional as conditional
+
 __version__ = "0.2.0"
 
 _HOME = {
@@ -20,7 +42,7 @@ _HOME = {
     "SearchSpace": "nfopt.space",
     "Recipe": "nfopt.spec",
     "TrainSpec": "nfopt.spec",
-    "conditional": "nfopt.suggest",
+    "conditional": "nfopt.suggest.conditional",
     "fit": "nfopt.api",
     "load": "nfopt.api",
     "load_study": "nfopt.api",

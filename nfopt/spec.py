@@ -145,6 +145,7 @@ class TrainSpec(parts.Plain, frozen=True):
         schedule: Of the learning rate; "trapezoid" rises, stays, and falls to zero over the last
             30% (Zhai et al. 2022).
         learning_rate: Of a step; with "muon" that of the matrices.
+        batch_size: Rows a step.
         weight_decay: A step's, times the rate; with "muon" that of the matrices.
         steps: Optimiser steps at full length.
         patience: Validation checks without improvement before a member stops; 0 never stops early.

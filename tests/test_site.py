@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+import nfopt
+
 ROOT = Path(__file__).parent.parent
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 
@@ -77,3 +79,12 @@ def test_every_example_is_on_the_site() -> None:
 )
 def test_links_are_turned_to_the_site(origin: str, uri: str, link: str, turned: str) -> None:
     assert hooks.relink(f"see {link}.", origin, uri, hooks.pages()) == f"see {turned}."
+
+
+def test_the_public_names_have_their_pages() -> None:
+    shown = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("docs/api/*.md"))
+    names = set(re.findall(r"^(?:::: | +heading: )(nfopt\.[\w.]+)$", shown, flags=re.MULTILINE))
+    public = {f"nfopt.{name}" for name in dir(nfopt) if name[0].isalpha()}
+    public |= {"nfopt.sbi", "nfopt.calibration", "nfopt.export"}  # whole packages
+    missing = sorted(public - names)
+    assert not missing, f"put these names into a page of docs/api: {', '.join(missing)}"

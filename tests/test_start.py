@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import socket
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import nfopt
 
 HEAVY = {
     "alembic",
@@ -114,3 +117,12 @@ def test_every_public_name_is_there() -> None:
     import nfopt
 
     assert {name for name in nfopt.__all__ if not hasattr(nfopt, name)} == set()
+
+
+def test_type_checkers_see_the_names_that_are_loaded_on_first_use() -> None:
+    tree = ast.parse(Path(nfopt.__file__).read_text(encoding="utf-8"))
+    blocks = [part for part in tree.body if isinstance(part, ast.If)]
+    (block,) = (part for part in blocks if ast.unparse(part.test) == "TYPE_CHECKING")
+    imports = [part for part in block.body if isinstance(part, ast.ImportFrom)]
+    seen = {name.asname: part.module for part in imports for name in part.names}
+    assert seen == nfopt._HOME | nfopt._EXTRA

@@ -12,7 +12,11 @@ class Normal(Tagged, frozen=True, tag="normal"):
 
 
 class StudentT(Tagged, frozen=True, tag="student_t"):
-    """Independent standard Student t variables, for heavy tails."""
+    """Independent standard Student t variables, for heavy tails.
+
+    Attributes:
+        df: Degrees of freedom.
+    """
 
     df: float = 5.0
 

@@ -32,7 +32,13 @@ BISECTIONS = 40  # forward passes that invert a planar or radial layer
 
 
 class Coupling(LayerKind, frozen=True, kw_only=True, tag="coupling"):
-    """Features with the letter `T` are mapped, by parameters computed from those with a `C`."""
+    """Features with the letter `T` are mapped, by parameters computed from those with a `C`.
+
+    Attributes:
+        mask: One letter a feature: `T` is mapped, `C` is kept and read, `I` is kept and not read.
+        map: What each `T` goes through.
+        conditioner: Computes the maps' parameters.
+    """
 
     search: ClassVar[Search | None] = Search(default=1)
 
@@ -72,6 +78,12 @@ class Autoregressive(LayerKind, frozen=True, kw_only=True, tag="autoregressive")
 
     Give `order` for the full dependence (each feature on all before it), or `parents` for any
     acyclic graph.
+
+    Attributes:
+        order: Each feature once, the first one depends on none; None where `parents` are given.
+        parents: For each feature those that it depends on.
+        map: What each feature goes through.
+        conditioner: Computes the maps' parameters.
     """
 
     search: ClassVar[Search | None] = Search(default=2)
@@ -133,7 +145,11 @@ class Autoregressive(LayerKind, frozen=True, kw_only=True, tag="autoregressive")
 
 
 class Elementwise(LayerKind, frozen=True, kw_only=True, tag="elementwise"):
-    """A map of its own for each feature, seeing no other feature (and no context)."""
+    """A map of its own for each feature, seeing no other feature (and no context).
+
+    Attributes:
+        map: What each feature goes through.
+    """
 
     search: ClassVar[Search | None] = Search()
     calls: ClassVar[int] = 0
@@ -200,7 +216,11 @@ class _Free(LayerKind, frozen=True):
 
 
 class Permutation(_Free, frozen=True, tag="permutation"):
-    """Output k is input `order[k]`."""
+    """Output k is input `order[k]`.
+
+    Attributes:
+        order: Each feature once.
+    """
 
     mixing: ClassVar[bool] = True
 

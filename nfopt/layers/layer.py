@@ -9,7 +9,14 @@ from nfopt.layers.plain import Activation, Plain, Search, Tagged, check_choice, 
 
 
 class Conditioner(Plain, frozen=True):
-    """The network that turns what a feature depends on into the parameters of its map."""
+    """The network that turns what a feature depends on into the parameters of its map.
+
+    Attributes:
+        width: Units of a hidden layer.
+        hidden_layers: At least 1.
+        activation: "relu", "elu", "silu", "gelu" or "tanh".
+        residual: Whether each hidden layer but the first adds to the one below.
+    """
 
     width: int = 64
     hidden_layers: int = 2

@@ -62,7 +62,12 @@ class Affine(MapKind, frozen=True, tag="affine"):
 
 
 class Spline(MapKind, frozen=True, tag="spline"):
-    """Monotone rational-quadratic spline in a box, identity outside (Durkan et al. 2019)."""
+    """Monotone rational-quadratic spline in a box, identity outside (Durkan et al. 2019).
+
+    Attributes:
+        bins: Pieces, 2 to 32.
+        bound: It acts between -bound and bound.
+    """
 
     search: ClassVar[Search | None] = Search(default=1)
 
