@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 MEMBERS = (1, 2, 4, 8)
+MAPS = ("asinh", "quantile", "standardise")
 
 
 def regrets(values: Array) -> Array:
@@ -57,6 +59,43 @@ def left_out(regret: Array, members: int) -> float:
     return float(np.mean(found))
 
 
+def axes(recipe: str) -> dict[str, str]:
+    """Read what a recipe is on each axis from its name; nothing of names of other kinds."""
+    words = recipe.split()
+    place = next((k for k, word in enumerate(words) if word in MAPS), None)
+    if place is None:
+        return {}
+    options = {word[0]: word[1:] for word in words[place + 3 :]}
+    match = re.match("[a-z]+", words[0])
+    flow = match[0] if match else words[0]
+    return {
+        "structure": {"ar": "dense autoregressive"}.get(flow, flow),
+        "marginal maps": words[place],
+        "optimiser": words[place + 1],
+        "rate": f"{words[place + 1]} {words[place + 2]}",
+        "dropout": options.get("d", "0"),
+        "length": options.get("x", "1"),
+    }
+
+
+def ablation(recipes: Sequence[str], regret: Array) -> Iterator[tuple[str, str, float]]:
+    """Take all recipes of one value of an axis away; what the best of the others lose by it.
+
+    Args:
+        recipes: Names.
+        regret: Shape (tables, recipes).
+
+    Yields:
+        Axis, value, and mean over the tables of the regret of the best that is left, nats.
+    """
+    known = [axes(recipe) for recipe in recipes]
+    for axis in known[0]:
+        for value in dict.fromkeys(one.get(axis, "") for one in known):
+            left = [place for place, one in enumerate(known) if one.get(axis) != value]
+            if left:
+                yield axis, value, float(regret[:, left].min(axis=1).mean())
+
+
 def matrix(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str], Array]:
     """Arrange results of one number of rows: names of tables and recipes, and the scores."""
     sets = list(dict.fromkeys(row["set"] for row in rows))
@@ -91,4 +130,8 @@ def tables(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             added = "; ".join(recipes[place] for place in chosen[before:])
             yield f"| {members} | {own_mean:.3f} | {told} | {added} |"
             before = len(chosen)
+        yield "\n| axis | without | the best of the others lose |"
+        yield "|---|---|---|"
+        for axis, value, lost in ablation(recipes, regret):
+            yield f"| {axis} | {value} | {lost:.3f} |"
         yield ""

@@ -41,6 +41,19 @@ def test_a_table_that_is_left_out_has_no_say() -> None:
     assert left_out(regret, 2) == 0.0
 
 
+def test_an_axis_is_worth_what_the_best_of_the_others_lose_without_a_value() -> None:
+    from choose import ablation
+
+    recipes = ["ar6x128 asinh muon 0.008 d0.4", "sparse2 mutual_information quantile adamw 0.002"]
+    regret = np.array([[0.0, 1.0], [0.5, 0.0]])
+    lost = {(axis, value): nats for axis, value, nats in ablation(recipes, regret)}
+    assert lost["structure", "dense autoregressive"] == 0.5
+    assert lost["structure", "sparse"] == 0.25
+    assert lost["marginal maps", "quantile"] == lost["dropout", "0"] == 0.25
+    assert lost["rate", "muon 0.008"] == 0.5
+    assert not any(axis == "length" for axis, _ in lost), "all have the same"
+
+
 def test_the_tables_say_it_for_each_number_of_rows() -> None:
     from choose import tables
 
