@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\\])</\1>', re.S)
+FUNCTION = re.compile(r"\\(?:log|det|exp)\b(?! *(?:[_^(]|\\left\())")  # a thin space after it
+PRIME = re.compile(r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>")  # the sign is raised by itself
 
 
 def pages() -> dict[str, str]:
@@ -91,4 +93,6 @@ def mathml(tex: str, block: bool) -> str:
     """Turn a formula in TeX, escaped for HTML, into MathML."""
     from latex2mathml.converter import convert
 
-    return str(convert(html.unescape(tex), display="block" if block else "inline"))
+    spaced = FUNCTION.sub(r"\g<0>\\,", html.unescape(tex))
+    made = str(convert(spaced, display="block" if block else "inline"))
+    return PRIME.sub(r"\1<mi>&#x02032;</mi>", made)

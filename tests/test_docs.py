@@ -98,7 +98,7 @@ def test_every_attribute_of_a_study_is_in_the_page(study: optuna.Study) -> None:
 ROOT = DOCS.parent
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("*.md", "docs/*.md", "studies/*/README.md", "optunahub/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "studies/*/README.md", "optunahub/**/*.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # history: what it names may be gone
 )

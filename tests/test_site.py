@@ -88,3 +88,18 @@ def test_the_public_names_have_their_pages() -> None:
     public |= {"nfopt.sbi", "nfopt.calibration", "nfopt.export"}  # whole packages
     missing = sorted(public - names)
     assert not missing, f"put these names into a page of docs/api: {', '.join(missing)}"
+
+
+def test_formulas_become_mathml() -> None:
+    pytest.importorskip("latex2mathml")
+    page = r'<p>of <span class="arithmatex">\(a_i &lt; b\)</span></p>'
+    made = hooks.on_page_content(page, None, None, None)
+    assert made.startswith(
+        '<p>of <math xmlns="http://www.w3.org/1998/Math/MathML" display="inline">'
+    )
+    assert "<msub><mi>a</mi><mi>i</mi></msub><mo>&#x0003C;</mo><mi>b</mi>" in made
+    assert made.endswith("</math></p>")
+    block = hooks.on_page_content(r'<div class="arithmatex">\[\log p\]</div>', None, None, None)
+    assert 'display="block"' in block
+    assert "<mi>log</mi><mspace" in block
+    assert "<mi>g</mi><mi>&#x02032;</mi>" in hooks.mathml("g'(x)", block=False)
