@@ -23,6 +23,12 @@ RowsOut = Annotated[
     ),
 ]
 
+# what flows are handed on as, and how that is loaded
+TARGETS = {
+    "zuko": "from zuko_flow import load",
+    "torch-export": 'torch.export.load("log_prob.pt2").module()(x)',
+}
+
 
 def score(
     model: o.ModelArgument,
@@ -199,11 +205,13 @@ def export(
     model: o.ModelArgument,
     to: Annotated[
         str,
-        typer.Option(parser=one_of("to", "zuko"), metavar="zuko", help="For which library."),
+        typer.Option(
+            parser=one_of("to", *TARGETS), metavar=",".join(TARGETS), help="For what: see above."
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", show_default=False, help="A folder. Without it: MODEL/zuko."),
+        typer.Option(metavar="DIR", show_default=False, help="A folder. Without it: MODEL/TO."),
     ] = None,
     member: Annotated[
         int | None,
@@ -214,17 +222,24 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Hand a flow on to another library: ordinary zuko flows with the same log_prob.
+    """Hand a flow on, with the same log_prob on the data's own scale.
 
-    The folder holds Python files, weights as safetensors and the structure as JSON; it loads
-    without nfopt. A layer that the library lacks is refused before any work, and so is a folder
+    zuko: ordinary zuko flows, as Python files, weights in safetensors and the structure in JSON.
+    torch-export: log_prob and sample as programs that torch loads by itself (torch.export.load).
+
+    None of it needs nfopt. What the target lacks is refused before any work, and so is a folder
     that is not empty. Rows are scored from what was written before it takes its place.
     """
-    place = model / "zuko" if out is None else out
+    place = model / to if out is None else out
     check_folder(out)
     check_empty(place)
-    from nfopt.export import write_zuko
+    from nfopt import export as exports
     from nfopt.model import Flow
 
-    script = write_zuko(Flow.load(model), place, member=member)
-    typer.echo(f"Written: {script} and its weights; in Python, there: from zuko_flow import load")
+    flow = Flow.load(model)
+    if to == "zuko":
+        script = exports.write_zuko(flow, place, member=member)
+        typer.echo(f"Written: {script} and its weights; in Python, there: {TARGETS[to]}")
+        return
+    home = exports.write_torch_export(flow, place, member=member)
+    typer.echo(f"Written: {home}; in Python, there: {TARGETS[to]}")

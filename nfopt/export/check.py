@@ -83,5 +83,19 @@ def alike(
     raise ExportError(f"the flow as {target} has it {by}: please report this.")
 
 
+def alike_rows(found: Array, wanted: Array, target: str) -> None:
+    """See that rows drawn from the same noise are alike, to 1e-5 of a column's deviations.
+
+    Raises:
+        ExportError: If they are not.
+    """
+    away = np.abs(wanted - np.median(wanted, axis=0))
+    size = np.maximum(away, np.median(away, axis=0))
+    with np.errstate(invalid="ignore"):
+        off = np.where(found == wanted, 0.0, np.abs(found - wanted))
+    if not (off <= TOLERANCE * size + 4 * np.spacing(np.abs(wanted))).all():
+        raise ExportError(f"the flow as {target} draws other rows, by up to {off.max():.2g}.")
+
+
 def _rounded(values: Array, dtype: torch.dtype) -> Array:
     return torch.from_numpy(values).to(dtype).double().numpy()

@@ -268,6 +268,17 @@ def test_export_writes_a_zuko_flow(home: Path, nf: Any) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
 
 
+@pytest.mark.slow
+def test_export_writes_programs_of_torch(home: Path, nf: Any) -> None:
+    said = nf("export", "model", "--to", "torch-export").out
+    assert 'torch.export.load("log_prob.pt2").module()(x)' in said
+    folder = home / "model" / "torch-export"
+    names = ["log_prob.pt2", "programs.json", "sample.pt2"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    said = nf("export", "model", "--to", "torch-export", code=2).err
+    assert "is there already and not empty: remove it, or choose another" in said
+
+
 def test_columns_bounds_and_splits_as_they_are_written() -> None:
     assert names(["a, b", '"c, d",2'], "columns") == ["a", "b", "c, d", 2]
     assert bounds_of(["x=y=-1:2e3", "b=:0"]) == {"x=y": (-1.0, 2000.0), "b": (None, 0.0)}
