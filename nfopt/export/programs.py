@@ -8,7 +8,7 @@ and no paths.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,12 +87,17 @@ def sample_of(flow: Flow) -> tuple[Sample, list[Input]]:
     return Sample(_module(flow), [one.name for one in wanted]), wanted
 
 
-def traced(module: LogProb | Sample, inputs: Sequence[Input]) -> ExportedProgram:
+def traced(
+    module: LogProb | Sample,
+    inputs: Sequence[Input],
+    written_out: Mapping[Any, Callable[..., Any]] | None = None,
+) -> ExportedProgram:
     """Trace a module into a program of any number of rows, at least one.
 
     Args:
         module: Of this file.
         inputs: What it takes.
+        written_out: Operators of a log-density, by what each is to be replaced.
 
     Raises:
         ExportError: If torch.export can't.
@@ -105,7 +110,7 @@ def traced(module: LogProb | Sample, inputs: Sequence[Input]) -> ExportedProgram
             warnings.simplefilter("ignore")  # of torch, on what it calls itself
             found = export(module, example, dynamic_shapes=shapes)
             if isinstance(module, LogProb):  # nothing in place: differentiable by its inputs
-                found = found.run_decompositions({})
+                found = found.run_decompositions(dict(written_out or {}))
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         why = str(error).strip().split("\n")[0]
         raise ExportError(f"torch {torch.__version__} can't export this flow: {why:.200}") from None

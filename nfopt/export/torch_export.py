@@ -63,8 +63,8 @@ def write_torch_export(
         noise = _noise(part, wanted)
         alike_rows(_run(draw, *noise), _run(drawn, *noise), TARGET)
         about = describe(part) | {
-            "log_prob": _signature("log_prob.pt2", takes, "nats", ["rows"]),
-            "sample": _signature("sample.pt2", wanted, "rows", ["rows", len(part.columns)]),
+            "log_prob": signature("log_prob.pt2", takes, "nats", ["rows"]),
+            "sample": signature("sample.pt2", wanted, "rows", ["rows", len(part.columns)]),
         }
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return home
@@ -80,7 +80,8 @@ def describe(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _signature(file: str, inputs: Sequence[Input], gives: str, shape: list[Any]) -> dict[str, Any]:
+def signature(file: str, inputs: Sequence[Input], gives: str, shape: list[Any]) -> dict[str, Any]:
+    """Say what a program takes and gives."""
     taken = [
         {"name": one.name, "shape": ["rows", *one.shape], "dtype": "float64", "holds": one.holds}
         for one in inputs

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from flows.kinds import order
 from safetensors.torch import load_file, save_file
 
 from nfopt.errors import ExportError
-from nfopt.export import programs, write_torch_export
+from nfopt.export import torch_export, write_torch_export
 from nfopt.flows import base
 from nfopt.model import Flow
 from nfopt.spec import (
@@ -134,15 +135,23 @@ def test_what_is_written_loads_without_nfopt(flows: str, context: int, tmp_path:
             assert not any(word in part for word in (b"nfopt", b"site-packages", b".py"))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("wrong", "said"), [(0, "scores otherwise"), (1, "draws other rows")])
 def test_nothing_is_left_of_what_scores_or_draws_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wrong: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow, _ = made(simple())
-    real = programs.LogProb.forward
-    monkeypatch.setattr(programs.LogProb, "forward", lambda self, *x: real(self, *x) + 1e-3)
-    with pytest.raises(ExportError, match="scores otherwise"):
-        write_torch_export(flow, tmp_path / "out")
+    modules: list[torch.nn.Module] = []
+
+    def run(module: torch.nn.Module, path: Path) -> Callable[..., torch.Tensor]:
+        path.write_bytes(b"")
+        modules.append(module)
+        off = 1e-2 if len(modules) == wrong + 1 else 0.0
+        return lambda *given: module(*given) + off
+
+    monkeypatch.setattr(torch_export, "traced", lambda module, _: module)
+    monkeypatch.setattr(torch_export, "_saved", run)
+    with pytest.raises(ExportError, match=said):
+        write_torch_export(made(simple())[0], tmp_path / "out")
+    assert len(modules) == wrong + 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,7 +161,7 @@ def test_targets_members_and_an_old_torch_are_refused_before_any_work(
     def fail(*_: object) -> None:
         raise AssertionError("work was done")
 
-    monkeypatch.setattr("nfopt.export.torch_export.traced", fail)
+    monkeypatch.setattr(torch_export, "traced", fail)
     flow, _ = made(simple())
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="`directory` must be a directory"):
