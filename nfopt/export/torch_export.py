@@ -110,7 +110,7 @@ def _run(program: Any, *given: Array | None) -> Array:
     return found
 
 
-def _noise(flow: Flow, inputs: Sequence[Input]) -> list[Array]:
+def _noise(flow: Flow, inputs: Sequence[Input]) -> list[Array | None]:
     """Draw what the rows are made from."""
     rng = np.random.default_rng(1)
     _, context = check_rows(flow, torch.float64)
