@@ -223,6 +223,9 @@ class _Study(msgspec.Struct, rename=_named):
     versions: dict[Word, Word] | Unset = UNSET
 
 
+for _kind in (_Trial, _Queued, _Study):
+    msgspec.json.Decoder(_kind)  # read now: two threads that do it at once crash msgspec
+
 _WALKED = ("autonf", "data", "limits", "space")  # have parts of a free form
 
 

@@ -239,6 +239,9 @@ class Recipe(parts.Plain, frozen=True, kw_only=False):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+msgspec.json.Decoder(Recipe)  # read now: two threads that do it at once crash msgspec
+
+
 def _from_json(text: str | bytes, kind: type[T]) -> T:
     name = kind.__name__
     try:

@@ -42,6 +42,9 @@ class Origin(msgspec.Struct, frozen=True):
             return None
 
 
+msgspec.json.Decoder(Origin)  # read now: two threads that do it at once crash msgspec
+
+
 def load_rows(
     source: Any,
     *,

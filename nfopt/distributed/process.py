@@ -71,3 +71,6 @@ def _space() -> str:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
+
+
+msgspec.json.Decoder(Worker)  # read now: two threads that do it at once crash msgspec

@@ -78,6 +78,10 @@ class _Columns(msgspec.Struct):
     context: list[msgspec.Raw] = []
 
 
+for _kind in (_Description, _Version, _Layers, _Columns):
+    msgspec.json.Decoder(_kind)  # read now: two threads that do it at once crash msgspec
+
+
 @dataclass(frozen=True)
 class Stored:
     """What the two files say: the parts that make a `Flow`."""

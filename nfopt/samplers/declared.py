@@ -201,6 +201,7 @@ class FlowGenes(
 
 Genes = MaskGenes | ParentsGenes
 Declared = Genes | FlowGenes
+msgspec.json.Decoder(Declared)  # read now: two threads that do it at once crash msgspec
 
 
 def _name(key: str) -> str:

@@ -340,3 +340,6 @@ def _check(kind: str, features: int, limits: Limits, guide: Guide | None) -> Non
                 raise ValueError(f"`guide` must have the measure {measure!r}.")
     if guide is not None and len(guide.order) != features:
         raise ValueError(f"`guide` is for {len(guide.order)} features, the space has {features}.")
+
+
+msgspec.json.Decoder(SearchSpace)  # read now: two threads that do it at once crash msgspec

@@ -101,6 +101,7 @@ Operation = (
     | _TrialSystemAttr
     | _Nothing
 )
+msgspec.json.Decoder(Operation)  # read now: two threads that do it at once crash msgspec
 NOTHING: dict[str, Any] = {"op_code": 10, "worker_id": ""}  # Optuna passes it over
 
 

@@ -50,3 +50,6 @@ class Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 f"`study` {study!r} was made by nfopt 0.1, whose trials were parts of a training:"
                 " its trials can be looked at and retrained; to search on, take another name."
             )
+
+
+msgspec.json.Decoder(Length)  # read now: two threads that do it at once crash msgspec

@@ -58,6 +58,9 @@ class RunState(msgspec.Struct, forbid_unknown_fields=True):
     version: int = VERSION
 
 
+msgspec.json.Decoder(RunState)  # read now: two threads that do it at once crash msgspec
+
+
 class Versioned(Protocol):
     """What the plain data of any run says of itself."""
 

@@ -127,3 +127,6 @@ class Made(msgspec.Struct, frozen=True):
         """Write it, with what is known of the data; see `nfopt.study.dataset`."""
         known = {key: described[key] for key in ("options", "split", "seed", "rows")}
         return msgspec.to_builtins(cls(**known, **more, members=list(members)))  # type: ignore[no-any-return]
+
+
+msgspec.json.Decoder(Made)  # read now: two threads that do it at once crash msgspec

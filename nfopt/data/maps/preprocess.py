@@ -290,6 +290,10 @@ class _First(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Literal[1] = 1
 
 
+for _kind in (Preprocessing, _First):
+    msgspec.json.Decoder(_kind)  # read now: two threads that do it at once crash msgspec
+
+
 def _standardised(columns: Sequence[_FirstColumn]) -> tuple[ColumnMap, ...]:
     return tuple(ColumnMap(one.name, Standardise(one.mean, one.scale), one.hint) for one in columns)
 
