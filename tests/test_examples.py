@@ -26,6 +26,7 @@ SHOWS = {
     "outliers.py": "of the outliers are likelier than half of the normal rows",
     "own_objective.py": "trials were made by add_edges, ",
     "own_space.py": "a random flow of it",
+    "pocomc_banana.py": "log evidence by pocoMC: ",
     "plain_optuna.py": "trained for 12 seconds: test NLL",
     "resume.py": "those of before are as they were: True",
     "sbi_two_moons.py": "(1 where it is exact)",
@@ -33,7 +34,7 @@ SHOWS = {
     "to_zuko.py": "three rows drawn by zuko",
     "workers.py": "12 trials by ",
 }
-NEEDS = {"to_zuko.py": "zuko", "sbi_two_moons.py": "sbi"}
+NEEDS = {"to_zuko.py": "zuko", "sbi_two_moons.py": "sbi", "pocomc_banana.py": "pocomc"}
 CLUSTER = EXAMPLES / "cluster"
 
 

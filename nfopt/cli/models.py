@@ -27,6 +27,7 @@ RowsOut = Annotated[
 TARGETS = {
     "zuko": "from zuko_flow import load",
     "torch-export": 'torch.export.load("log_prob.pt2").module()(x)',
+    "onnx": 'onnxruntime.InferenceSession("log_prob.onnx").run(None, {"x": x})',
 }
 
 
@@ -226,6 +227,7 @@ def export(
 
     zuko: ordinary zuko flows, as Python files, weights in safetensors and the structure in JSON.
     torch-export: log_prob and sample as programs that torch loads by itself (torch.export.load).
+    onnx: log_prob for onnxruntime.
 
     None of it needs nfopt. What the target lacks is refused before any work, and so is a folder
     that is not empty. Rows are scored from what was written before it takes its place.
@@ -241,5 +243,6 @@ def export(
         script = exports.write_zuko(flow, place, member=member)
         typer.echo(f"Written: {script} and its weights; in Python, there: {TARGETS[to]}")
         return
-    home = exports.write_torch_export(flow, place, member=member)
+    write = exports.write_onnx if to == "onnx" else exports.write_torch_export
+    home = write(flow, place, member=member)
     typer.echo(f"Written: {home}; in Python, there: {TARGETS[to]}")

@@ -268,15 +268,33 @@ def test_export_writes_a_zuko_flow(home: Path, nf: Any) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
 
 
-@pytest.mark.slow
-def test_export_writes_programs_of_torch(home: Path, nf: Any) -> None:
-    said = nf("export", "model", "--to", "torch-export").out
-    assert 'torch.export.load("log_prob.pt2").module()(x)' in said
-    folder = home / "model" / "torch-export"
-    names = ["log_prob.pt2", "programs.json", "sample.pt2"]
-    assert sorted(path.name for path in folder.iterdir()) == names
-    said = nf("export", "model", "--to", "torch-export", code=2).err
+@pytest.mark.parametrize(
+    ("to", "function", "loads"),
+    [
+        ("torch-export", "write_torch_export", "torch.export.load"),
+        ("onnx", "write_onnx", "onnxruntime.InferenceSession"),
+    ],
+)
+def test_export_writes_programs(
+    to: str, function: str, loads: str, home: Path, nf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def write(flow: nfopt.Flow, folder: Path, *, member: int | None) -> Path:
+        written.append((flow.columns, folder, member))
+        return folder
+
+    monkeypatch.setattr(f"nfopt.export.{function}", write)
+    assert loads in nf("export", "model", "--to", to).out
+    nf("export", "model", "--to", to, "--out", "there", "--member", "1")
+    columns = nfopt.load("model").columns
+    wanted = [(columns, Path("model") / to, None), (columns, Path("there"), 1)]
+    assert written == wanted
+    (home / "model" / to).mkdir()
+    (home / "model" / to / "mine").write_text("")
+    said = nf("export", "model", "--to", to, code=2).err
     assert "is there already and not empty: remove it, or choose another" in said
+    assert len(written) == 2
 
 
 def test_columns_bounds_and_splits_as_they_are_written() -> None:
