@@ -114,7 +114,7 @@ def test_there_is_one_way_to_put_a_file_in_place() -> None:
         texts = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
         if any("getpid" in ast.unparse(text) for text in texts) and path.name != "files.py":
             others.append(str(path.relative_to(PACKAGE)))
-    assert others == ["runner/local_workers.py"]  # which tells a worker who its parent is
+    assert others == ["runner/engines/local_workers.py"]  # which tells a worker who its parent is
 
 
 # -------------------------------------------------------------------------- what is left behind

@@ -1,4 +1,4 @@
-"""What a worker trains next: first trials, offspring, or further seeds of the best.
+"""What a worker trains next: first trials, offspring, or further seeds of what is worth more.
 
 A budget in trials takes the first trials, then offspring. One in minutes does so while there is
 time to compare them and still train the best again, see `nfopt.runner.budget`.
@@ -7,7 +7,8 @@ time to compare them and still train the best again, see `nfopt.runner.budget`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,11 @@ from nfopt.runner import budget as plan
 from nfopt.runner.budget import Pace
 from nfopt.space import SearchSpace
 from nfopt.spec import FlowSpec, Recipe
-from nfopt.stored import recipe_of, trials_of
+from nfopt.stored import recipe_of, trials_of, usable
+from nfopt.study.candidate import stack_key
 from nfopt.study.first_trials import first_key
-from nfopt.study.ranking import best_of
+from nfopt.study.length import MEMBERS
+from nfopt.study.ranking import best_of, ranked
 
 Params = dict[str, Any]
 
@@ -56,6 +59,7 @@ class Agenda:
         left: Seconds that are left for trainings, or None.
         total: Of them, when this worker began; None until it asks.
         all_first: All first trials were asked.
+        favourites: Gives the mixture of what this worker has trained: trial -> times picked.
     """
 
     study: optuna.Study
@@ -67,6 +71,7 @@ class Agenda:
     left: Callable[[], float | None] = lambda: None
     total: float | None = None
     all_first: bool = False
+    favourites: Callable[[], Mapping[int, int]] = dict
 
     def decide(self, trials: Sequence[FrozenTrial] | None, budget: int | None) -> Next:
         """Say what comes next, and queue it unless something waits already.
@@ -85,37 +90,106 @@ class Agenda:
             return Next(count)
         if self.total is None:
             self.total = left
-        many = plan.fitting(self.total, self.pace) >= plan.SEARCH
+        if self.few:
+            count = self._portfolio(left, self.pace, pending, trials, budget)
+            return Next(count, False) if count else self._seeds(left, self.pace, trials, budget)
         size = plan.compared_size(self.total, left, self.pace)
         count = self._fair(size, trials, budget, 1)
-        if count and pending:
-            queued = next(iter(pending.values()))[:count]
-            self._queue_first(queued)
-            return Next(count if many else len(queued), offspring=many)
-        if count and many:
-            return Next(count)
-        return self._seeds(left, self.pace, trials, budget)
+        if not count:
+            return self._seeds(left, self.pace, trials, budget)
+        if pending:
+            self._queue_first(next(iter(pending.values()))[:count])
+        return Next(count)
+
+    @property
+    def few(self) -> bool:
+        """Whether so few trainings fit that all of them are for the mixture: none is pruned."""
+        if self.pace is None or self.total is None:
+            return False
+        return plan.fitting(self.total, self.pace) < plan.SEARCH
+
+    def _portfolio(
+        self,
+        left: float,
+        pace: Pace,
+        pending: Mapping[tuple[object, ...], list[tuple[str, Params]]],
+        trials: Sequence[FrozenTrial] | None,
+        budget: int | None,
+    ) -> int:
+        """Queue what `fit` would train next; 0 if it does not fit, or nothing is left of it."""
+        if not pending:
+            return 0
+        group = next(iter(pending.values()))
+        own = pace.times(self.dearness(self.space.build(group[0][1]).flow))
+        count = plan.seeds_fitting(left, own, MEMBERS)
+        if left > 0 and best_of(self.study) is None:
+            count = max(1, count)  # one training is begun, however short
+        group = group[: self._fair(count, trials, budget, 1)]
+        self._queue_first(group)
+        return len(group)
 
     # ------------------------------------------------------------------------------- further seeds
 
     def _seeds(
         self, left: float, pace: Pace, trials: Sequence[FrozenTrial] | None, budget: int | None
     ) -> Next:
-        """Queue further seeds of the best; at least one training is begun, however short."""
-        best = best_of(self.study)
-        recipe = self.recipe if best is None else recipe_of(best)
+        """Queue further seeds; at least one training is begun, however short."""
+        recipe = self._worthiest(1)[0]
         own = pace.times(self.dearness(recipe.flow))
         count = plan.seeds_fitting(left, own, plan.MOST_SEEDS)
-        if best is None and left > 0:
+        if left > 0 and best_of(self.study) is None:
             count = max(1, count)
         count = self._fair(count, trials, budget, 1)
         if count and not trials_of(self.study, TrialState.WAITING):
-            params, key = self.space.params_of(recipe), first_key(recipe)
-            new = not any(t.user_attrs.get(names.FIRST) == key for t in trials_of(self.study))
-            for number in range(count):
-                attribute = names.FIRST if new and number == 0 else names.REPEATS
-                self.study.enqueue_trial(params, user_attrs={attribute: key})
+            asked = {t.user_attrs.get(names.FIRST) for t in trials_of(self.study)}
+            for recipe in self._worthiest(count):
+                key = first_key(recipe)
+                attribute = names.REPEATS if key in asked else names.FIRST
+                self.study.enqueue_trial(self.space.params_of(recipe), user_attrs={attribute: key})
+                asked.add(key)
         return Next(count, offspring=False)
+
+    def _worthiest(self, count: int) -> list[Recipe]:
+        """List what further seeds are to be of.
+
+        As seats are given to parties by their votes (d'Hondt), by the share that a recipe has in
+        the mixture and how often it was trained. All are of the shape of the first, so that they
+        are trained as one stack.
+        """
+        picked = self.favourites()
+        recipes: dict[str, Recipe] = {}
+        votes: dict[str, int] = defaultdict(int)
+        seats: dict[str, int] = defaultdict(int)
+        for trial in ranked(self.study):
+            if names.SPEC in trial.user_attrs and usable(trial):
+                recipe = recipe_of(trial)
+                key = first_key(recipe)
+                recipes.setdefault(key, recipe)
+                seats[key] += 1
+                votes[key] += picked.get(trial.number, 0)
+        wanted = [key for key in recipes if votes[key]] or [*recipes][:1]
+        if not wanted:
+            return self._untried(count)
+
+        def worth(key: str) -> float:
+            return votes[key] / (1 + seats[key])
+
+        first = recipes[max(wanted, key=worth)]
+        shape = stack_key(first.flow, first.train)
+        stacked = [k for k in wanted if stack_key(recipes[k].flow, recipes[k].train) == shape]
+        found: list[Recipe] = []
+        for _ in range(count):
+            key = max(stacked, key=worth)
+            seats[key] += 1
+            found.append(recipes[key])
+        return found
+
+    def _untried(self, count: int) -> list[Recipe]:
+        """Take the first recipes of one shape, as nothing was trained yet."""
+        first = [self.recipe, *(one for one in self.first if one != self.recipe)]
+        shape = stack_key(self.recipe.flow, self.recipe.train)
+        alike = [one for one in first if stack_key(one.flow, one.train) == shape]
+        return (alike * count)[:count]
 
     def dearness(self, spec: FlowSpec) -> float:
         """How many times as long as the best recipe's a step of a flow takes, as it is counted."""

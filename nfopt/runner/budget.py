@@ -1,10 +1,12 @@
 """How a call divides its time: pure arithmetic, every share a named constant.
 
-    |-- recipes compared at rungs --|-- further seeds of the best --|-- mix, score, save --|
+    few trainings fit:  |-- the portfolio, as in `fit` ------|-- further seeds --|-- mix, save --|
+    many:               |-- recipes compared at the rungs ---|-- further seeds --|-- mix, save --|
 
-A trial is a whole training: who is behind at a rung ends there, and whatever was trained may stand
-in the mixture. How many trainings fit decides what is worth trying: of two or three, seeds of the
-first recipe; of a few, the portfolio; of many, offspring too. The last ones go to the best.
+A trial is a whole training, and whatever was trained may stand in the mixture. A mixture wants
+recipes that differ: as long as time is for not many more than the portfolio has, pruning one for
+another seed of the best loses (0.05 nats on magic in ten minutes). Of many, who is behind at a rung
+ends there, and offspring follow. The last ones are of what the mixture wants more of.
 """
 
 from __future__ import annotations
@@ -18,14 +20,13 @@ from nfopt.study.length import RUNGS
 
 SHORT = 3.0  # trainings that fit at least: else they are shorter
 LEAST_SHARE = 0.3  # of the full steps
-RACE = 2.0  # trainings that must fit before recipes are compared at all
-SEARCH = 8.0  # trainings that must fit before anything beyond the portfolio is tried
+SEARCH = 16.0  # trainings that must fit before any is pruned, or beyond the portfolio tried
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
-SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds of the best
+SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds
 FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
 MOST_SEEDS = 6  # members of a stack of further seeds: what comes first can be kept earlier
 SLOWER, FASTER = 2.0, 0.9  # times that one stack may change the measured pace, at most
-LAST_SHARE = 0.6  # of its steps at least, for a seed that takes what time is left at the end
+LAST_SHARE, LEAST_LAST_SHARE = 0.8, 0.6  # of its steps, for what takes the time that is left
 MARGIN = 1.1  # of the measured seconds must be left for a training
 TRIAL_OVERHEAD = 0.08  # seconds to ask and tell a trial, until it is measured
 GRACE = 0.25  # seconds over the end after which a training is stopped
@@ -163,32 +164,40 @@ def members_fitting(seconds: float, pace: Pace, most: int) -> int:
 
 
 def seeds_fitting(seconds: float, pace: Pace, most: int) -> int:
-    """Members of the next stack of further seeds.
+    """Members of the next stack of further seeds: as many as have nearly all of their steps.
 
-    The last such stack takes one more than are trained in full: all its members then have a few
-    steps less, their rate falls earlier, and no time is left over.
+    The last such stack has a few steps less, as its rate falls earlier, and no time is left over.
     """
-    count = members_fitting(seconds, pace, most)
-    shorter = LAST_SHARE * MARGIN * pace.of(count + 1)
-    return count + 1 if count < most and seconds >= shorter else count
+    for share in (LAST_SHARE, LEAST_LAST_SHARE):
+        for count in range(most, 0, -1):
+            if share * MARGIN * pace.of(count) <= seconds:
+                return count
+    return 0
+
+
+def going_on(seconds: float, pace: Pace, fraction: float, most: int) -> int:
+    """Members of a stack that can go on to an end; where time is short, after fewer steps.
+
+    Args:
+        seconds: That are left.
+        pace: Of these trainings.
+        fraction: Of them, that is over.
+        most: Members.
+    """
+    needed = MARGIN * max(0.0, LEAST_LAST_SHARE - fraction)
+    return next((n for n in range(most, 1, -1) if needed * pace.of(n) <= seconds), 1)
 
 
 def compared_size(total: float, left: float, pace: Pace) -> int:
     """Members of the next stack whose recipes are compared; 0 where none is to be any more.
 
-    What is left then goes to further seeds of the best.
+    What is left then goes to further seeds.
 
     Args:
         total: Seconds of all trainings of the call.
         left: Of them, still to come.
         pace: Of a training.
     """
-    if fitting(total, pace) < RACE:
-        return 0
     spare = left - SEEDS_SHARE * total
-    for size in range(MOST_COMPARED, FEWEST_COMPARED - 1, -1):
-        if MARGIN * pace.compared(size) <= spare:
-            return size
-    # the first comparison is made even if it takes more than its share
-    first = left > (1 - SEEDS_SHARE) * total and MARGIN * pace.compared(FEWEST_COMPARED) <= left
-    return FEWEST_COMPARED if first else 0
+    sizes = range(MOST_COMPARED, FEWEST_COMPARED - 1, -1)
+    return next((size for size in sizes if MARGIN * pace.compared(size) <= spare), 0)

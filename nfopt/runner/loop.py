@@ -123,6 +123,7 @@ class Search:
             first=self.first,
             pace=self.pace,
             left=self._time_left,
+            favourites=self.kept.favourites,
         )
         self._trainer = self.trainer(
             queue=self._queue,
@@ -135,6 +136,7 @@ class Search:
             kept=self.kept,
             pace=self.pace,
             dearness=self._agenda.dearness,
+            few=lambda: self._agenda.few,
         )
         try:
             with lease.beating():

@@ -14,7 +14,7 @@ from nfopt.distributed.lease import check_lease
 from nfopt.events import Watch
 from nfopt.recipes import portfolio
 from nfopt.runner.autonf.warm_start import check_warm_start
-from nfopt.runner.engines import share_out
+from nfopt.runner.engines.table import share_out
 from nfopt.space import SearchSpace
 from nfopt.spec import Recipe
 from nfopt.storage.open import Storage
@@ -128,7 +128,7 @@ class WorkerOptions:
     watch: Watch | None = None
 
     def share_out(self) -> tuple[list[str], int | None]:
-        """Give each worker a device and threads, see `nfopt.runner.engines.share_out`."""
+        """Give each worker a device and threads, see `nfopt.runner.engines.table.share_out`."""
         return share_out(self.count, self.device, self.threads, self.engine)
 
 

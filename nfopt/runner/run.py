@@ -24,9 +24,9 @@ from nfopt.runner.autonf.warm_start import warm_flows
 from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
 from nfopt.runner.deliver import deliver, trained_by
-from nfopt.runner.engines import ENGINES
+from nfopt.runner.engines.local_workers import Places
+from nfopt.runner.engines.table import ENGINES
 from nfopt.runner.fit import pace_of
-from nfopt.runner.local_workers import Places
 from nfopt.runner.loop import Search
 from nfopt.runner.options import (
     SearchOptions,

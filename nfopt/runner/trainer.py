@@ -20,12 +20,11 @@ from nfopt.flows import Stack
 from nfopt.runner import budget as plan
 from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
-from nfopt.samplers.pruning import to_prune
+from nfopt.runner.rungs import Rungs
 from nfopt.spec import FlowSpec
 from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
 from nfopt.study.length import Length
-from nfopt.study.ranking import comparable
 from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import bag_scores, failed, train_bags, with_round_trips
 from nfopt.study.weights import KeptFlows
@@ -50,6 +49,12 @@ class Trainer:
     dearness: Callable[[FlowSpec], float] = lambda spec: 1.0  # against the pace's recipe
     group_sizes: list[int] = field(default_factory=list)
     saving: Saving | None = None
+    few: Callable[[], bool] = lambda: False  # trainings fit, so that none is pruned
+    rungs: Rungs = field(init=False)
+    _mark: tuple[float, float] | None = None  # clock and share of the steps, when last looked
+
+    def __post_init__(self) -> None:
+        self.rungs = Rungs(self.data)
 
     # ------------------------------------------------------------------------------- populations
 
@@ -151,6 +156,7 @@ class Trainer:
             for step, value in rungs.items() if member is not None else ():
                 self._report(member, step / 100, value)
         self.saving = saving = self.checkpoints.begin(known, source)
+        self._mark = None if source is not None else (began, 0.0)
         try:
             left = None if source is None else self._seconds()
             stack, results = self._run(members, saving, left)
@@ -289,40 +295,35 @@ class Trainer:
         strangers = {m for m in values if (one := members[m]) is None or one.told}
         if len(self.objectives) > 1 or rung.fraction >= 1.0:
             return strangers
-        step = round(100 * rung.fraction)
+        self._see_pace(rung, len(values), asked)
         for member, value in values.items():
             self._report(members[member], rung.fraction, value)
         strangers = {m for m in values if (one := members[m]) is None or one.told}
         own = {m: one for m in values if (one := members[m]) is not None and m not in strangers}
         for member, candidate in own.items():
             asked.rungs[member] = dict(candidate.rungs)
-        numbers = {candidate.number for candidate in own.values()}
-        history = [
-            trial.intermediate_values[step]
-            for trial in comparable(trials_of(self.queue.study))
-            # what was interrupted has its value in the trial that it came back as
-            if step in trial.intermediate_values
-            and trial.number not in numbers
-            and not trial.user_attrs.get(names.AGAIN)
-            # the rate of the last further seeds may fall earlier than that of the others
-            and names.REPEATS not in trial.user_attrs
-        ]
-        # further seeds of the best are to come to their end, whatever they look like on the way
-        spare = [m for m, c in own.items() if names.REPEATS in c.trial.user_attrs]
-        most = self._going_on(rung.fraction, asked)
-        pruned = to_prune({m: values[m] for m in own}, history, spare=spare, most=most)
+        pace = self.pace
+        pruned = self.rungs.prune(
+            rung,
+            own,
+            trials_of(self.queue.study),
+            self.call.left(self.deadline),
+            None if pace is None else pace.times(self.dearness(asked.specs[0])),
+            self.few(),
+        )
         told = {own[m].number: values[m] for m in own}
         gone = tuple(sorted(own[m].number for m in pruned))
         self.call.on_event(RungReached(rung.fraction, told, gone))
         return pruned | strangers
 
-    def _going_on(self, fraction: float, asked: Asked) -> int | None:
-        """Members that can be trained to their end in the time that is left; None: all."""
-        left = self.call.left(self.deadline)
-        if left is None or self.pace is None:
-            return None
-        rest = self.pace.times((1.0 - fraction) * self.dearness(asked.specs[0]))
-        return max(1, plan.members_fitting(left, rest, len(asked.specs)))
+    def _see_pace(self, rung: Rung, living: int, asked: Asked) -> None:
+        """Correct the pace by what the steps since the last rung have taken."""
+        now = self.call.clock()
+        if self.pace is not None and self._mark is not None:
+            began, before = self._mark
+            share = self.dearness(asked.specs[0]) * (rung.fraction - before)
+            self.pace = self.pace.corrected(now - began, [share] * living)
+        self._mark = now, rung.fraction
 
     def _progress(self, asked: Asked, progress: Progress) -> None:
         asked.step = progress.step

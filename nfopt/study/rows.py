@@ -97,6 +97,12 @@ class MappedRows:
             return parts[0]
         return Part(np.concatenate([p.z for p in parts]), np.concatenate([p.logdet for p in parts]))
 
+    @property
+    def weights(self) -> Tensor | None:
+        """Of the rows behind `scores` in a mean of them, or None."""
+        weights = self.validation.weights
+        return None if weights is None else torch.as_tensor(weights)
+
     def gaussian_nll(self) -> float:
         """Validation NLL of a Gaussian fitted to the training rows; nan with context columns."""
         if self.data.context_features:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import optuna
+import torch
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
@@ -30,9 +31,11 @@ from nfopt.files import TemporaryFolder
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
+from nfopt.model.mixture import choose_mixture
 from nfopt.spec import Recipe
 from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import Candidate
+from nfopt.study.length import MEMBERS
 from nfopt.study.ranking import order
 from nfopt.study.rows import MappedRows
 from nfopt.training import MemberResult
@@ -197,6 +200,15 @@ class KeptFlows:
             found[trial.number] = Kept(trial.number, trial.values[self._place], flow)
         good = [one for one in found.values() if _ended_well(known.get(one.number))]
         return sorted(good, key=lambda one: order(one.nll, one.number)), wrong
+
+    def favourites(self) -> dict[int, int]:
+        """Mix what this process has trained: number of a trial -> times picked."""
+        mine = [one for one in self._mine.values() if one.scores is not None]
+        if not mine:
+            return {}
+        scores = torch.stack([one.scores for one in mine if one.scores is not None])
+        picked = choose_mixture(scores, MEMBERS, self._rows.weights)
+        return {mine[row].number: times for row, times in picked.items()}
 
     def tidy(self, stay: Collection[int]) -> None:
         """Remove the weights of the trials that `all` saw, but some; once nobody searches.

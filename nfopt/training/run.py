@@ -14,7 +14,7 @@ from nfopt.spec import TrainSpec
 from nfopt.training import checkpoint
 from nfopt.training.batches import TrainData
 from nfopt.training.checkpoint import RunState
-from nfopt.training.evaluate import FIRST, in_parts, mean_nll, round_trip_error
+from nfopt.training.evaluate import FIRST, in_parts, round_trip_error, scores_of, validated
 from nfopt.training.population import Population
 from nfopt.training.results import MemberResult, Progress, Record, Rung, Status, result_of
 from nfopt.training.schedule import CHECK_SHARE, CHECKS, Plan, plan_checks
@@ -167,7 +167,7 @@ class Run:
         began = self.elapsed()
         used = self._rows_of_check(part)
         data = self.data.of_members(part.members)
-        nlls, errors = self._validate(part.scored(), data, used).tolist()
+        nlls, errors = validated(part.scored(), data, used).tolist()
         sound = part.sound()
         improved = []
         for row, member in enumerate(part.members):
@@ -213,7 +213,8 @@ class Run:
         members = tuple(part.members)
         records = [self.records[member] for member in members]
         bests = tuple(math.inf if record.best is None else record.best for record in records)
-        pruned = set(self.on_rung(Rung(rung, part.step, members, tuple(nlls), bests)) or ())
+        reached = Rung(rung, part.step, members, tuple(nlls), bests, self._scores)
+        pruned = set(self.on_rung(reached) or ())
         return pruned & set(members) if progress < 1.0 else set()
 
     def drop_unsound(self, part: Population) -> None:
@@ -245,13 +246,8 @@ class Run:
             self.records[member].steps = part.step
         self._accounted = now
 
-    def _validate(self, stack: Stack, data: TrainData, rows: int) -> Tensor:
-        """Score some of the validation rows: mean NLL and two standard errors, shape (2, P)."""
-        index: Tensor | slice = slice(None)
-        if rows < data.val_rows:  # evenly spread, so that ordered data is seen as a whole
-            spread = torch.linspace(0, data.val_rows - 1, rows, dtype=torch.float64).long()
-            index = spread.to(data.val.device)
-        return torch.stack(mean_nll(stack, *data.validation(index)))
+    def _scores(self, members: Sequence[int]) -> Tensor:
+        return scores_of(self.stack, self.best, members, self.data)
 
     # ---------------------------------------------------------------------------- end, memory, disk
 
@@ -343,7 +339,7 @@ class Run:
         everything = self.data.val_rows
         if all(record.best is None or record.best_rows == everything for record in self.records):
             return
-        scored = in_parts(self.stack, self.data, lambda s, d: self._validate(s, d, everything))
+        scored = in_parts(self.stack, self.data, lambda s, d: validated(s, d, everything))
         nlls, errors = scored.tolist()
         for record, nll, error in zip(self.records, nlls, errors, strict=True):
             if record.best is not None and math.isfinite(nll):

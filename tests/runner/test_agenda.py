@@ -149,12 +149,12 @@ def test_seeds_of_a_trial_of_the_study_are_all_repeats(space: SearchSpace) -> No
     assert [one.get(names.REPEATS) for one in desk.waiting()] == desk.keys([0]) * MOST_SEEDS
 
 
-def test_what_is_left_at_the_end_makes_one_seed_more(space: SearchSpace) -> None:
+def test_what_is_left_at_the_end_makes_a_few_seeds_more(space: SearchSpace) -> None:
     desk = Desk(space, left=300.0)
     desk.decide()
     desk.tell(6)
     desk.seconds = 7.0
-    assert desk.decide() == Next(1, offspring=False)
+    assert desk.decide() == Next(2, offspring=False), "as dear as one"
 
 
 def test_nothing_is_begun_that_cannot_end(space: SearchSpace) -> None:
@@ -169,19 +169,28 @@ def test_nothing_is_begun_that_cannot_end(space: SearchSpace) -> None:
 
 
 def test_of_a_few_trainings_the_portfolio_alone_is_asked(space: SearchSpace) -> None:
-    desk = Desk(space, left=26.0)  # more than six, less than eight
-    chosen = desk.decide()
-    assert chosen == Next(3, offspring=False)
+    desk = Desk(space, left=40.0)  # ten
+    assert desk.agenda.few is False, "nothing is known yet"
+    assert desk.decide() == Next(3, offspring=False)
     assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2, 3])
-
-
-def test_of_less_than_two_trainings_one_is_the_recipe(space: SearchSpace) -> None:
-    desk = Desk(space, left=7.5)
+    assert desk.agenda.few
+    desk.tell(3)
+    desk.seconds = 28.0
     assert desk.decide() == Next(1, offspring=False)
-    assert desk.waiting() == [{names.FIRST: desk.keys([0])[0]}]
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([1]), "the next shape"
+    desk.tell(1)
+    desk.seconds = 18.0
+    assert desk.decide() == Next(5, offspring=False), "then seeds"
+    assert {names.REPEATS} == {key for one in desk.waiting() for key in one}
 
 
-def test_of_three_trainings_three_recipes_are_compared(space: SearchSpace) -> None:
+def test_of_less_than_two_trainings_two_are_begun_that_cost_no_more(space: SearchSpace) -> None:
+    desk = Desk(space, left=7.5)
+    assert desk.decide() == Next(2, offspring=False)
+    assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2])
+
+
+def test_of_three_trainings_three_recipes_are_trained(space: SearchSpace) -> None:
     desk = Desk(space, left=12.0)
     assert desk.decide() == Next(3, offspring=False)
     assert [one[names.FIRST] for one in desk.waiting()] == desk.keys([0, 2, 3])
@@ -200,3 +209,17 @@ def test_a_deeper_flow_is_dearer(space: SearchSpace) -> None:
     deep = Recipe(flow("CTC", "TCT", "CTC"), TRAIN)
     assert desk.agenda.dearness(deep.flow) > 1.2
     assert desk.agenda.dearness(desk.agenda.recipe.flow) == 1.0
+
+
+def test_seeds_are_of_the_recipes_that_the_mixture_wants_more_than_it_has(
+    space: SearchSpace,
+) -> None:
+    desk = Desk(space, left=300.0, favourites=lambda: {0: 5, 2: 2})
+    desk.decide()
+    desk.tell(6)
+    desk.seconds = 100.0
+    recipes = [desk.study.trials[number].params for number in (0, 2)]
+    assert desk.decide() == Next(6, offspring=False)
+    queued = [t.system_attrs["fixed_params"] for t in desk.study.trials if not t.params]
+    # 5/2, 5/3, 5/4, then 2/2 before 5/6 and so on
+    assert [recipes.index(params) for params in queued] == [0, 0, 0, 0, 1, 0]

@@ -24,8 +24,8 @@ from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Event, Notice, Started, Watch
 from nfopt.model.disk import versions
 from nfopt.report import watching
-from nfopt.runner import local_workers as local
-from nfopt.runner.local_workers import LocalWorkers, share_out
+from nfopt.runner.engines import local_workers as local
+from nfopt.runner.engines.local_workers import LocalWorkers, share_out
 from nfopt.runner.worker import budget_of, check_versions, run_worker
 from nfopt.study.create import load_study
 from nfopt.study.dataset import Source

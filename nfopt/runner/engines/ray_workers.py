@@ -22,7 +22,7 @@ from typing import Any
 
 from nfopt.errors import StudyError
 from nfopt.events import Notice, OnEvent, Watch, ignore
-from nfopt.runner.local_workers import Places
+from nfopt.runner.engines.local_workers import Places
 from nfopt.storage.open import Storage, mask_text, worker_environment
 
 RETRIES = 20  # of a task whose process died

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nfopt.runner import local_workers as local
-from nfopt.runner.local_workers import LocalWorkers
-from nfopt.runner.ray_workers import RayWorkers
+from nfopt.runner.engines import local_workers as local
+from nfopt.runner.engines.local_workers import LocalWorkers
+from nfopt.runner.engines.ray_workers import RayWorkers
 
 ENGINES: dict[str, type[LocalWorkers] | type[RayWorkers]] = {
     "local": LocalWorkers,

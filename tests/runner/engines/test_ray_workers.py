@@ -17,8 +17,8 @@ from nfopt.distributed.process import Worker
 from nfopt.errors import StudyError
 from nfopt.events import BatchTold, Event, ignore
 from nfopt.report.hooks import watching
-from nfopt.runner.engines import share_out
-from nfopt.runner.ray_workers import RayWorkers, work
+from nfopt.runner.engines.ray_workers import RayWorkers, work
+from nfopt.runner.engines.table import share_out
 from nfopt.runner.worker import Worked
 from nfopt.study.create import load_study
 from nfopt.study.results import SearchResult

@@ -1,0 +1,1 @@
+"""Where a search runs its other workers: processes of this machine, or tasks of a Ray cluster."""
