@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import optuna
@@ -60,6 +61,8 @@ class Agenda:
         total: Of them, when this worker began; None until it asks.
         all_first: All first trials were asked.
         favourites: Gives the mixture of what this worker has trained: trial -> times picked.
+        bags: A trial is a flow a fold, a whole stack; structures come in turn, as where rows are
+            few they matter most.
     """
 
     study: optuna.Study
@@ -72,6 +75,11 @@ class Agenda:
     total: float | None = None
     all_first: bool = False
     favourites: Callable[[], Mapping[int, int]] = dict
+    bags: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bags:
+            self.first = in_turn(self.first)
 
     def decide(self, trials: Sequence[FrozenTrial] | None, budget: int | None) -> Next:
         """Say what comes next, and queue it unless something waits already.
@@ -106,7 +114,7 @@ class Agenda:
         """Whether so few trainings fit that all of them are for the mixture: none is pruned."""
         if self.pace is None or self.total is None:
             return False
-        return plan.fitting(self.total, self.pace) < plan.SEARCH
+        return plan.fitting(self.total, self.pace) < (plan.BAGS if self.bags else plan.SEARCH)
 
     def _portfolio(
         self,
@@ -119,9 +127,9 @@ class Agenda:
         """Queue what `fit` would train next; 0 if it does not fit, or nothing is left of it."""
         if not pending:
             return 0
-        group = next(iter(pending.values()))
+        group = next(iter(pending.values()))[: 1 if self.bags else None]
         own = pace.times(self.dearness(self.space.build(group[0][1]).flow))
-        count = plan.seeds_fitting(left, own, MEMBERS)
+        count = plan.stack_fitting(left, own, MEMBERS)
         if left > 0 and best_of(self.study) is None:
             count = max(1, count)  # one training is begun, however short
         group = group[: self._fair(count, trials, budget, 1)]
@@ -136,7 +144,7 @@ class Agenda:
         """Queue further seeds; at least one training is begun, however short."""
         recipe = self._worthiest(1)[0]
         own = pace.times(self.dearness(recipe.flow))
-        count = plan.seeds_fitting(left, own, plan.MOST_SEEDS)
+        count = plan.stack_fitting(left, own, plan.MOST_SEEDS)
         if left > 0 and best_of(self.study) is None:
             count = max(1, count)
         count = self._fair(count, trials, budget, 1)
@@ -232,3 +240,12 @@ class Agenda:
         workers = {repr(t.user_attrs.get(names.WORKER)) for t in running}
         mine = math.ceil(open_trials / (1 + len(workers)))
         return min(size, open_trials, fair, mine)
+
+
+def in_turn(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Order recipes so that each shape has one before any has its second."""
+    shapes: dict[object, list[Recipe]] = {}
+    for recipe in recipes:
+        shapes.setdefault(stack_key(recipe.flow, recipe.train), []).append(recipe)
+    rounds = zip_longest(*shapes.values())
+    return [recipe for one in rounds for recipe in one if recipe is not None]

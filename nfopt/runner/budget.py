@@ -21,6 +21,7 @@ from nfopt.study.length import RUNGS
 SHORT = 3.0  # trainings that fit at least: else they are shorter
 LEAST_SHARE = 0.3  # of the full steps
 SEARCH = 16.0  # trainings that must fit before any is pruned, or beyond the portfolio tried
+BAGS = 8.0  # the same where a trial is a flow a fold: of structures most are clearly behind
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds
 FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
@@ -163,10 +164,10 @@ def members_fitting(seconds: float, pace: Pace, most: int) -> int:
     return max(1, min(most, int(seconds / max(MARGIN * pace.stacked, 1e-9))))
 
 
-def seeds_fitting(seconds: float, pace: Pace, most: int) -> int:
-    """Members of the next stack of further seeds: as many as have nearly all of their steps.
+def stack_fitting(seconds: float, pace: Pace, most: int) -> int:
+    """Members of the next stack: as many as have nearly all of their steps.
 
-    The last such stack has a few steps less, as its rate falls earlier, and no time is left over.
+    The last one has a few steps less, as its rate falls earlier, and no time is left over.
     """
     for share in (LAST_SHARE, LEAST_LAST_SHARE):
         for count in range(most, 0, -1):

@@ -131,7 +131,7 @@ def _fill(training: Retraining, recipes: Sequence[Recipe]) -> list[Trained]:
         pace = pace_of(waiting[0], training.data)
         left = training.call.left(training.deadline) or 0.0
         share = share or plan.share_of_steps(left, pace)
-        count = plan.members_fitting(left, pace.times(share), MEMBERS)
+        count = plan.stack_fitting(left, pace.times(share), MEMBERS)
         if not trained:
             count = max(1, count)
         if not count:

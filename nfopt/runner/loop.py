@@ -124,6 +124,7 @@ class Search:
             pace=self.pace,
             left=self._time_left,
             favourites=self.kept.favourites,
+            bags=self.data.bag > 1,
         )
         self._trainer = self.trainer(
             queue=self._queue,

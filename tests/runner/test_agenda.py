@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from small_study import LIMITS, RECIPES, STEPS, TRAIN, flow, table
 
 from nfopt import attributes as names
-from nfopt.runner.agenda import Agenda, Next
+from nfopt.runner.agenda import Agenda, Next, in_turn
 from nfopt.runner.budget import MOST_SEEDS, Pace
 from nfopt.space import SearchSpace
 from nfopt.spec import Recipe
@@ -223,3 +223,28 @@ def test_seeds_are_of_the_recipes_that_the_mixture_wants_more_than_it_has(
     queued = [t.system_attrs["fixed_params"] for t in desk.study.trials if not t.params]
     # 5/2, 5/3, 5/4, then 2/2 before 5/6 and so on
     assert [recipes.index(params) for params in queued] == [0, 0, 0, 0, 1, 0]
+
+
+def test_each_shape_has_one_before_any_has_its_second() -> None:
+    zero, one, two, three = FIRST
+    assert in_turn([zero, two, three, one]) == [zero, one, two, three]
+
+
+def test_bags_of_each_structure_come_in_turn(space: SearchSpace) -> None:
+    desk = Desk(space, left=30.0, bags=True)  # seven
+    order = []
+    for left in (30.0, 26.0, 22.0, 18.0):
+        desk.seconds = left
+        assert desk.decide() == Next(1, offspring=False)
+        order += [
+            desk.agenda.first.index(recipe)
+            for recipe in desk.agenda.first
+            if first_key(recipe) == desk.waiting()[0].get(names.FIRST)
+        ]
+        desk.tell(1)
+    assert order == [0, 1, 2, 3]
+    depths = [len(recipe.flow.layers) for recipe in desk.agenda.first]
+    assert depths == [2, 3, 2, 2], "one of each shape before the second of the first"
+    desk.seconds = 14.0
+    assert desk.decide().offspring is False
+    assert all(names.REPEATS in one for one in desk.waiting())

@@ -77,10 +77,10 @@ def test_a_pace_is_corrected_by_what_a_stack_took() -> None:
 
 
 def test_the_last_seeds_leave_no_time_over() -> None:
-    assert plan.seeds_fitting(6.5, PACE, 6) == 0
-    assert plan.seeds_fitting(6.7, PACE, 6) == 2, "at 60% of their steps, two as dear as one"
-    assert plan.seeds_fitting(11.1, PACE, 6) == 3, "two in full, three a little shorter"
-    assert plan.seeds_fitting(1e6, PACE, 6) == 6
+    assert plan.stack_fitting(6.5, PACE, 6) == 0
+    assert plan.stack_fitting(6.7, PACE, 6) == 2, "at 60% of their steps, two as dear as one"
+    assert plan.stack_fitting(11.1, PACE, 6) == 3, "two in full, three a little shorter"
+    assert plan.stack_fitting(1e6, PACE, 6) == 6
 
 
 def test_where_time_is_short_a_few_shorter_trainings_fit() -> None:
