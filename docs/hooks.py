@@ -1,15 +1,18 @@
-"""What MkDocs does not do by itself: pages from outside of docs/, their links, and formulas.
+"""What MkDocs does not do by itself: pages from outside of docs/, their links, formulas, notebooks.
 
 README.md is the first page, and CHANGELOG.md, CONTRIBUTING.md and the READMEs of studies/ are
 pages, each as it is: one home for each fact. Their links are written for the repository, so they
 are turned to the pages of the site. Formulas become MathML, which browsers show without a script.
+Notebooks are run in an empty folder; with NFOPT_NOTEBOOKS=0 their code is only shown.
 """
 
 from __future__ import annotations
 
 import html
+import os
 import posixpath
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,7 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\\])</\1>', re.S)
 FUNCTION = re.compile(r"\\(?:log|det|exp)\b(?! *(?:[_^(]|\\left\())")  # a thin space after it
 PRIME = re.compile(r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>")  # the sign is raised by itself
+FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def pages() -> dict[str, str]:
@@ -47,6 +51,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn a page's links to files of the repository into links of the site."""
+    if page.file.src_uri.startswith("notebooks/"):
+        markdown = begin_notebook(markdown)
     outside = pages()
     origin = {uri: path for path, uri in outside.items()}
     uri = page.file.src_uri
@@ -85,7 +91,8 @@ def relink(markdown: str, origin: str, uri: str, outside: dict[str, str]) -> str
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML."""
+    """Turn formulas into MathML; after a notebook, go back."""
+    os.chdir(ROOT)
     return FORMULA.sub(lambda found: mathml(found[2], found[1] == "div"), html)
 
 
@@ -96,3 +103,16 @@ def mathml(tex: str, block: bool) -> str:
     spaced = FUNCTION.sub(r"\g<0>\\,", html.unescape(tex))
     made = str(convert(spaced, display="block" if block else "inline"))
     return PRIME.sub(r"\1<mi>&#x02032;</mi>", made)
+
+
+def begin_notebook(markdown: str) -> str:
+    """Go to an empty folder, as the cells of a notebook write what a user's would."""
+    if os.environ.get("NFOPT_NOTEBOOKS") == "0":
+        return markdown.replace(' exec="on"', "")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = tempfile.TemporaryDirectory(prefix="nfopt-notebook-")
+    FOLDERS.append(folder)  # gone when the process ends
+    os.chdir(folder.name)
+    return markdown

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -103,3 +106,33 @@ def test_formulas_become_mathml() -> None:
     assert 'display="block"' in block
     assert "<mi>log</mi><mspace" in block
     assert "<mi>g</mi><mi>&#x02032;</mi>" in hooks.mathml("g'(x)", block=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "code", "said"),
+    [
+        ('print("and".upper())', 0, "built"),
+        ('raise ValueError("a cell that fails")', 1, "a cell that fails"),
+    ],
+)
+def test_a_cell_is_run_and_an_error_in_it_ends_the_build(
+    cell: str, code: int, said: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("markdown_exec")
+    (tmp_path / "docs").mkdir()
+    page = f'# A page\n\n```python exec="on" result="text"\n{cell}\n```\n'
+    (tmp_path / "docs" / "index.md").write_text(page)
+    settings = {"INHERIT": str(ROOT / "mkdocs.yml"), "nav": ["index.md"], "hooks": []}
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(settings | {"extra_css": []}))
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=tmp_path,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    if not code:
+        assert "AND" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
