@@ -108,7 +108,7 @@ def mathml(tex: str, block: bool) -> str:
 def begin_notebook(markdown: str) -> str:
     """Go to an empty folder, as the cells of a notebook write what a user's would."""
     if os.environ.get("NFOPT_NOTEBOOKS") == "0":
-        return markdown.replace(' exec="on"', "")
+        return re.sub(r'(?m)^(```python) exec="on".*$', r"\1", markdown)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
