@@ -51,7 +51,6 @@ def search(
     encoding: str | None = None,
     objectives: Sequence[str] | None = None,
     initial: Sequence[Flows] | Flows = (),
-    warm_start: str | None = None,
     members: int | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -85,7 +84,6 @@ def search(
         encoding: "bits" or "packed"; None: packed for evolution, else bits up to 64 of them.
         objectives: "nll" and maybe "parameters" and "inverse_cost"; None: "nll".
         initial: Flows to try first: FlowSpecs, with or without a TrainSpec, Recipes, or JSON files.
-        warm_start: "autonf": a short differentiable search proposes first trials of a new study.
         members: Distinct flows of the mixture at most; None: 8; 1 gives one flow.
         device: "cpu", "cuda", ...; None: CUDA where there is one.
         threads: CPU threads of all workers together; None: as torch has it, of several all cores.
@@ -146,7 +144,7 @@ def search(
                     lease=lease,
                 ),
                 space=chosen,
-                first=options.FirstOptions(initial=given, warm_start=warm_start),
+                first=options.FirstOptions(initial=given),
                 workers=options.WorkerOptions(
                     device=device,
                     count=workers,

@@ -74,7 +74,6 @@ OPTIONS = frozenset(
         "threads",
         "trial",
         "trials",
-        "warm_start",
         "weights",
         "workers",
     }

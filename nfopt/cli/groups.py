@@ -85,7 +85,6 @@ class StudyOptions:
     encoding: o.Encoding = None
     objectives: o.Objectives = None
     initial: o.Initial = None
-    warm_start: o.WarmStart = None
 
     def read(self) -> dict[str, Any]:
         """Give the arguments of `nfopt.search`.

@@ -252,15 +252,6 @@ StudyName = Annotated[
         rich_help_panel=SEARCH,
     ),
 ]
-WarmStart = Annotated[
-    str | None,
-    typer.Option(
-        parser=one_of("warm-start", "autonf"),
-        metavar="autonf",
-        help="Begin a new study with what a short differentiable search proposes.",
-        rich_help_panel=SEARCH,
-    ),
-]
 
 # --------------------------------------------------------------------------------------------- run
 

@@ -13,7 +13,6 @@ from nfopt.distributed.artifacts import artifact_store
 from nfopt.distributed.lease import check_lease
 from nfopt.events import Watch
 from nfopt.recipes import portfolio
-from nfopt.runner.autonf.warm_start import check_warm_start
 from nfopt.runner.engines.table import share_out
 from nfopt.space import SearchSpace
 from nfopt.spec import Recipe
@@ -90,16 +89,10 @@ class FirstOptions:
     Attributes:
         recipes: The best first; None: those of `nfopt.recipes`.
         initial: More first trials.
-        warm_start: "autonf": yet more, from a short differentiable search, in a new study.
     """
 
     recipes: Sequence[Recipe] | None = None
     initial: Sequence[Recipe] = ()
-    warm_start: str | None = None
-
-    def check(self) -> None:
-        """Raise ValueError unless the warm start is one that is known, or None."""
-        check_warm_start(self.warm_start)
 
     def of(self, data: Prepared) -> list[Recipe]:
         """List what is tried first on some data: the best recipe, the caller's own, the others."""

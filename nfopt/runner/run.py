@@ -19,8 +19,6 @@ from nfopt.distributed.lease import lease_seconds
 from nfopt.distributed.queue import COUNTED
 from nfopt.events import Notice, OnEvent, Started, ignore
 from nfopt.runner import budget as plan
-from nfopt.runner.autonf.warm_start import SHARE as WARM_SHARE
-from nfopt.runner.autonf.warm_start import warm_flows
 from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
 from nfopt.runner.deliver import deliver, trained_by
@@ -94,7 +92,6 @@ def run_search(
         options.members,
     )
     check_members(members)
-    first.check()
     name = check_name(study.name or source.name, options.out)
     home = RUNS / name if options.out is None else options.out
     workers.share_out()  # refuses what this machine has not
@@ -132,8 +129,6 @@ def run_search(
         if pace is not None:
             share = (length.steps or 1) / max(1, tried[0].train.steps)
             pace = pace.times(share).bag(rows.bag)
-        if first.warm_start is not None and not opened.resumed:
-            tried[1:1] = _warm_flows(opened, tried[0], rows, budget, call)
         settle(opened.study, study.artifacts, make=True)
         lasting = describe_run(study, source, home, tried[0], call)
         _write(opened.study, lasting)
@@ -204,23 +199,6 @@ def _wanted(name: str, source: Source, options: SearchOptions, space: SearchSpac
         encoding=study.encoding,
         objectives=None if objectives is None else check_objectives(objectives),
     )
-
-
-def _warm_flows(
-    opened: Opened, recipe: Recipe, rows: MappedRows, budget: Budget, call: Run
-) -> list[Recipe]:
-    """Let a short differentiable search propose first trials."""
-    found = warm_flows(
-        rows.under(recipe.marginals),
-        opened.space,
-        recipe,
-        seed=opened.seed,
-        seconds=None if budget.seconds is None else WARM_SHARE * budget.seconds,
-        on_event=call.on_event,
-        should_stop=call.stop,
-    )
-    call.stop.check()
-    return found
 
 
 def _write(study: optuna.Study, attributes: Mapping[str, Any]) -> None:

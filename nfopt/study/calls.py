@@ -151,7 +151,6 @@ _KINDS: dict[str, tuple[str, Check]] = {
     "should_stop": _CALLED,
     "sampler": _WORD,
     "encoding": _WORD,
-    "warm_start": _WORD,
     "engine": _WORD,
     "objectives": ("a list of words", _words),
     "columns": _COLUMNS,

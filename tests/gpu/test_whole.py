@@ -119,7 +119,6 @@ def test_a_search_by_minutes_over_all_kinds_of_layers(tmp_path: Path) -> None:
         device=DEVICE,
         minutes=0.3,
         space={"kind": "full", "depth": [1, 3], "width": [8, 16]},
-        warm_start="autonf",
         storage=optuna.storages.InMemoryStorage(),
         out=tmp_path / "found",
     )
