@@ -19,6 +19,9 @@ Strength = NDArray[np.float64]
 ROWS = 5_000
 """Rows that are measured, evenly spaced over the table; a quarter of it beyond 128 features."""
 
+TOGETHER = 16
+"""Features whose mutual information with all others is computed at a time."""
+
 MOST_PARENTS = 64
 """Length of a feature's ranking of parents at most."""
 
@@ -109,12 +112,15 @@ def mutual_information(values: NDArray[np.floating]) -> Strength:
     entropy = -_x_log_x(share).sum(axis=1)
     filled = (share > 0).sum(axis=1)
     result = np.zeros((features, features))
-    for feature in range(features):  # one feature at a time bounds the memory
-        joint = (inside[:, feature].T @ flat[:, feature * bins :]).astype(np.float64) / n
-        joint = joint.reshape(bins, features - feature, bins)
-        information = entropy[feature] + entropy[feature:] + _x_log_x(joint).sum(axis=(0, 2))
-        bias = (joint > 0).sum(axis=(0, 2)) - filled[feature:] - filled[feature] + 1
-        result[feature, feature:] = result[feature:, feature] = information - bias / (2 * n)
+    for first in range(0, features, TOGETHER):  # a few features at a time bound the memory
+        some = slice(first, first + TOGETHER)
+        counts = inside[:, some].reshape(n, -1).T @ flat[:, first * bins :]
+        joint = counts.astype(np.float64).reshape(-1, bins, features - first, bins) / n
+        own = entropy[some, None] + entropy[first:]
+        information = own + _x_log_x(joint).sum(axis=(1, 3))
+        bias = (joint > 0).sum(axis=(1, 3)) - filled[first:] - filled[some, None] + 1
+        result[some, first:] = information - bias / (2 * n)
+        result[first:, some] = result[some, first:].T
     return _symmetric(np.maximum(result, 0.0))
 
 
@@ -136,9 +142,11 @@ def rank_features(strength: Strength, most: int | None = None) -> tuple[tuple[in
         strength: Shape (D, D).
         most: Length of a ranking at most; by default all D - 1 others.
     """
-    order = np.argsort(-strength, axis=1, kind="stable")
+    features = len(strength)
+    shown = features if most is None else min(features, most + 1)  # one of them may be itself
+    order = np.argsort(-strength, axis=1, kind="stable")[:, :shown].tolist()
     return tuple(
-        tuple(int(other) for other in row if other != feature)[:most]
+        tuple(other for other in row if other != feature)[:most]
         for feature, row in enumerate(order)
     )
 

@@ -5,6 +5,8 @@ A callback takes one `Event`; unknown kinds should be ignored, more may come.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,6 +21,49 @@ if TYPE_CHECKING:
     from nfopt.autonf import History
     from nfopt.flows import Stack
     from nfopt.training import MemberResult
+
+
+@dataclass(eq=False)
+class Closing:
+    """The time that a call has left after training, and what was left out for lack of it.
+
+    Scores, the round trip and saving are done in any case, and training leaves the time for them.
+    What is of use but not needed (what sampling costs, pictures) asks first, with the seconds that
+    it is expected to take; what does not fit is left out, and said.
+
+    Attributes:
+        ends: Clock time at which the call is to be over; None: it has all the time.
+        tell: Gets a line for each thing that is left out.
+        clock: Seconds.
+        inverse: Seconds that the way from the base to a few rows takes one flow, as measured before
+            training; 0 where it is not worth a thought.
+        sampling: Seconds that 1,000 samples take, once that was measured.
+        left_out: What was left out, in words.
+    """
+
+    ends: float | None = None
+    tell: Callable[[str], None] = lambda text: None
+    clock: Callable[[], float] = time.monotonic
+    inverse: float = 0.0
+    sampling: float | None = None
+    left_out: list[str] = field(default_factory=list)
+
+    def left(self) -> float:
+        """Seconds that are left; negative once the time is over, inf without a limit."""
+        return math.inf if self.ends is None else self.ends - self.clock()
+
+    def fits(self, what: str, seconds: float = 0.0) -> bool:
+        """Say whether there is time for something; what has none is said, and counted as left out.
+
+        Args:
+            what: In words, as "the picture of samples".
+            seconds: That it is expected to take.
+        """
+        if self.left() > seconds:
+            return True
+        self.left_out.append(what)
+        self.tell(f"{what} is left out: there is no time for it")
+        return False
 
 
 @dataclass(frozen=True)
@@ -216,6 +261,7 @@ class Done:
         test_nll_2se: Two standard errors of it.
         seconds: Wall-clock seconds since the call began.
         out: Where the flow is, or None.
+        closing: What there is time for now.
     """
 
     number: int | None
@@ -224,6 +270,7 @@ class Done:
     test_nll_2se: float
     seconds: float
     out: str | None
+    closing: Closing = field(default_factory=Closing)
 
 
 Event = (

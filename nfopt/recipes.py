@@ -30,6 +30,8 @@ from nfopt.spec import (
     TrainSpec,
 )
 
+Ranking = tuple[tuple[int, ...], ...]
+
 DEPTH = 6
 WIDTH = 128
 BINS = 8
@@ -88,14 +90,14 @@ def portfolio(
         train = msgspec.structs.replace(best.train, **changes)
         return Recipe(best.flow if flow is None else flow, train, marginals)
 
-    thin = [
-        like(
-            flow=sparse(values, count, measure, context_features=context_features),
-            dropout=dropout,
-        )
-        for count, measure, dropout in SPARSE
-        if few and values is not None and count < features - 1
-    ]
+    rankings: dict[str, Ranking] = {}  # each is measured once
+    thin = []
+    for count, measure, dropout in SPARSE:
+        if few and values is not None and count < features - 1:
+            if measure not in rankings:
+                rankings[measure] = ranked_parents(values, measure)
+            flow = sparse(rankings[measure], count, context_features=context_features)
+            thin.append(like(flow=flow, dropout=dropout))
     pairs = []
     if features > 1:
         flow = couplings(features, context_features=context_features)
@@ -145,10 +147,19 @@ def autoregressive(
     return FlowSpec(features=features, layers=tuple(layers), context_features=context_features)
 
 
+def ranked_parents(values: NDArray[np.floating], measure: str) -> Ranking:
+    """Rank for each feature the others by how much it depends on them.
+
+    Args:
+        values: Training rows, shape (n, D), finite.
+        measure: Of dependence: "partial_correlation" or "mutual_information".
+    """
+    return rank_features(MEASURES[measure](values), MOST_PARENTS)
+
+
 def sparse(
-    values: NDArray[np.floating],
+    ranking: Ranking,
     parents: int,
-    measure: str,
     *,
     depth: int = 3,
     width: int = WIDTH,
@@ -157,15 +168,13 @@ def sparse(
     """Autoregressive splines forth and back, each feature on its most dependent predecessors.
 
     Args:
-        values: Training rows, shape (n, D), finite.
+        ranking: For each feature the others, the most dependent one first.
         parents: How many predecessors at most.
-        measure: Of dependence: "partial_correlation" or "mutual_information".
         depth: Layers.
         width: Of the conditioners.
         context_features: Columns given as context.
     """
-    forth = tuple(range(values.shape[1]))
-    ranking = rank_features(MEASURES[measure](values), MOST_PARENTS)
+    forth = tuple(range(len(ranking)))
     layers = [
         Autoregressive(
             parents=strongest_parents(forth if number % 2 == 0 else forth[::-1], ranking, parents),

@@ -14,6 +14,8 @@ from nfopt.cli.failures import say
 from nfopt.cli.output import check_empty, check_folder, check_target, write_rows
 from nfopt.cli.reading import one_of, whole, wrong
 
+DROPPED = "more with NaN, missing or infinite values were dropped"
+
 RowsOut = Annotated[
     Path | None,
     typer.Option(
@@ -63,6 +65,7 @@ def score(
     from nfopt.model import Flow
 
     flow = Flow.load(model)
+    dropped: list[int] = []
     values, given = load_rows(
         data,
         columns=flow.columns,
@@ -72,6 +75,7 @@ def score(
         separator=separator,
         decimal=decimal,
         drop_rows=drop_rows,
+        on_drop=dropped.append,
     )
     scores = flow.log_prob(values, given, as_fitted=as_fitted)
     unknown, none = np.isnan(scores), np.isneginf(scores)
@@ -94,6 +98,7 @@ def score(
                 "log_likelihood": mean,
                 "log_likelihood_2se": error,
                 **kinds,
+                "rows_dropped": sum(dropped),
                 "out": None if out is None else str(out),
             }
         )
@@ -103,7 +108,7 @@ def score(
         "so far away that their density is below what a number can hold have -inf",
         "have no number: the flow's weights are broken",
     )
-    counts = zip(kinds.values(), words, strict=True)
+    counts = [*zip(kinds.values(), words, strict=True), (sum(dropped), DROPPED)]
     note = "".join(f"; {count:,} {text}" for count, text in counts if count)
     where = "" if out is None else f", written to {out}"
     say(

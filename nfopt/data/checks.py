@@ -18,6 +18,7 @@ from nfopt.errors import DataError
 Array = NDArray[np.float64]
 
 MIN_ROWS = 50
+MOST_MERGED = 0.01  # of the distinct values of a column may become equal, unsaid
 MAX_FEATURES = 1024
 ROWS_A_FEATURE = 20
 _ATOM_SHARE = 0.02

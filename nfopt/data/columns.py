@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfopt.data.checks import MIN_ROWS
-from nfopt.data.raw import NotNumericError, Parts, RawTable, numbers_of
+from nfopt.data.checks import MIN_ROWS, MOST_MERGED
+from nfopt.data.raw import NotNumericError, Parts, RawTable, merged_integers, numbers_of
 from nfopt.data.roles import Roles, array_of
 from nfopt.data.row_numbers import counts_rows, is_row_number
 from nfopt.data.wording import choice_text, names_text, not_finite_text, rows_text, short
@@ -60,14 +60,24 @@ def read_columns(
     values = np.empty((rows, len(roles.features)))
     context = np.empty((rows, len(roles.context)))
     refused: dict[str, NotNumericError] = {}
+    merging: list[str] = []
     for target, names in ((values, roles.features), (context, roles.context)):
         for position, name in enumerate(names):
             try:
-                target[:, position] = numbers_of(raw.column(name), name, _REMEDY)
+                column = raw.column(name)
+                target[:, position] = numbers = numbers_of(column, name, _REMEDY)
+                if merged_integers(column, numbers) > MOST_MERGED:
+                    merging.append(name)
             except NotNumericError as error:
                 refused[name] = error
     if refused:
         raise _not_numeric(refused, roles.features)
+    if merging:
+        messages.append(
+            "over 1% of the distinct whole numbers become equal in double precision, which holds"
+            f" all of them up to 2^53 only: {names_text(merging)}; no map keeps them apart: give"
+            " them less their least value (of timestamps: since the first)"
+        )
     weight = None
     if weights is not None:
         column = raw.column(roles.weights) if roles.weights else array_of(weights, rows, "weights")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -55,6 +55,7 @@ def load_rows(
     separator: str | None = None,
     decimal: str | None = None,
     drop_rows: bool = False,
+    on_drop: Callable[[int], None] | None = None,
     argument: str | None = None,
     flat_row: bool = False,
 ) -> tuple[Array, Array | None]:
@@ -73,6 +74,7 @@ def load_rows(
         separator: As for `load`.
         decimal: As for `load`.
         drop_rows: As for `load`.
+        on_drop: Told how many rows were left out, if any were.
         argument: What the caller calls the source, for messages.
         flat_row: A source with one axis, of as many values as there are columns, is one row.
 
@@ -112,6 +114,8 @@ def load_rows(
         if not drop_rows:
             raise DataError(_not_finite(finite, wanted, argument))
         block = block[keep]
+        if on_drop is not None:
+            on_drop(int(np.count_nonzero(~keep)))
     width = len(columns)
     return block[:, :width].copy(), block[:, width:].copy() if context else None
 

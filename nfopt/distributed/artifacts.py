@@ -6,6 +6,7 @@ artifact_store("s3://bucket/runs")          Optuna's Boto3ArtifactStore, below a
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nfopt.optuna_internals import ArtifactStore
 
 FOLDER = "artifacts"
+MOST_READ = 1 << 30  # bytes of an artifact
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
@@ -263,9 +265,13 @@ def get(store: ArtifactStore, key: str) -> bytes:
 
     Raises:
         ArtifactNotFound: If it is not there.
+        OSError: If it is larger than nfopt writes any.
     """
     with store.open_reader(key) as file:
-        return file.read()
+        content = file.read(MOST_READ + 1)
+    if len(content) > MOST_READ:
+        raise OSError(errno.EFBIG, f"{key} has more than {MOST_READ >> 30} GiB")
+    return content
 
 
 def drop(store: ArtifactStore, key: str) -> None:

@@ -3,9 +3,8 @@
     nfopt:checkpoint = {"token": "3f...", "slot": 1}      of the population's first trial
 
 A token has two slots, written in turn: STORE/checkpoint-TOKEN-SLOT.safetensors holds weights,
-optimiser and generators (see `nfopt.training.checkpoint`), the .json beside it what was asked. The
-attribute says which slot counts, so whoever reads it finds a whole checkpoint, and a worker that
-lost its trials can't change what others go on from.
+optimiser and generators (see `nfopt.training.checkpoint`), the .json beside it what was asked. As
+the attribute says which one counts, whoever reads it finds a whole checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import msgspec
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from nfopt import attributes as names
 from nfopt.distributed import artifacts
@@ -167,14 +166,15 @@ class Checkpoints:
         pointer = origin.user_attrs.get(names.CHECKPOINT)
         if self.store is None or not isinstance(pointer, Mapping) or "token" not in pointer:
             return None
-        token, slot = str(pointer["token"]), pointer.get("slot")
-        if slot not in SLOTS:
+        if (slot := pointer.get("slot")) not in SLOTS:
             return None
-        path = Path(self._folder.name) / f"{token}.safetensors"
+        from nfopt.model.weights_file import open_weights  # imports torch
+
+        path = Path(self._folder.name) / f"{(token := str(pointer['token']))}.safetensors"
         try:
             asked = Asked.from_json(artifacts.get(self.store, key(token, slot, "json")))
             path.write_bytes(artifacts.get(self.store, key(token, slot, "safetensors")))
-            with safe_open(path, framework="pt") as file:
+            with open_weights(path) as file:
                 for name in file.keys():  # noqa: SIM118
                     file.get_tensor(name)
         except artifacts.failures(SafetensorError, ValueError) as error:

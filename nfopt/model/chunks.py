@@ -20,6 +20,18 @@ def chunk_rows(stack: Stack) -> int:
     return max(64, budget // (len(stack.specs) * widest))
 
 
+def drawn_rows(stack: Stack) -> int:
+    """Say how many rows may be drawn at a time: a layer that takes many passes is narrow in each.
+
+    A pass costs nearly the same for few rows and for many, so more rows at a time are faster.
+    """
+    features = stack.features
+    layers = stack.specs[0].layers
+    widest = max((x.widest(features) // x.passes(features) for x in layers), default=features)
+    budget = GPU_ELEMENTS if stack.theta.is_cuda else CPU_ELEMENTS
+    return max(64, budget // (len(stack.specs) * max(features, widest)))
+
+
 @torch.no_grad()
 def log_prob(stack: Stack, x: Tensor, context: Tensor | None = None) -> Tensor:
     """Score rows with every member of a stack, in chunks, without gradients.

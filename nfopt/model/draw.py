@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nfopt.data import Preprocessing
 from nfopt.flows import Stack
-from nfopt.model.chunks import chunk_rows, chunks
+from nfopt.model.chunks import chunks, drawn_rows
 from nfopt.model.score import ROWS
 
 Array = NDArray[np.float64]
@@ -47,8 +47,10 @@ def draw(
     for stack in stacks:
         for row, member in enumerate(stack.positions):
             wanted = np.flatnonzero(drawn == member)
-            alone = stack.select([row]).to(dtype=precision)
-            for chunk in chunks(len(wanted), min(ROWS, chunk_rows(alone))):
+            # a copy is laid out anew, which takes a second where columns are many
+            alone = stack if len(stack) == 1 else stack.select([row])
+            alone = alone if alone.dtype == precision else alone.to(dtype=precision)
+            for chunk in chunks(len(wanted), min(ROWS, drawn_rows(alone))):
                 at = wanted[chunk]
                 own = None
                 if context is not None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from nfopt.model.flow import Flow
 
 PICKS = 5  # picks at most, times the number of distinct flows
 LEAST_GAIN = 1e-3  # nats a row on validation data that another pick must bring
@@ -89,3 +92,29 @@ class RungMixtures:
 def _mean(scores: Tensor, share: Tensor) -> Tensor:
     """Weighted mean over rows; a row without weight does not count, whatever its density."""
     return torch.where(share > 0, scores * share, 0.0).sum(dim=-1)
+
+
+def merge(flows: Sequence[Flow], times: Sequence[int], device: torch.device | str) -> Flow:
+    """Make one mixture of several flows.
+
+    Args:
+        flows: For the same columns.
+        times: How often each counts.
+        device: Where it computes.
+    """
+    shares: list[float] = []
+    for flow, count in zip(flows, times, strict=True):
+        own = flow.shares or [1 / len(flow)] * len(flow)
+        shares += [count * share for share in own]
+    return Flow(
+        [spec for flow in flows for spec in flow.specs],
+        [flow.weights(member) for flow in flows for member in range(len(flow))],
+        [maps for flow in flows for maps in flow.preprocessings],
+        shares=shares,
+        device=device,
+    )
+
+
+def flow_shares(picked: dict[int, int]) -> list[float]:
+    """Shares of what was picked, in the order of the picks."""
+    return [times / sum(picked.values()) for times in picked.values()]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nfopt.data import LinePart, Prepared
 from nfopt.dependence import mutual_information
+from nfopt.events import Closing
 from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.report.canvas import BLUE, GREY, VERMILION, Canvas, short
@@ -21,6 +22,9 @@ Array = NDArray[np.float64]
 
 MOST = 8  # columns
 ROWS = 4_000  # points of each
+FEWEST = 1_000  # of them, where time does not count
+FEWEST_IN_TIME = 200  # where it does
+DRAWING = 1.0  # seconds that a picture takes beside its samples
 FEW = 1_000  # rows by which worst fitted columns are told
 MAX_MEASURED = 64  # columns whose mutual information is measured
 BINS = 44
@@ -190,6 +194,23 @@ def _ends(low: float, high: float) -> tuple[str, str]:
     if -5 <= digits <= 5:
         return f"{low:.{max(digits, 0)}f}", f"{high:.{max(digits, 0)}f}"
     return f"{low:.2g}", f"{high:.2g}"
+
+
+def rows_in(closing: Closing, sampling: float | None, seconds: float) -> tuple[int, float]:
+    """Say how many points a picture may have, and how many seconds it then takes.
+
+    Args:
+        closing: What there is time for.
+        sampling: Seconds that 1,000 samples take, where that is known.
+        seconds: That the samples may take at most, unless that makes too few of them.
+    """
+    limited = closing.ends is not None
+    if sampling is None:
+        sampling = 1_000 / FEWEST_IN_TIME * closing.inverse if limited else 1.0
+    seconds = min(seconds, max(0.0, closing.left() - DRAWING))
+    rows = seconds / max(sampling / 1_000, 1e-9)
+    rows = min(ROWS, max(FEWEST_IN_TIME if limited else FEWEST, int(min(rows, ROWS))))
+    return rows, DRAWING + rows * sampling / 1_000
 
 
 def corner_of(flow: Flow, data: Prepared, *, title: str, seed: int = 0, rows: int = ROWS) -> bytes:

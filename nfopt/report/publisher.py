@@ -23,6 +23,7 @@ from nfopt import attributes as names
 from nfopt.data import Prepared
 from nfopt.events import (
     BatchTold,
+    Closing,
     Done,
     Event,
     Finalists,
@@ -37,7 +38,7 @@ from nfopt.events import (
 )
 from nfopt.model import Flow
 from nfopt.report import attachments, figures
-from nfopt.report.corner import corner_of, member_flow
+from nfopt.report.corner import corner_of, member_flow, rows_in
 from nfopt.report.curve import curve_png
 from nfopt.report.masks import masks_png
 from nfopt.report.notes import study_note, trial_note
@@ -58,8 +59,10 @@ PAUSE = 60.0  # seconds between two rounds of study attributes, over all workers
 SHARE = 0.04  # of the time of a search that has a limit, that pictures may take
 START = 2.0  # seconds that they may take in any case
 CORNERS = 0.02  # of the time so far, that pictures of samples may take
+PASS = 2e-3  # seconds that a pass of the way back takes, for the samples of one picture
 NOTED = 20  # trials, the best ones, that have a note in any case
 MASKS, CURVE, SAMPLES = "masks.png", "learning_curve.png", "samples.png"
+SAMPLING = 4.0  # seconds that the samples of the winner may take, by what they cost
 SEARCH, HISTORY = "search.png", "history.json"  # of a differentiable search
 
 
@@ -89,7 +92,7 @@ class Publisher:
         self._failed = False
         self._new = False  # trials since the last round
         self._storage = ""
-        self._limited = False  # the whole call has a limit of time
+        self._closing = Closing()  # of the whole call
         self._corner_seconds = 0.0
         self._began = clock()
         self._rounds = attachments.Rounds(PAUSE, clock)
@@ -114,7 +117,9 @@ class Publisher:
         match event:
             case Started():
                 self._storage = event.storage
-                self._limited = event.budget_seconds is not None
+                if event.budget_seconds is not None:
+                    ends = self._began + event.budget_seconds
+                    self._closing = Closing(ends, self._notice, self._clock)
                 self._data = self._data or event.data
             case GroupTrained():
                 self._guarded(lambda: self._group(event))
@@ -127,6 +132,9 @@ class Publisher:
             case Done():
                 self._guarded(lambda: self._winner(event))
                 self._guarded(self._round)
+
+    def _notice(self, text: str) -> None:
+        self._tell(Notice(text))
 
     def finish(self) -> None:
         """Write what is not written yet, at the end of a worker that tells no `Done`."""
@@ -142,7 +150,7 @@ class Publisher:
             if not self._failed:
                 self._failed = True
                 reason = " ".join(str(error).split())[:200]
-                self._tell(Notice(f"a picture can't be made ({type(error).__name__}: {reason})"))
+                self._notice(f"a picture can't be made ({type(error).__name__}: {reason})")
         self.seconds += self._clock() - began
 
     # ---------------------------------------------------------------------------------- trials
@@ -173,7 +181,13 @@ class Publisher:
 
     def _affordable(self, member: Member) -> bool:
         """Whether there is time for pictures: always, unless the whole search is short of it."""
-        if not self._limited or member.result.status == "complete":
+        if self._closing.ends is None:
+            return True
+        if self._closing.left() <= 0:
+            if not self._closing.left_out:  # said once
+                self._closing.fits("drawing the last trials")
+            return False
+        if member.result.status == "complete":
             return True
         return self.seconds <= START + SHARE * (self._clock() - self._began)
 
@@ -181,6 +195,12 @@ class Publisher:
         """Draw the new best flow's samples, if such pictures did not take too much time yet."""
         elapsed = self._clock() - self._began
         if self._data is None or self._corner_seconds > START / 2 + CORNERS * elapsed:
+            return
+        passes = sum(layer.passes(member.spec.features) for layer in member.spec.layers)
+        if self._closing.ends is not None and (
+            PASS * passes > START / 2 + CORNERS * elapsed
+            or self._closing.left() < START + PASS * passes  # that of the winner follows
+        ):
             return
         began = self._clock()
         flow = member_flow(event.stack, member.result.member, self._data, member.marginals)
@@ -214,9 +234,14 @@ class Publisher:
         store, study = self._own_store(), self._study
         if store is None or study is None or event.out is None or self._data is None:
             return
+        closing = event.closing
+        rows, seconds = rows_in(closing, closing.sampling, SAMPLING)
+        # the report has such a picture too, and comes first where there is time for one only
+        if not closing.fits("the dashboard's picture of samples", 2 * seconds):
+            return
         whose = "the recipe" if event.number is None else f"trial {event.number}"
         title = f"The flow that is kept, from {whose}: data and samples"
-        picture = corner_of(Flow.load(event.out), self._data, title=title)
+        picture = corner_of(Flow.load(event.out), self._data, title=title, rows=rows)
         attachments.replace(study, store, SAMPLES, picture)
 
     def _round(self, *, pause: bool = False, new: bool = False) -> None:

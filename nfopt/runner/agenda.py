@@ -63,6 +63,8 @@ class Agenda:
         favourites: Gives the mixture of what this worker has trained: trial -> times picked.
         bags: A trial is a flow a fold, a whole stack; structures come in turn, as where rows are
             few they matter most.
+        must: One training is begun though the time may be over, where the study has none: what
+            `nfopt search` delivers was trained.
     """
 
     study: optuna.Study
@@ -76,6 +78,7 @@ class Agenda:
     all_first: bool = False
     favourites: Callable[[], Mapping[int, int]] = dict
     bags: bool = False
+    must: bool = False
 
     def __post_init__(self) -> None:
         if self.bags:
@@ -145,8 +148,9 @@ class Agenda:
         recipe = self._worthiest(1)[0]
         own = pace.times(self.dearness(recipe.flow))
         count = plan.stack_fitting(left, own, plan.MOST_SEEDS)
-        if left > 0 and best_of(self.study) is None:
+        if (left > 0 or self.must) and best_of(self.study) is None:
             count = max(1, count)
+        self.must = False
         count = self._fair(count, trials, budget, 1)
         if count and not trials_of(self.study, TrialState.WAITING):
             asked = {t.user_attrs.get(names.FIRST) for t in trials_of(self.study)}

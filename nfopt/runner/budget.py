@@ -37,8 +37,8 @@ POPULATION = {"cpu": 4, "cuda": 32}  # members where only a number of trials is 
 SEARCH_SHARE = 0.45  # of the time, of a differentiable search; the rest trains what it found
 MORE_SEEDS = 6  # trainings of the flow that it found, from other seeds, if time is left
 FITS = 1.2  # times what a training took must be left for another one
-RESERVE = 0.03  # of the whole time, for mixing, scoring and saving
-RESERVE_SECONDS = (0.5, 10.0)  # but at least and at most this
+RESERVE = 0.03  # of the whole time, for mixing, scoring, saving and the report
+RESERVE_SECONDS = (2.0, 10.0)  # but at least and at most this
 
 
 @dataclass(frozen=True)

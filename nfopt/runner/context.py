@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from nfopt.events import Notice, OnEvent, Training, ignore
+from nfopt.events import Closing, Notice, OnEvent, Training, ignore
 from nfopt.signals import Stop
 from nfopt.training import Progress
 
@@ -21,6 +21,7 @@ class Run:
         began: Clock time at which the call began.
         clock: Seconds.
         command: What made it, in a shell or in Python; "" where that is not known.
+        closing: What there is time for after training.
     """
 
     stop: Stop
@@ -28,6 +29,12 @@ class Run:
     began: float = 0.0
     clock: Callable[[], float] = time.monotonic
     command: str = ""
+    closing: Closing = field(default_factory=Closing)
+
+    def within(self, seconds: float | None) -> Run:
+        """Give the same call with so many seconds from its beginning; None: all the time."""
+        ends = None if seconds is None else self.at(seconds)
+        return replace(self, closing=Closing(ends, self.notice, self.clock))
 
     def notice(self, text: str) -> None:
         """Send a notice of one line."""

@@ -18,10 +18,10 @@ from nfopt import seeds
 from nfopt.data import DEFAULT
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError, StudyError
-from nfopt.events import Done, Mixed
+from nfopt.events import Closing, Done, Mixed
 from nfopt.model import Flow
 from nfopt.model.disk import UNWRITTEN
-from nfopt.model.mixture import choose_mixture
+from nfopt.model.mixture import choose_mixture, flow_shares, merge
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
 from nfopt.spec import FlowSpec
@@ -42,11 +42,12 @@ from nfopt.study.results import (
     score_of,
 )
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import bag_scores, scoring_seconds, train_bags
+from nfopt.study.stacks import bag_scores, inverse_seconds, scoring_seconds, train_bags
 from nfopt.study.weights import BY_MIXTURE, BY_NLL, Kept, KeptFlows, provenance_of
 from nfopt.training.provenance import Made, of_bag
 
 ROWS = 1000  # scored and sampled, to say what that costs
+MANY = 1.5  # times what a flow's way back takes for a few rows, it takes for a hundred
 
 
 def deliver(
@@ -214,36 +215,13 @@ def _staying(flows: Sequence[Kept], scores: Tensor, weights: Tensor | None) -> s
     return stay | {flows[row].number for row in choose_mixture(scores, BY_MIXTURE, weights)}
 
 
-def merge(flows: Sequence[Flow], times: Sequence[int], device: torch.device | str) -> Flow:
-    """Make one mixture of several flows.
-
-    Args:
-        flows: For the same columns.
-        times: How often each counts.
-        device: Where it computes.
-    """
-    shares: list[float] = []
-    for flow, count in zip(flows, times, strict=True):
-        own = flow.shares or [1 / len(flow)] * len(flow)
-        shares += [count * share for share in own]
-    return Flow(
-        [spec for flow in flows for spec in flow.specs],
-        [flow.weights(member) for flow in flows for member in range(len(flow))],
-        [maps for flow in flows for maps in flow.preprocessings],
-        shares=shares,
-        device=device,
-    )
-
-
-def flow_shares(picked: dict[int, int]) -> list[float]:
-    """Shares of what was picked, in the order of the picks."""
-    return [times / sum(picked.values()) for times in picked.values()]
-
-
 def trained_by(
     call: Run, seconds: float | None, specs: Sequence[FlowSpec], rows: MappedRows, members: int = 1
 ) -> float | None:
-    """Clock time at which all training must be over, so that scoring fits into the call's time.
+    """Clock time at which all training must be over, so that what follows fits into the call.
+
+    What follows in any case is the round trip and the scores. What it may cost to sample is noted
+    for `call.closing`.
 
     Args:
         call: The call.
@@ -256,7 +234,9 @@ def trained_by(
         return None
     scored = rows.data.sizes[2] + (rows.data.sizes[1] if members > 1 else 0)
     scoring = members * scoring_seconds(specs, rows.under(DEFAULT), scored)
-    return call.at(plan.leave(plan.trained_by(seconds), call.elapsed(), scoring))
+    call.closing.inverse = inverse_seconds(specs, rows.device)
+    after = scoring + call.closing.inverse
+    return call.at(plan.leave(plan.trained_by(seconds), call.elapsed(), after))
 
 
 def conclude(
@@ -282,7 +262,7 @@ def conclude(
         if line is not None:
             call.notice(line)
             warnings = [*warnings, line]
-    costs = _costs(flow, rows)
+    costs = _costs(flow, rows, call.closing)
     alone = [score_of(row, data.parts[2]).nll for row in tested]
     info |= {"members_test_nll": alone, "costs": costs, "warnings": warnings}
     made = {"seconds": round(call.elapsed(), 3), "command": call.command}
@@ -298,6 +278,7 @@ def conclude(
             test_nll_2se=test.nll_2se,
             seconds=seconds,
             out=None if saved is None else str(saved),
+            closing=call.closing,
         )
     )
     return {
@@ -314,6 +295,7 @@ def conclude(
         "costs": costs,
         "warnings": tuple(flow.info["warnings"]),
         "data": data,
+        "closing": call.closing,
     }
 
 
@@ -335,8 +317,11 @@ def _save(flow: Flow, out: Path, call: Run, warnings: Sequence[str]) -> Path:
     return saved
 
 
-def _costs(flow: Flow, rows: MappedRows) -> dict[str, float]:
-    """Seconds to score and to sample 1,000 rows, measured on a few."""
+def _costs(flow: Flow, rows: MappedRows, closing: Closing) -> dict[str, float]:
+    """Seconds to score and to sample 1,000 rows, measured on a few, if there is time for that."""
+    expected = MANY * closing.inverse * len(flow)
+    if not closing.fits("what scoring and sampling cost", expected):
+        return {}
     part = rows.data.parts[1]
     few = part.take(range(min(len(part), 200)))  # type: ignore[arg-type]
     began = time.perf_counter()
@@ -347,4 +332,5 @@ def _costs(flow: Flow, rows: MappedRows) -> dict[str, float]:
         began = time.perf_counter()
         flow.sample(100, seed=0)
         found["sample_1000"] = (time.perf_counter() - began) * ROWS / 100
+        closing.sampling = found["sample_1000"]
     return found

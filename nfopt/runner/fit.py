@@ -18,12 +18,13 @@ from nfopt import seeds
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError
 from nfopt.events import Finalists, OnEvent, ignore
+from nfopt.flows.cost import train_cost
 from nfopt.model import Flow
-from nfopt.model.mixture import choose_mixture
+from nfopt.model.mixture import choose_mixture, flow_shares
 from nfopt.runner import budget as plan
 from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
-from nfopt.runner.deliver import conclude, flow_shares, trained_by
+from nfopt.runner.deliver import conclude, trained_by
 from nfopt.runner.retrain import Finalist, Retraining, Trained
 from nfopt.signals import listening
 from nfopt.spec import Recipe
@@ -37,6 +38,8 @@ from nfopt.study.results import FitResult, Score, SearchResult, mixture, score_o
 from nfopt.study.rows import MappedRows
 from nfopt.training.measure import measure_training
 from nfopt.training.provenance import Made
+
+SURELY = 0.8  # of the seconds that a training should take, by its cost, it takes in any case
 
 Picked = Sequence[tuple[Trained, int]]  # flows and how often each counts
 
@@ -84,9 +87,9 @@ def run_fit(
         check_members(members)
     warnings = list(source.data.warnings)
     with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock, command)
-        rows = MappedRows(source.data, device)
         seconds = None if minutes is None else 60.0 * minutes
+        call = Run(stop, on_event, began, clock, command).within(seconds)
+        rows = MappedRows(source.data, device)
         flows = [recipe.flow for recipe in recipes[:1]]
         training = Retraining(
             data=rows,
@@ -125,10 +128,15 @@ def _fill(training: Retraining, recipes: Sequence[Recipe]) -> list[Trained]:
     or rate is wrong for this table gets no weight in it (`studies/portfolio`).
     """
     trained: list[Trained] = []
-    share = 0.0
+    share, known = 0.0, Pace(0.0, 0.0)
     waiting = [*recipes] * math.ceil(MEMBERS / len(recipes))
     while waiting:
+        dear = train_cost(waiting[0].flow) / max(train_cost(recipes[0].flow), 1e-9)
+        left = training.call.left(training.deadline) or 0.0
+        if trained and left < SURELY * plan.LEAST_LAST_SHARE * share * known.times(dear).alone:
+            break  # measuring alone would take what time is left
         pace = pace_of(waiting[0], training.data)
+        known = known if trained else pace
         left = training.call.left(training.deadline) or 0.0
         share = share or plan.share_of_steps(left, pace)
         count = plan.stack_fitting(left, pace.times(share), MEMBERS)
@@ -235,9 +243,9 @@ def run_retrain(
     source = read_again(attributes_of(study), data)
     own = int(attributes_of(study).get(names.STUDY_SEED, 0)) if seed is None else seed
     with listening(should_stop) as stop:
-        call = Run(stop, on_event, began, clock, command)
-        rows = MappedRows(source.data, device)
         seconds = None if minutes is None else 60.0 * minutes
+        call = Run(stop, on_event, began, clock, command).within(seconds)
+        rows = MappedRows(source.data, device)
         retraining = Retraining(
             data=rows,
             seed=seeds.derive(own, seeds.RETRAIN, number),

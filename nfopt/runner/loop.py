@@ -125,6 +125,7 @@ class Search:
             left=self._time_left,
             favourites=self.kept.favourites,
             bags=self.data.bag > 1,
+            must=self.budget is None,
         )
         self._trainer = self.trainer(
             queue=self._queue,

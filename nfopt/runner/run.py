@@ -109,7 +109,7 @@ def run_search(
 
     storage = open_storage(study.storage)
     with clear_errors(study.storage, "failed"), listening(should_stop) as stop:
-        call = Run(stop, tell, began, clock, command)
+        call = Run(stop, tell, began, clock, command).within(budget.seconds)
         if isinstance(storage, PatientStorage):
             storage.listen(on_wait=call.notice, should_stop=stop)
         opened = open_study(wanted, storage)

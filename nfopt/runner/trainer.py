@@ -25,8 +25,9 @@ from nfopt.spec import FlowSpec
 from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
 from nfopt.study.length import Length
+from nfopt.study.ranking import best_of
 from nfopt.study.rows import MappedRows
-from nfopt.study.stacks import bag_scores, failed, train_bags, with_round_trips
+from nfopt.study.stacks import FEW_STEPS, bag_scores, failed, train_bags, with_round_trips
 from nfopt.study.weights import KeptFlows
 from nfopt.training import CheckpointError, MemberResult, Progress, Rung
 
@@ -280,7 +281,12 @@ class Trainer:
         return self.call.over(self.deadline, plan.GRACE)
 
     def _over(self) -> bool:
-        return self.call.stop() or self.late() or self.queue.lease.lost
+        return self.call.stop() or self.queue.lease.lost or (self.late() and not self._needed())
+
+    def _needed(self) -> bool:
+        """Say whether a study that has nothing yet waits for the first steps of this training."""
+        begun = self.saving is not None and self.saving.asked.step < FEW_STEPS
+        return begun and best_of(self.queue.study) is None
 
     def _report(self, member: Candidate | None, fraction: float, value: float) -> None:
         if member is None or member.told:

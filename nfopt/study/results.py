@@ -15,6 +15,7 @@ import torch
 from nfopt import attributes as names
 from nfopt.attributes import finite
 from nfopt.data import Part, Prepared
+from nfopt.events import Closing
 from nfopt.model import Flow
 from nfopt.model.disk import versions
 
@@ -56,6 +57,7 @@ class FitResult:
         costs: Seconds to score 1,000 rows, and to draw as many where there is no context.
         warnings: One line each.
         data: The rows that it was trained, chosen and tested on.
+        closing: What there was time for after training.
     """
 
     flow: Flow
@@ -71,6 +73,12 @@ class FitResult:
     costs: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     data: Prepared | None = None
+    closing: Closing = field(default_factory=Closing, repr=False)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What of the scores, costs and pictures was left out for lack of time, in words."""
+        return tuple(self.closing.left_out)
 
     @property
     def structure(self) -> str:
@@ -91,6 +99,7 @@ class FitResult:
             "parameters": self.parameters,
             "structure": self.structure,
             "costs": dict(self.costs),
+            "left_out": list(self.left_out),
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),
         }
@@ -132,6 +141,7 @@ class SearchResult(FitResult):
             "parameters": self.parameters,
             "structure": self.structure,
             "costs": dict(self.costs),
+            "left_out": list(self.left_out),
             "mean_group": None if math.isnan(self.mean_group) else self.mean_group,
             "seconds": self.seconds,
             "out": None if self.out is None else str(self.out),

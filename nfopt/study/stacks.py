@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nfopt import seeds
 from nfopt.flows import Stack, build
-from nfopt.spec import FlowSpec, TrainSpec
+from nfopt.spec import FlowSpec, Layer, TrainSpec
 from nfopt.study.length import RUNGS
 from nfopt.study.rows import MappedRows
 from nfopt.training import (
@@ -36,6 +36,8 @@ from nfopt.training.evaluate import FIRST
 
 FREE_ROWS = 20_000  # to score, whose time is not worth a measurement
 SAMPLE_ROWS = 2048
+FREE_PASSES = 500  # of an inverse, whose time is not worth a measurement
+FEW_ROWS = 16  # whose inverse is measured: as many as a round trip has where columns are many
 FEW_STEPS = 5  # of a training at least, also where its time is over before: nothing is untrained
 SLOWER = 1.2  # an estimate of seconds is that much too short, on a machine with other work
 
@@ -99,6 +101,7 @@ def train_stack(
             steps=steps,
             seconds=seconds,
             left=left,
+            least=FEW_STEPS,
             rungs=RUNGS if on_rung is not None else (1.0,),
             on_rung=on_rung,
             on_progress=on_progress,
@@ -108,20 +111,6 @@ def train_stack(
             on_checkpoint=on_checkpoint,
             clock=clock,
         )
-        least = min(members[0].steps if steps is None else steps, FEW_STEPS)
-        ended = all(result.status == "complete" for result in results)
-        if seconds is not None and ended and max(result.steps for result in results) < least:
-            results = train(
-                stack,
-                members,
-                data,
-                generator=seeds.generator(batches),
-                steps=least,
-                rungs=(1.0,),
-                on_progress=on_progress,
-                should_stop=should_stop,
-                clock=clock,
-            )
     except torch.OutOfMemoryError:
         return stack, [failed(member, "out of memory") for member in range(len(stack))]
     unknown = ("complete", "pruned")
@@ -192,6 +181,44 @@ def scoring_seconds(
             taken = clock() - began
         slowest = max(slowest, taken)
     return SLOWER * slowest * rows / len(x)
+
+
+def inverse_seconds(
+    specs: Sequence[FlowSpec],
+    device: torch.device | str,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Estimate how long a few rows take from the base to the data, for the slowest of some flows.
+
+    Measured on one layer of each kind, since a whole flow of many columns takes seconds.
+
+    Args:
+        specs: Flows.
+        device: Where it will be done.
+        clock: Seconds; for tests.
+
+    Returns:
+        Seconds; 0 where the passes are few.
+    """
+    slowest = 0.0
+    for spec in {spec.shape_key(): spec for spec in specs}.values():
+        features, seen = spec.features, spec.context_features
+        if sum(layer.passes(features) for layer in spec.layers) <= FREE_PASSES:
+            continue
+        kinds: dict[str, list[Layer]] = {}
+        for layer in spec.layers:
+            kinds.setdefault(layer.kind, []).append(layer)
+        taken = 0.0
+        for layers in kinds.values():
+            alone = FlowSpec(features=features, layers=(layers[0],), context_features=seen)
+            (stack,) = build([alone], seeds.generator(0), device=device)
+            context = torch.zeros(FEW_ROWS, seen, device=device) if seen else None
+            began = clock()
+            with torch.no_grad():
+                stack.inverse(torch.zeros(FEW_ROWS, features, device=device), context).cpu()
+            taken += len(layers) * (clock() - began)
+        slowest = max(slowest, taken)
+    return SLOWER * slowest
 
 
 def train_bags(

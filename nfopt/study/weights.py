@@ -19,7 +19,7 @@ import torch
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from nfopt import attributes as names
@@ -32,6 +32,7 @@ from nfopt.flows import Stack
 from nfopt.model import Flow
 from nfopt.model.disk import DESCRIPTION, WEIGHTS
 from nfopt.model.mixture import choose_mixture
+from nfopt.model.weights_file import described_in
 from nfopt.spec import Recipe
 from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import Candidate
@@ -295,11 +296,12 @@ def kept_flow(study: optuna.Study, number: int, *, device: str = "cpu") -> Flow:
         path = Path(folder) / WEIGHTS
         path.write_bytes(content)
         try:
-            with safe_open(path, framework="pt") as file:
-                text = (file.metadata() or {})[DESCRIPTION]
+            text = described_in(path, DESCRIPTION)
+            if text is None:
+                raise ValueError("they say nothing of their flow")
             (path.parent / DESCRIPTION).write_text(text, encoding="utf-8")
             flow = Flow.load(folder, device=device)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, ValueError) as error:
             raise StudyError(f"The weights of trial {number} can't be read: {error}") from None
     described = study.user_attrs.get(names.DATA)
     if isinstance(described, dict) and described.get("table") is not None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nfopt.errors import NfoptError
 from nfopt.files import replacing
+from nfopt.model.weights_file import open_weights
 from nfopt.training.population import Population
 from nfopt.training.results import Record
 from nfopt.training.schedule import Plan
 
 VERSION = 2
+UNREADABLE = (OSError, SafetensorError, ValueError, RecursionError)
 UNWRITTEN = (OSError, SafetensorError)  # what a full disk or a read-only folder raises
 
 
@@ -121,6 +124,25 @@ def restore(part: Population, state: PartState, tensors: dict[str, Tensor]) -> N
     part.checked, part.check_seconds = state.checked, state.check_seconds
 
 
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Refuse a checkpoint whose numbers do not fit the run that its plain data names.
+
+    Raises:
+        CheckpointError: If a tensor is missing, or has another shape or dtype.
+    """
+    try:
+        yield
+    except (CheckpointError, torch.OutOfMemoryError):
+        raise
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"`checkpoint` {str(path)!r} does not fit this run ({type(error).__name__}: {why}):"
+            " delete it to start anew."
+        ) from None
+
+
 def save(path: Path, state: Versioned, tensors: Mapping[str, Tensor]) -> None:
     """Write a checkpoint beside `path` and put it in its place in one step.
 
@@ -146,10 +168,10 @@ def load(
         CheckpointError: If the file is no checkpoint, or one of another run or version.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_weights(path) as file:
             state = msgspec.json.decode((file.metadata() or {}).get("nfopt", ""), type=kind)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, msgspec.MsgspecError, OSError) as error:
+    except (*UNREADABLE, msgspec.MsgspecError) as error:
         raise CheckpointError(
             f"`checkpoint` {str(path)!r} can't be read ({error}): delete it to start anew."
         ) from None

@@ -46,6 +46,7 @@ def train(
     steps: int | None = None,
     seconds: float | None = None,
     left: float | None = None,
+    least: int = 0,
     rungs: Sequence[float] = (0.25, 0.5, 1.0),
     on_rung: OnRung | None = None,
     on_progress: OnProgress | None = None,
@@ -70,6 +71,7 @@ def train(
             schedule reaches its end on time.
         left: Seconds from now at most, where a run that goes on has less time than it was begun
             with: its schedule then ends earlier.
+        least: Steps that are taken at least, of those asked for, though the time may be over.
         rungs: Shares of the run at which all members are validated and `on_rung` is called.
         on_rung: Returns the members to prune; at the end of the run its answer is not used.
         on_progress: Called about five times a second, and after each check.
@@ -94,7 +96,8 @@ def train(
     if steps is None and seconds is None:
         steps = members[0].steps
     path = None if checkpoint is None else Path(checkpoint)
-    run = Run(stack, members, data, generator, steps, seconds, tuple(rungs), path, clock)
+    plan = Plan(steps, 0.0, seconds, least=least)
+    run = Run(stack, members, data, generator, plan, tuple(rungs), path, clock)
     run.on_rung, run.on_progress, run.should_stop = on_rung, on_progress, should_stop
     run.on_checkpoint, run.checkpoint_seconds = on_checkpoint, checkpoint_seconds
     if left is not None:
@@ -143,7 +146,8 @@ def _hasten(run: Run, left: float) -> None:
     for number, part in enumerate(run.parts):
         start, end = (run.elapsed() + left * n / len(run.parts) for n in (number, number + 1))
         if part.plan.end is None or part.plan.end > end:
-            part.plan = Plan(part.plan.steps, start, end, run.progress(part))
+            plan = part.plan
+            part.plan = Plan(plan.steps, start, end, run.progress(part), plan.least)
 
 
 def _check(

@@ -46,14 +46,12 @@ class Run:
         specs: Sequence[TrainSpec],
         data: TrainData,
         generator: torch.Generator,
-        steps: int | None,
-        seconds: float | None,
+        plan: Plan,
         rungs: tuple[float, ...],
         path: Path | None,
         clock: Callable[[], float],
     ) -> None:
         self.stack, self.specs, self.rungs, self.path = stack, list(specs), rungs, path
-        self.seconds = seconds
         if data.weights is not None:  # a mean of 1 keeps the loss a mean
             scaled = data.weights / data.weights.mean()
             data = TrainData(**{**vars(data), "weights": scaled.to(stack.theta.dtype)})
@@ -63,16 +61,16 @@ class Run:
         self._before = 0.0  # seconds of the run before this process went on with it
         self._ticked = -math.inf
         self._step_seconds = 0.0
-        self._asked = repr((steps, seconds, rungs))
+        self._asked = repr((plan.steps, plan.end, rungs))
         draws = torch.randint(1 << 62, (2,), generator=generator, device=generator.device).tolist()
         self._seeds = (int(draws[0]), int(draws[1]))
         if path is not None and path.exists():
-            self._restore(path)
+            with checkpoint.fitting(path):
+                self._restore(path)
         else:
             self.records = [Record(curve=[]) for _ in self.specs]
             self.best = stack.theta.detach().clone()
             everyone = range(len(self.specs))
-            plan = Plan(steps, 0.0, seconds)
             self.parts = [Population.start(stack, everyone, specs, data.rows, self._seeds, plan)]
         self._saved = self._stepped = self._accounted = self.elapsed()
 
@@ -289,8 +287,7 @@ class Run:
     def _restore(self, path: Path) -> None:
         state, tensors = checkpoint.load(path, self._identity(), RunState)
         self.records, self._before = state.records, state.elapsed
-        device = self.stack.theta.device
-        self.best = tensors["best"].to(device)
+        self.best = self.stack.theta.detach().clone().copy_(tensors["best"])
         self.parts = []
         for number, saved in enumerate(state.parts):
             specs = [self.specs[member] for member in saved.members]

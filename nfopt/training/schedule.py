@@ -67,12 +67,14 @@ class Plan:
         start: Seconds of the run at which the time of this plan begins to count.
         end: Seconds of the run at which it must be over, or None.
         base: Progress at `start`.
+        least: Steps that are taken though the time may be over.
     """
 
     steps: int | None
     start: float = 0.0
     end: float | None = None
     base: float = 0.0
+    least: int = 0
 
     def progress(
         self, step: int, elapsed: float, step_seconds: float = 0.0, reserve: float = 0.0
@@ -97,17 +99,19 @@ class Plan:
             gone = elapsed - self.start
             over = gone + step_seconds / 2 >= whole
             by_time = 1.0 if over else self.base + (1.0 - self.base) * gone / whole
+            if step < self.least:
+                by_time = min(by_time, step / self.least)
         return min(1.0, max(by_step, by_time, 0.0))
 
     def halve(self, step: int, elapsed: float, shares: tuple[int, int]) -> tuple[Plan, Plan]:
         """Plan two parts that go on one after the other, their time in proportion to `shares`."""
         if self.end is None:
-            return Plan(self.steps), Plan(self.steps)
+            return Plan(self.steps, least=self.least), Plan(self.steps, least=self.least)
         base = self.progress(step, elapsed)
         middle = elapsed + (self.end - elapsed) * shares[0] / sum(shares)
         return (
-            Plan(self.steps, elapsed, middle, base),
-            Plan(self.steps, middle, self.end, base),
+            Plan(self.steps, elapsed, middle, base, self.least),
+            Plan(self.steps, middle, self.end, base, self.least),
         )
 
 

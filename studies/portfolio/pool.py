@@ -108,7 +108,7 @@ def flow_of(name: str, values: NDArray[np.floating]) -> FlowSpec | None:
     features = values.shape[1]
     if name.startswith("sparse"):
         parents, measure = name.removeprefix("sparse").split()
-        known = recipes.sparse(values, int(parents), measure)
+        known = recipes.sparse(recipes.ranked_parents(values, measure), int(parents))
         return known if int(parents) < features - 1 else None
     if match := re.fullmatch(r"couplings(\d+)x(\d+)", name):
         return recipes.couplings(features, depth=int(match[1]), width=int(match[2]))

@@ -70,6 +70,18 @@ def test_each_kind_of_row_without_a_density_is_counted_by_its_name(table: pd.Dat
     assert told["log_likelihood"] < -1e70
 
 
+def test_rows_that_are_dropped_are_counted(table: pd.DataFrame) -> None:
+    ran("fit", "counts.csv", "--out", "model")
+    Path("holes.csv").write_text("count,size\n1,0\n,0\n2,\n3,1\n")
+    out, err = ran("score", "model", "holes.csv", "--drop-rows")
+    assert len(out.splitlines()) == 3
+    assert "2 rows: " in err
+    assert "2 more with NaN, missing or infinite values were dropped" in err
+    told = json.loads(ran("score", "model", "holes.csv", "--drop-rows", "--json")[0])
+    assert (told["rows"], told["rows_dropped"]) == (2, 2)
+    assert json.loads(ran("score", "model", "counts.csv", "--json")[0])["rows_dropped"] == 0
+
+
 def test_the_maps_of_a_fit(table: pd.DataFrame) -> None:
     kinds = {}
     for marginals in (None, "quantile", "standardise,asinh"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -262,3 +266,28 @@ def test_values_that_merge_are_said_once_with_the_map_that_keeps_them_apart() ->
     assert "column 'x0'" in fault
     assert "asinh or quantile keeps them apart" in fault
     assert merge_fault(data.lines, "asinh") == merge_fault(data.lines, "quantile") == ""
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, "Int64"])
+def test_whole_numbers_that_double_precision_merges_are_said_once(kind: Any) -> None:
+    since = np.sort(np.random.default_rng(0).integers(0, 10**6, 400))  # nanoseconds
+    stamps = pd.Series(1_700_000_000_000_000_000 + since).astype(kind)
+    frame = pd.DataFrame({"at": stamps, "a": np.random.default_rng(1).normal(size=400)})
+    said: list[str] = []
+    load(frame, on_warning=said.append)
+    (line,) = said
+    assert "become equal in double precision" in line
+    assert "column 'at'" in line
+    assert "give them less their least value" in line
+    load(frame.assign(at=since), on_warning=said.append)
+    wide = 1_700_000_000_000_000_000 + 10**6 * since  # a quarter of an hour: all stay apart
+    load(frame.assign(at=wide), on_warning=said.append)
+    assert len(said) == 1
+
+
+def test_times_are_refused_with_advice(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"at": pd.date_range("2026", periods=400, freq="s"), "a": range(400)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    for source in (frame, tmp_path / "t.parquet"):
+        with pytest.raises(DataError, match=r"'at' is not numeric: it holds times .* number, or"):
+            load(source)

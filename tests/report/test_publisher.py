@@ -14,12 +14,13 @@ from optuna_dashboard import _custom_plot_data as plots
 from optuna_dashboard import _note, get_note, save_note
 from optuna_dashboard.artifact._backend import list_study_artifacts
 
-from nfopt.events import Event, Notice, ignore
+from nfopt.events import Closing, Done, Event, Notice, Started, ignore
 from nfopt.report import attachments
+from nfopt.report.corner import DRAWING, FEWEST, FEWEST_IN_TIME, ROWS, rows_in
 from nfopt.report.hooks import publishing
 from nfopt.report.publisher import PAUSE, Publisher
 
-from .toys import group, pixels, study, table, tell
+from .toys import group, kept, pixels, study, table, tell
 
 DATA = table()
 FIGURES = {
@@ -47,6 +48,13 @@ def files(found: optuna.Study, number: int) -> dict[str, str]:
 def note(found: optuna.Study, number: int) -> str:
     attributes = found._storage.get_study_system_attrs(found._study_id)
     return str(_note.get_note_from_system_attrs(attributes, found.trials[number]._trial_id)["body"])
+
+
+def started(seconds: float) -> Started:
+    return Started(
+        study="toy", storage="", sampler="evolution", population=4, trials=0, budget_trials=None,
+        budget_seconds=seconds, resumed=False, data=DATA,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -194,3 +202,42 @@ def test_a_study_in_memory_is_not_drawn_unless_asked() -> None:
     assert not draws(False, "sqlite:///x.db")
     assert draws(True, InMemoryStorage())
     assert draws(None, None)
+
+
+def test_pictures_end_with_the_time_of_the_search(store: FileSystemArtifactStore) -> None:
+    clock, said = Clock(), list[Event]()
+    found, publisher = study(DATA), Publisher(DATA, store, clock=clock)
+    tell_on = publisher.through(said.append)
+    tell_on(started(100.0))
+    clock.now = 50.0
+    tell_on(group(found, [2.0], ["complete"]))
+    assert "samples.png" in files(found, 0)
+    clock.now = 101.0
+    for nll in (1.5, 1.0):
+        tell_on(group(found, [nll], ["complete"]))
+    assert files(found, 1) == files(found, 2) == {}
+    lines = [event.text for event in said if isinstance(event, Notice)]
+    assert lines == ["drawing the last trials is left out: there is no time for it"]
+
+
+@pytest.mark.parametrize(("left", "drawn"), [(60.0, True), (6.0, False)])
+def test_the_winner_is_drawn_if_the_report_has_time_left(
+    store: FileSystemArtifactStore, tmp_path: Path, left: float, drawn: bool
+) -> None:
+    found, publisher = study(DATA), Publisher(DATA, store)
+    publisher.on_event(group(found, [2.0]))
+    closing = Closing(left, clock=lambda: 0.0, sampling=12.0)
+    home = kept(DATA).save(tmp_path / "flow")
+    publisher.on_event(Done(0, 1.0, 1.0, 0.1, 9.0, str(home), closing))
+    names = [meta.filename for meta in get_all_artifact_meta(found, storage=found._storage)]
+    assert ("samples.png" in names) is drawn
+    assert closing.left_out == ([] if drawn else ["the dashboard's picture of samples"])
+
+
+def test_points_of_a_picture_follow_what_samples_cost() -> None:
+    free = Closing()
+    assert rows_in(free, 1.0, 4.0) == (ROWS, DRAWING + 4.0)
+    assert rows_in(free, 100.0, 4.0)[0] == FEWEST
+    short = Closing(3.0, clock=lambda: 0.0)
+    assert rows_in(short, 4.0, 4.0) == (500, DRAWING + 2.0)
+    assert rows_in(short, 100.0, 4.0) == (FEWEST_IN_TIME, DRAWING + 20.0)

@@ -248,3 +248,11 @@ def test_bags_of_each_structure_come_in_turn(space: SearchSpace) -> None:
     desk.seconds = 14.0
     assert desk.decide().offspring is False
     assert all(names.REPEATS in one for one in desk.waiting())
+
+
+def test_a_study_without_a_flow_trains_one_though_the_time_is_over(space: SearchSpace) -> None:
+    desk = Desk(space, left=-5.0)
+    assert desk.decide() == Next(0, offspring=False)
+    desk = Desk(space, left=-5.0, must=True)
+    assert desk.decide() == Next(1, offspring=False)
+    assert desk.decide() == Next(0, offspring=False), "once is enough"

@@ -14,15 +14,14 @@ from optuna.trial import TrialState
 from small_study import LIMITS, RECIPES
 
 from nfopt import attributes as names
-from nfopt.errors import StudyError
 from nfopt.events import Event, Mixed, Notice, Training
 from nfopt.flows import build
 from nfopt.model import Flow
-from nfopt.model.mixture import choose_mixture
+from nfopt.model.mixture import choose_mixture, flow_shares, merge
 from nfopt.runner import deliver as end
-from nfopt.runner.deliver import flow_shares, merge
 from nfopt.study.dataset import Source
 from nfopt.study.results import SearchResult, member_scores, mixture, score_of
+from nfopt.study.stacks import FEW_STEPS
 from nfopt.study.weights import kept_flow
 
 Search = Callable[..., SearchResult]
@@ -160,9 +159,6 @@ def test_trials_of_others_do_not_disturb(search: Search, url: str) -> None:
 def test_however_short_a_search_is_nothing_untrained_is_delivered(
     search: Search, minutes: float
 ) -> None:
-    try:
-        result = search(minutes=minutes)
-    except StudyError as error:
-        assert "give it more time" in str(error)  # noqa: PT017
-    else:
-        assert max(result.flow.info["steps"]) > 0
+    result = search(minutes=minutes)
+    assert min(result.flow.info["steps"]) >= FEW_STEPS
+    assert result.left_out

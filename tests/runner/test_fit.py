@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ from small_study import RECIPES, TRAIN, flow
 from nfopt.errors import NfoptError
 from nfopt.events import Done, Event, Notice, Training
 from nfopt.model import Flow, disk
-from nfopt.runner import fit
+from nfopt.report.hooks import REPORT, reported
+from nfopt.report.page.markup import LEFT_OUT
+from nfopt.runner import budget as plan
+from nfopt.runner import deliver, fit
 from nfopt.runner.budget import Pace
+from nfopt.runner.context import Run
 from nfopt.runner.fit import run_fit
+from nfopt.signals import Stop
 from nfopt.spec import Recipe
 from nfopt.study.dataset import Source
 from nfopt.study.length import MEMBERS
@@ -104,6 +110,60 @@ def late(source: Source, **more: Any) -> FitResult:
 def test_what_is_delivered_was_trained_though_the_time_was_over(source: Source) -> None:
     result = late(source)
     assert result.flow.info["steps"] == [FEW_STEPS, FEW_STEPS]
+
+
+def test_what_is_of_use_but_not_needed_is_left_out_where_the_time_is_over(
+    source: Source, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    result = reported(late(source, out=tmp_path / "flow", on_event=events.append), None)
+    assert result.costs == {}
+    assert math.isfinite(result.test_nll)
+    assert "what scoring and sampling cost" in result.left_out
+    assert "the report's picture of samples" in result.to_dict()["left_out"]
+    said = [event.text for event in events if isinstance(event, Notice)]
+    for what in result.left_out:
+        assert said.count(f"{what} is left out: there is no time for it") == 1
+    page = (tmp_path / "flow" / REPORT).read_text(encoding="utf-8")
+    assert "What was delivered" in page
+    assert LEFT_OUT in page
+
+
+def test_with_time_nothing_is_left_out(source: Source, tmp_path: Path) -> None:
+    result = reported(
+        run_fit(source, THREE, members=1, minutes=60.0, out=tmp_path / "flow", clock=lambda: 0.0),
+        None,
+    )
+    assert result.left_out == ()
+    assert set(result.costs) == {"score_1000", "sample_1000"}
+    assert LEFT_OUT not in (tmp_path / "flow" / REPORT).read_text(encoding="utf-8")
+
+
+def test_training_leaves_the_time_of_its_round_trip(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "inverse_seconds", lambda specs, device: 7.0)
+    clock = Time(monkeypatch, 5.0)
+    call = Run(Stop(None), began=0.0, clock=clock).within(100.0)
+    ends = deliver.trained_by(call, 100.0, [THREE[0].flow], MappedRows(source.data))
+    assert ends == plan.trained_by(100.0) - 7.0
+    assert call.closing.inverse == 7.0
+    assert call.closing.left() == 100.0
+
+
+def test_no_time_is_spent_on_measuring_what_cannot_be_trained(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time(monkeypatch, 40.0)
+    measured: list[Recipe] = []
+
+    def pace(recipe: Recipe, rows: object) -> Pace:
+        measured.append(recipe)
+        return Pace(40.0, 40.0)
+
+    monkeypatch.setattr(fit, "pace_of", pace)
+    run_fit(source, THREE, minutes=1.0, began=0.0, clock=clock)
+    assert len(measured) == 1
 
 
 def test_a_flow_that_was_never_trained_is_not_delivered(source: Source) -> None:

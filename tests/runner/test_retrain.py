@@ -12,6 +12,7 @@ import pytest
 import torch
 from small_study import TRAIN, flow
 
+from nfopt import recipes
 from nfopt.data import Part
 from nfopt.errors import StudyError
 from nfopt.model import Flow
@@ -179,3 +180,13 @@ def test_many_rows_to_score_have_time_reserved(
     assert plan.leave(100.0, 40.0, 10.0) == 90.0
     assert plan.leave(100.0, 40.0, 1000.0) == 70.0
     assert plan.leave(100.0, 110.0, 10.0) == 100.0
+
+
+def test_a_way_back_of_many_passes_is_measured_a_layer_of_each_kind() -> None:
+    def seconds(features: int) -> float:
+        ticks = iter(range(100))
+        spec = recipes.autoregressive(features, depth=3)  # an LU layer before each
+        return scoring.inverse_seconds([spec], "cpu", clock=lambda: float(next(ticks)))
+
+    assert seconds(4) == 0.0
+    assert seconds(scoring.FREE_PASSES // 3) == scoring.SLOWER * 6

@@ -115,6 +115,9 @@ def test_what_cannot_be_read_is_named(shelf: Shelf) -> None:
     (line,) = wrong
     assert line.startswith("The weights of trial 1 can't be read: ")
     assert [one.number for one in shelf.kept.all()[0]] == [1, 2, 0], "this process has it still"
+    path.write_bytes((1 << 30).to_bytes(8, "little") + bytes(64))
+    (line,) = shelf.keeper().all()[1]
+    assert "no header that can be read (1,073,741,824 bytes)" in line
     path.unlink()
     (line,) = shelf.keeper().all()[1]
     assert "`trial` 1 of study 's' has no weights" in line

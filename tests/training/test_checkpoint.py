@@ -15,11 +15,13 @@ import msgspec
 import pytest
 import torch
 from msgspec.structs import replace
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from nfopt.errors import NfoptError
 from nfopt.flows import Stack
 from nfopt.spec import TrainSpec
-from nfopt.training import Progress, Rung, train
+from nfopt.training import CheckpointError, Progress, Rung, checkpoint, train
 
 from .toys import Clock, make_data, make_stack, seeded, spy
 
@@ -260,6 +262,41 @@ def test_a_file_that_is_no_checkpoint_is_one_clear_line(content: bytes, tmp_path
     assert "\n" not in str(caught.value)
 
 
+def test_a_header_that_claims_too_much_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    with path.open("wb") as file:
+        file.write((1 << 40).to_bytes(8, "little"))
+        file.truncate((1 << 40) + 16)  # so that the file is long enough for its header
+    with pytest.raises(CheckpointError, match=r"no header that can be read \(1,099,511,627,776"):
+        checkpoint.load(path, "", checkpoint.RunState)
+
+
+def test_a_header_that_is_nested_deeply_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    save_file({}, path, metadata={"nfopt": '{"records":' + "[" * 100_000})
+    with pytest.raises(CheckpointError, match="can't be read"):
+        checkpoint.load(path, "", checkpoint.RunState)
+
+
+WRONG: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "a missing tensor": lambda tensors: tensors.pop("0.theta"),
+    "best weights of another flow": lambda tensors: tensors.update(best=torch.zeros(2, 2)),
+    "weights of another flow": lambda tensors: tensors.update({"0.theta": torch.zeros(7, 7)}),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_numbers_that_do_not_fit_the_run_are_one_clear_line(name: str, written: Path) -> None:
+    with safe_open(written, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    WRONG[name](tensors)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, written, metadata=metadata)
+    with pytest.raises(CheckpointError, match="does not fit this run") as caught:
+        go(make_stack(2), written)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_cut_file_is_one_clear_line(written: Path) -> None:
     written.write_bytes(written.read_bytes()[:-100])
     with pytest.raises(NfoptError, match="can't be read"):
@@ -268,9 +305,6 @@ def test_a_cut_file_is_one_clear_line(written: Path) -> None:
 
 @pytest.mark.parametrize("version", [1, 77])
 def test_another_version_is_named(version: int, written: Path) -> None:
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
     with safe_open(written, framework="pt") as file:
         state = msgspec.json.decode(file.metadata()["nfopt"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

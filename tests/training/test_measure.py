@@ -11,7 +11,7 @@ import torch
 from nfopt.layers import Coupling
 from nfopt.spec import FlowSpec, TrainSpec
 from nfopt.training import TrainData
-from nfopt.training.measure import SLOW_STEP, measure_step
+from nfopt.training.measure import CHECKED, SLOW_STEP, measure_step, measure_training
 
 DATA = TrainData(x=torch.zeros(80, 3), val=torch.zeros(10, 3))
 FLOW = FlowSpec(features=3, layers=(Coupling(mask="CTC"),))
@@ -27,6 +27,19 @@ def ticking(tick: float) -> Callable[[], float]:
 def test_a_slow_step_is_measured_on_one_member_only(tick: float, shared_by: int) -> None:
     found = measure_step(FLOW, TrainSpec(), DATA, 8, ticking(tick))
     assert found == pytest.approx((tick, tick / shared_by))
+
+
+def test_a_step_of_seconds_is_not_measured_many_times() -> None:
+    asked: list[float] = []
+
+    def clock() -> float:
+        asked.append(10.0 * len(asked))
+        return asked[-1]
+
+    train = TrainSpec(batch_size=16, steps=100)
+    found = measure_training(FLOW, train, DATA, 4, clock)
+    assert found == pytest.approx((CHECKED * 1000, CHECKED * 1000))
+    assert len(asked) == 4, "two steps, the first of which warms up"
 
 
 def test_without_weights_there_is_no_step() -> None:

@@ -57,6 +57,19 @@ def test_steps_and_seconds_end_at_whichever_comes_first() -> None:
     assert run(spy(make_stack(1), work), steps=1000, seconds=30.0, clock=clock)[0].steps < 30
 
 
+def test_a_few_steps_are_taken_though_the_time_is_over() -> None:
+    clock = Clock()
+
+    def work(members: int) -> None:
+        clock.now += 50.0
+
+    slow = spy(make_stack(1), work)
+    assert run(slow, seconds=10.0, clock=clock)[0].steps == 1
+    assert run(slow, seconds=10.0, least=4, clock=clock)[0].steps == 4
+    assert run(slow, seconds=10.0, least=4, steps=2, clock=clock)[0].steps == 2
+    assert math.isfinite(run(slow, seconds=10.0, least=4, clock=clock)[0].round_trip)
+
+
 def test_rungs_of_a_time_budget_are_shares_of_it() -> None:
     clock, told = Clock(), list[tuple[float, float]]()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nfopt.data.checks import MOST_MERGED
 from nfopt.data.maps.lines import Lines
 from nfopt.data.maps.marginals import MARGINALS, Marginal, fit_map, names_of
 from nfopt.data.maps.preprocess import ColumnMap
@@ -15,7 +16,6 @@ from nfopt.errors import DataError
 
 Array = NDArray[np.float64]
 
-MOST_MERGED = 0.01  # of the distinct values
 ROWS = 20_000  # that are looked at: of millions some always meet
 
 

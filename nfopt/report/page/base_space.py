@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nfopt.layers import Autoregressive, Coupling, Elementwise, Identity
 from nfopt.report.page.facts import Facts
-from nfopt.report.page.markup import NOTHING, Html, el, joined
+from nfopt.report.page.markup import LEFT_OUT, NOTHING, Html, el, joined
 from nfopt.report.page.svg import svg
 
 Array = NDArray[np.float64]
@@ -29,6 +29,8 @@ def base_space(facts: Facts) -> Html:
     part, whose = (test, "test rows") if len(test) else (val, "validation rows, it was chosen on")
     if len(part) < FEWEST:
         return el("p", f"There are too few rows to tell: {len(part)} {whose}.")
+    if not facts.closing.fits("the report's section on the fit in base space"):
+        return LEFT_OUT
     from nfopt.report.page import pit
 
     found = pit.uniforms(facts.flow, part)

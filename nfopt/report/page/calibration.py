@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt.report.page.facts import Facts
-from nfopt.report.page.markup import NOTHING, Html, el, joined, table
+from nfopt.report.page.markup import LEFT_OUT, NOTHING, Html, el, joined, table
 from nfopt.report.page.svg import svg
 
 Array = NDArray[np.float64]
@@ -28,6 +28,9 @@ def calibration(facts: Facts) -> Html:
     if len(part) < FEWEST_ROWS:
         return el("p", f"There are too few rows to tell: {len(part)} {whose}.")
     cost = None if facts.delivered is None else facts.delivered.number("sample_1000", of="costs")
+    least = FEWEST * SAMPLES * (cost or 1.0) / 1000
+    if not facts.closing.fits("the report's section on calibration", least):
+        return LEFT_OUT
     most = int(np.clip(1000 * SECONDS / (cost or 1.0) / SAMPLES, FEWEST, ROWS))
     plain = facts.data.lines.blank
     values = plain.on_grid(plain.inverse(part.line))

@@ -32,6 +32,9 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("For a paper", citation),
 )
 
+# Sections that take time, what takes least of it first: they are written last.
+DEAR: tuple[Section, ...] = (base_space, structures, samples, calibration)
+
 FAILED = "This part can't be shown"
 # Nothing is fetched or run, whatever names from data contain.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -39,7 +42,10 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def html_page(facts: Facts) -> str:
     """Write a page; all text from data and storage is escaped."""
-    drawn = [(title, inside) for title, section in SECTIONS if (inside := _told(section, facts))]
+    # what may not fit into the time of a call comes after what does in any case
+    order = sorted(SECTIONS, key=lambda one: DEAR.index(one[1]) if one[1] in DEAR else -1)
+    told = {title: _told(section, facts) for title, section in order}
+    drawn = [(title, told[title]) for title, _ in SECTIONS if told[title]]
     name = facts.name if facts.study is None else f"Study {facts.study.name}"
     head = el(
         "head",

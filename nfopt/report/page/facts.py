@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nfopt import attributes as names
 from nfopt.errors import NfoptError
+from nfopt.events import Closing
 from nfopt.report.rows import Row, best_of, columns_of, rows_of
 from nfopt.spec import FlowSpec
 from nfopt.storage.url import RUNS
@@ -110,6 +111,7 @@ class Facts:
         data: What it was trained on.
         study: Where it comes from.
         missing: Why there are no pictures of the flow, where that is to be said.
+        closing: What there is time for.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Facts:
     data: Prepared | None = None
     study: StudyFacts | None = None
     missing: str = ""
+    closing: Closing = field(default_factory=Closing)
 
     def names_for(self, spec: FlowSpec) -> Sequence[str]:
         """Names of a flow's features."""
@@ -144,6 +147,7 @@ def facts_of_result(result: FitResult) -> Facts:
         flow=flow,
         data=data,
         study=told,
+        closing=result.closing,
     )
 
 

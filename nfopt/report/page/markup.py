@@ -83,3 +83,6 @@ def picture(png: bytes, said: str, *caption: Part) -> Html:
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     image = el("div", el("img", src=source, alt=said), class_="wide", tabindex=0)
     return el("figure", image, el("figcaption", *caption) if caption else None)
+
+
+LEFT_OUT = el("p", "Left out: it did not fit into the time of the call.", class_="warning")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from nfopt.report.figures import coverage
 from nfopt.report.masks import masks_png
 from nfopt.report.page.facts import Facts
-from nfopt.report.page.markup import NOTHING, Html, el, joined, picture
+from nfopt.report.page.markup import LEFT_OUT, NOTHING, Html, el, joined, picture
 from nfopt.report.page.svg import chart
 from nfopt.spec import FlowSpec
 
 MOST = 4  # structures that are drawn
-SECONDS, FEWEST = 4.0, 1_000  # that samples may take, by what they cost, and rows in any case
+SECONDS = 4.0  # that samples may take, by what they cost
 
 
 def samples(facts: Facts) -> Html:
@@ -22,7 +20,9 @@ def samples(facts: Facts) -> Html:
     from nfopt.report import corner
 
     cost = None if facts.delivered is None else facts.delivered.number("sample_1000", of="costs")
-    rows = int(np.clip(1000 * SECONDS / (cost or 1.0), FEWEST, corner.ROWS))
+    rows, seconds = corner.rows_in(facts.closing, cost, SECONDS)
+    if not facts.closing.fits("the report's picture of samples", seconds):
+        return LEFT_OUT
     png = corner.corner_of(
         facts.flow, facts.data, title=f"{facts.name}: data and samples", rows=rows
     )
@@ -56,6 +56,8 @@ def structures(facts: Facts) -> Html:
         drawn = _of_best(facts)
     if not drawn:
         return NOTHING
+    if not facts.closing.fits("the report's picture of the structures"):
+        return LEFT_OUT
     parts = [
         el(
             "p",

@@ -138,7 +138,7 @@ def run_autonf(
         on_event(event)
 
     with clear_errors(storage, "failed"), listening(should_stop) as stop:
-        call = Run(stop, tell, began, clock, command)
+        call = Run(stop, tell, began, clock, command).within(budget.seconds)
         watch = _Watch(call, setup.places)
         goal = AutoNFObjective(
             source,
