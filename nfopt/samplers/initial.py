@@ -130,11 +130,25 @@ def strength(space: SearchSpace | None) -> Strength | None:
     return found
 
 
-def design_names(codec: Codec) -> tuple[str, ...]:
-    """Names of the designs that a space can try, in the order in which they are tried."""
-    masks, edges, guide = codec.layout.masks, codec.layout.edges, codec.guide
+def first_designs(codec: Codec) -> tuple[str, ...]:
+    """Names of the designs that a search begins with, where the caller gave nothing.
+
+    Masks without a guide begin with random ones: their designs know nothing of the data, and are
+    so much alike that no model learns from them which letters count (`studies/mask_table`).
+    """
+    return design_names(codec, masks=codec.guide is not None)
+
+
+def design_names(codec: Codec, *, masks: bool = True) -> tuple[str, ...]:
+    """Names of the designs that a space can try, in the order in which they are tried.
+
+    Args:
+        codec: Of the space.
+        masks: Whether those of masks are wanted, too.
+    """
+    edges, guide = codec.layout.edges, codec.guide
     names: list[str] = []
-    if masks is not None:
+    if masks and codec.layout.masks is not None:
         names += ["dependence"] if guide is not None else []
         names += ["parity", "binary_code", "halves"]
         names += [f"complement_pairs_{number}" for number in range(1, RANDOM_PAIRS + 1)]

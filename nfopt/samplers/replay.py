@@ -90,7 +90,8 @@ class State:
         if first:  # small steps from these are better than random points
             settings = replace(settings, start=0)
         else:
-            first, self._designs = members.all_designed(self.codec, self._designs), ()
+            names = members.first_designs(self.codec)
+            first, self._designs = members.all_designed(self.codec, names), ()
         self.engine = Evolution(
             self.codec.layout,
             objectives=len(self.directions),

@@ -70,6 +70,14 @@ def test_they_are_better_than_chance(name: str) -> None:
     assert last < np.median([trial.value for trial in drawn.trials])
 
 
+def test_masks_of_which_no_data_are_known_begin_at_random() -> None:
+    """Named designs are so much alike that the model learns little from them."""
+    begun = [run("layers", 10, EvolutionSampler(seed=seed)) for seed in (0, 1)]
+    assert all(operators(study, first=1) == {"random": 9} for study in begun)
+    one, other = ({tuple(t.params.items()) for t in study.trials} for study in begun)
+    assert not one & other
+
+
 def test_masks_that_a_trial_lacks_tell_no_two_apart() -> None:
     study = run("depth", 50)
     seen = Counter(

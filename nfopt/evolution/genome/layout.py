@@ -303,7 +303,7 @@ class Layout:
     # ------------------------------------------------------------------------- draws and distances
 
     def random(self, rng: np.random.Generator) -> Genome:
-        """Draw values uniformly, masks of balanced complementary pairs, and a random graph.
+        """Draw values uniformly, masks of random letters, and a random graph.
 
         Every feature's number of parents is drawn with log-uniform density up to the budget.
         """

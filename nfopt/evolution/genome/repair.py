@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfopt import masks as letters
-from nfopt.designs import complement_pairs
 from nfopt.evolution.genome.blocks import EdgeBlock, MaskBlock
 from nfopt.masks import Masks
 
@@ -37,6 +36,9 @@ def complement(row: Codes) -> Codes:
     """The second layer of a pair: `T` where the first has `C`, `C` elsewhere."""
     return np.where(row == C, T, C)
 
+
+SHARES = (0.2, 0.8)
+"""Least and greatest share of `T` that is drawn for a layer."""
 
 # -------------------------------------------------------------------------------------------- masks
 
@@ -134,8 +136,13 @@ def _cover(rows: Codes, active: NDArray[np.bool_], pairs: bool) -> None:
 
 
 def drawn_masks(block: MaskBlock, rng: np.random.Generator) -> Masks:
-    """Random balanced layers, each followed by its complement, shape (L, D)."""
-    return complement_pairs(block.layers, block.features, rng)
+    """Random letters, the share of `T` in each layer drawn from `SHARES`, shape (L, D).
+
+    Balanced pairs are better flows in the mean, but so much alike that the surrogate learns little
+    from them; see `studies/mask_table`.
+    """
+    shares = rng.uniform(*SHARES, size=(block.layers, 1))
+    return from_codes(np.where(rng.random((block.layers, block.features)) < shares, T, C))
 
 
 def filled(given: Masks, block: MaskBlock, used: Sequence[bool], rng: np.random.Generator) -> Masks:

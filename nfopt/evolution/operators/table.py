@@ -131,12 +131,12 @@ OPERATORS: dict[str, Operator] = {
         Operator("category", parameters.category, _categories, 1.5),
         Operator("jump", parameters.jump, _numbers, 0.5),
         # masks
-        Operator("flips", masks.flips, _masks, 1.0),
-        Operator("swap", masks.swap, _masks, 2.0),
-        Operator("columns", masks.columns, _masks, 1.0),
-        Operator("complement", masks.complemented, _masks, 0.5),
+        Operator("flips", masks.flips, _masks, 2.5),
+        Operator("swap", masks.swap, _masks, 1.25),
+        Operator("columns", masks.columns, _masks, 0.6),
+        Operator("complement", masks.complemented, _masks, 0.3),
         Operator("idles", masks.idles, _idle, 1.0),
-        Operator("redraw", masks.redraw, _masks, 0.5),
+        Operator("redraw", masks.redraw, _masks, 0.3),
         # the sequence of layers
         Operator("exchange_layers", layers.exchange, _layers, 0.5),
         Operator("insert_layer", layers.insert, _depth, 0.7),

@@ -30,7 +30,7 @@ def told(count: int, noise: float) -> tuple[History, list[Genome]]:
 
 
 def test_the_model_pulls_a_noisy_value_to_what_the_others_say_of_it() -> None:
-    history, genomes = told(60, noise=20.0)
+    history, genomes = told(60, noise=60.0)
     acquisition, view = Acquisition(LAYOUT, Settings()), history.view()
     assert acquisition.refined(view, genomes) is view
     acquisition.fit(view, genomes, history.finished)
