@@ -82,6 +82,7 @@ def _write(program: ExportedProgram, inputs: Sequence[Input], path: Path) -> Non
                 input_names=names,
                 output_names=["log_prob"],
                 dynamo=True,
+                custom_translation_table={torch.ops.aten.scalar_tensor.default: _exact},
                 external_data=False,
                 verbose=False,
             )
@@ -92,6 +93,16 @@ def _write(program: ExportedProgram, inputs: Sequence[Input], path: Path) -> Non
     for node in made.model.graph:
         node.metadata_props.clear()  # holds lines of this machine's files
     made.save(path, external_data=False)
+
+
+def _exact(
+    s: float, dtype: int = 1, layout: str = "", device: str = "", pin_memory: bool = False
+) -> Any:
+    """Write a constant as it is: torch's own translation rounds it to float32 first."""
+    from onnxscript import ir, opset20
+
+    value: Any = ir.tensor(s, dtype=ir.DataType(dtype))
+    return opset20.Constant(value=value)
 
 
 def _session(path: Path) -> Any:

@@ -106,6 +106,16 @@ def test_what_is_written_runs_without_torch(context: int, tmp_path: Path) -> Non
     assert not any(word in content for word in (b"nfopt", b"site-packages", b".py"))
 
 
+@pytest.mark.slow
+def test_constants_keep_their_digits(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    flow, data = made(FlowSpec(features=4, layers=()))
+    home = write_onnx(flow, tmp_path / "out")
+    (found,) = runtime.InferenceSession(home / "log_prob.onnx").run(None, {"x": data[:9]})
+    wanted = flow.log_prob(data[:9], dtype="float64")
+    np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("ours", "torchs"),
     [
