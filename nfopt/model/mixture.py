@@ -9,7 +9,6 @@ weight (Caruana et al. 2004). Few choices are made, so that little is learnt of 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -55,38 +54,6 @@ def choose_mixture(
         picked[best] = picked.get(best, 0) + 1
         total, value = sums[best], float(values[best])
     return picked
-
-
-class RungMixtures:
-    """What the mixture of all that has reached a rung needs: it is worth training further.
-
-    Of two flows that are alike a mixture needs one, of two that err in different places both, also
-    where one is behind. Only what was needed is remembered.
-
-    Args:
-        most: Distinct flows of a mixture.
-        least_gain: Nats a row that a flow must bring.
-    """
-
-    def __init__(self, most: int, least_gain: float = LEAST_GAIN) -> None:
-        self._most, self._gain = most, least_gain
-        self._known: dict[int, Tensor] = defaultdict(lambda: torch.empty(0, 0))
-
-    def needed(self, rung: int, scores: Tensor, weights: Tensor | None = None) -> set[int]:
-        """Choose the rows of `scores` that the mixture at a rung picks; remember what it picks.
-
-        Args:
-            rung: Which one.
-            scores: Log-density of M validation rows under K flows, shape (K, M).
-            weights: Of the rows, shape (M,), or None.
-        """
-        known = self._known[rung]
-        if known.shape[1] != scores.shape[1]:
-            known = scores[:0]
-        together = torch.cat([known, scores])
-        picked = choose_mixture(together, self._most, weights, least_gain=self._gain)
-        self._known[rung] = together[list(picked)]
-        return {row - len(known) for row in picked if row >= len(known)}
 
 
 def _mean(scores: Tensor, share: Tensor) -> Tensor:

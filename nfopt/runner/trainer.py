@@ -20,7 +20,7 @@ from nfopt.flows import Stack
 from nfopt.runner import budget as plan
 from nfopt.runner.budget import Pace
 from nfopt.runner.context import Run
-from nfopt.runner.rungs import Rungs
+from nfopt.runner.rungs import choose_pruned
 from nfopt.spec import FlowSpec
 from nfopt.stored import began_ahead, trials_of
 from nfopt.study.candidate import MAX_ROUND_TRIP, Candidate, groups, report, tell
@@ -51,11 +51,7 @@ class Trainer:
     group_sizes: list[int] = field(default_factory=list)
     saving: Saving | None = None
     few: Callable[[], bool] = lambda: False  # trainings fit, so that none is pruned
-    rungs: Rungs = field(init=False)
     _mark: tuple[float, float] | None = None  # clock and share of the steps, when last looked
-
-    def __post_init__(self) -> None:
-        self.rungs = Rungs(self.data)
 
     # ------------------------------------------------------------------------------- populations
 
@@ -309,7 +305,7 @@ class Trainer:
         for member, candidate in own.items():
             asked.rungs[member] = dict(candidate.rungs)
         pace = self.pace
-        pruned = self.rungs.prune(
+        pruned = choose_pruned(
             rung,
             own,
             trials_of(self.queue.study),

@@ -253,23 +253,12 @@ def train_bags(
         return train_stack(specs, trains, weights, data, **more)
     bests: dict[int, float] = {}
 
-    def scores_of(reached: Rung) -> Callable[[Sequence[int]], Tensor] | None:
-        """Score candidates out of fold, those of their flows that have stopped already too."""
-        inner = reached.scores
-        if inner is None:
-            return None
-        return lambda some: inner([c * size + f for c in some for f in range(size)]).reshape(
-            len(some), -1
-        )
-
     def rung(reached: Rung) -> Iterable[int]:
         assert on_rung is not None
         bests.update(zip(reached.members, reached.bests, strict=True))
         living = sorted({member // size for member in reached.members})
         values = tuple(_mean([bests.get(c * size + f) for f in range(size)]) for c in living)
-        gone = on_rung(
-            Rung(reached.fraction, reached.step, tuple(living), values, values, scores_of(reached))
-        )
+        gone = on_rung(Rung(reached.fraction, reached.step, tuple(living), values, values))
         return [c * size + fold for c in gone for fold in range(size)]
 
     def progress(seen: Progress) -> None:

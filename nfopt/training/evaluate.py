@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ROUND_TRIP_ROWS = 200
 FIRST = slice(0, ROUND_TRIP_ROWS)
-MIXTURE_ROWS = 10_000  # validation rows at most by which a rung tells what a mixture needs
 
 
 def in_parts(
@@ -49,27 +48,6 @@ def spread_rows(count: int, data: TrainData) -> Tensor | slice:
         return slice(None)
     spread = torch.linspace(0, data.val_rows - 1, count, dtype=torch.float64).long()
     return spread.to(data.val.device)
-
-
-@torch.no_grad()
-def scores_of(stack: Stack, theta: Tensor, members: Sequence[int], data: TrainData) -> Tensor:
-    """Score some of the validation rows under some members, on the data's own scale.
-
-    Args:
-        stack: Flows of P members.
-        theta: Weights to score them with, shape (P, N).
-        members: Rows of both.
-        data: What the P members see.
-
-    Returns:
-        Log-densities, shape (members, rows), float64 on the CPU.
-    """
-    some = stack.select(list(members))
-    some.theta.copy_(theta[list(members)])
-    seen = data.of_members(members)
-    x, context, _, logdet = seen.validation(spread_rows(MIXTURE_ROWS, seen))
-    scores = log_prob(some, x, context).double()
-    return (scores if logdet is None else scores + logdet).cpu()
 
 
 def validated(stack: Stack, data: TrainData, rows: int) -> Tensor:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-from torch import Tensor
 
 Status = Literal["running", "complete", "pruned", "failed", "interrupted"]
 
@@ -44,8 +42,6 @@ class Rung:
         members: Members still in training.
         nlls: Their validation NLL at this step, in nats a row; may be inf or nan.
         bests: The lowest so far of each (inf if none was finite).
-        scores: Gives the log-densities of validation rows, the same ones for whoever has as many,
-            under the best weights so far of any members of the run, shape (members, rows).
     """
 
     fraction: float
@@ -53,7 +49,6 @@ class Rung:
     members: tuple[int, ...]
     nlls: tuple[float, ...]
     bests: tuple[float, ...]
-    scores: Callable[[Sequence[int]], Tensor] | None = None
 
 
 class Record(msgspec.Struct):

@@ -14,7 +14,7 @@ from nfopt.spec import TrainSpec
 from nfopt.training import checkpoint
 from nfopt.training.batches import TrainData
 from nfopt.training.checkpoint import RunState
-from nfopt.training.evaluate import FIRST, in_parts, round_trip_error, scores_of, validated
+from nfopt.training.evaluate import FIRST, in_parts, round_trip_error, validated
 from nfopt.training.population import Population
 from nfopt.training.results import MemberResult, Progress, Record, Rung, Status, result_of
 from nfopt.training.schedule import CHECK_SHARE, CHECKS, Plan, plan_checks
@@ -211,8 +211,7 @@ class Run:
         members = tuple(part.members)
         records = [self.records[member] for member in members]
         bests = tuple(math.inf if record.best is None else record.best for record in records)
-        reached = Rung(rung, part.step, members, tuple(nlls), bests, self._scores)
-        pruned = set(self.on_rung(reached) or ())
+        pruned = set(self.on_rung(Rung(rung, part.step, members, tuple(nlls), bests)) or ())
         return pruned & set(members) if progress < 1.0 else set()
 
     def drop_unsound(self, part: Population) -> None:
@@ -243,9 +242,6 @@ class Run:
             self.records[member].seconds += (now - self._accounted) / len(part.members)
             self.records[member].steps = part.step
         self._accounted = now
-
-    def _scores(self, members: Sequence[int]) -> Tensor:
-        return scores_of(self.stack, self.best, members, self.data)
 
     # ---------------------------------------------------------------------------- end, memory, disk
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfopt.model.mixture import RungMixtures, choose_mixture
+from nfopt.model.mixture import choose_mixture
 
 
 def nll(scores: torch.Tensor, picked: dict[int, int]) -> float:
@@ -64,20 +64,3 @@ def test_never_worse_than_the_best_alone(flows: int, rows: int, seed: int) -> No
     scores = 2 * torch.randn(flows, rows, generator=torch.Generator().manual_seed(seed)).double()
     picked = choose_mixture(scores, flows)
     assert nll(scores, picked) <= min(nll(scores, {k: 1}) for k in range(flows)) + 1e-9
-
-
-def test_a_rung_needs_what_errs_elsewhere_and_not_what_is_alike() -> None:
-    best = torch.tensor([0.0, -4.0, 0.0, 0.0])
-    alike, elsewhere = best - 0.01, torch.tensor([-4.0, 0.0, -1.0, -1.0])
-    scores = torch.stack([best, alike, elsewhere])
-    assert RungMixtures(8).needed(25, scores) == {0, 2}
-
-
-def test_what_a_rung_needed_before_counts_and_other_rungs_do_not() -> None:
-    best, elsewhere = torch.tensor([0.0, -4.0, 0.0]), torch.tensor([-4.0, 0.0, -1.0])
-    mixtures = RungMixtures(8)
-    assert mixtures.needed(25, torch.stack([best, elsewhere])) == {0, 1}
-    assert mixtures.needed(25, torch.stack([elsewhere - 0.01, best - 0.01])) == set()
-    assert mixtures.needed(50, torch.stack([elsewhere - 0.01, best - 0.01])) == {0, 1}
-    # other rows than those before can't be compared with them
-    assert mixtures.needed(25, torch.zeros(1, 2)) == {0}

@@ -84,31 +84,6 @@ def test_a_bag_is_told_as_one_flow_out_of_fold(rows: MappedRows) -> None:
     torch.testing.assert_close(alone, scores[1][size : 2 * size], atol=1e-4, rtol=1e-4)
 
 
-def test_a_rung_scores_bags_out_of_fold_and_maps_by_their_own(rows: MappedRows) -> None:
-    told: list[tuple[Rung, torch.Tensor]] = []
-
-    def look(rung: Rung) -> set[int]:
-        assert rung.scores is not None
-        told.append((rung, rung.scores([1, 0])))
-        return set()
-
-    train_bags(
-        SPECS,
-        [TRAIN, TRAIN],
-        [5, 6],
-        ["asinh", "standardise"],
-        rows,
-        batches=0,
-        steps=40,
-        seconds=None,
-        on_rung=look,
-    )
-    assert len(told) == 4
-    for rung, scores in told:
-        assert scores.shape == (2, len(rows.validation))
-        assert [-float(one.mean()) for one in scores] == pytest.approx(rung.bests[::-1], abs=1e-5)
-
-
 def test_a_bag_ends_at_a_rung_as_a_whole(rows: MappedRows) -> None:
     _, results = train_bags(
         SPECS,
