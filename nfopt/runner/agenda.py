@@ -117,7 +117,7 @@ class Agenda:
         """Whether so few trainings fit that all of them are for the mixture: none is pruned."""
         if self.pace is None or self.total is None:
             return False
-        return plan.fitting(self.total, self.pace) < (plan.BAGS if self.bags else plan.SEARCH)
+        return plan.fitting(self.total, self.pace) < plan.SEARCH
 
     def _portfolio(
         self,

@@ -21,7 +21,6 @@ from nfopt.study.length import RUNGS
 SHORT = 3.0  # trainings that fit at least: else they are shorter
 LEAST_SHARE = 0.3  # of the full steps
 SEARCH = 16.0  # trainings that must fit before any is pruned, or beyond the portfolio tried
-BAGS = 8.0  # the same where a trial is a flow a fold: of structures most are clearly behind
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds
 FEWEST_COMPARED, MOST_COMPARED = 3, 6  # members of a stack that is compared at rungs
