@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
@@ -79,6 +79,7 @@ class Agenda:
     favourites: Callable[[], Mapping[int, int]] = dict
     bags: bool = False
     must: bool = False
+    _params: dict[str, Params] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.bags:
@@ -225,7 +226,8 @@ class Agenda:
         for recipe in self.first:
             key = first_key(recipe)
             if key not in done:
-                params = self.space.params_of(recipe)
+                params = self._params.get(key) or self.space.params_of(recipe)
+                self._params[key] = params  # which takes a while where there are many columns
                 shape = tuple(params[name] for name in self.space.shape_parameters)
                 pending.setdefault(shape, []).append((key, params))
         return pending

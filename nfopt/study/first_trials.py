@@ -20,9 +20,11 @@ def first_of(space: SearchSpace, recipes: Sequence[Recipe]) -> list[Recipe]:
     """
     found: dict[tuple[object, ...], Recipe] = {}
     for recipe in recipes:
-        if holds(space, recipe):
-            params = space.params_of(recipe)
-            found.setdefault(tuple(params.values()), space.build(params))
+        try:
+            params = space.params_of(recipe)  # takes a while where there are many columns
+        except ValueError:
+            continue
+        found.setdefault(tuple(params.values()), space.build(params))
     if not found:
         middle = {name: domain.middle() for name, domain in space.parameters.items()}
         return [space.build(middle)]

@@ -19,6 +19,7 @@ from distributed.filled import one_goes_and_the_other_stays
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
+from study.makers import side_by_side, wanted
 
 from nfopt.cli import run
 from nfopt.errors import StudyError
@@ -193,3 +194,16 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_study_is_deleted_with_what_it_wrote(server: Any, tmp_path: Path) -> None:
     server.psql("CREATE DATABASE deleting;")
     one_goes_and_the_other_stays(url_of(server, database="deleting"), tmp_path / "artifacts")
+
+
+@pytest.mark.parametrize("what", ["data", "space"])
+def test_of_two_who_make_one_study_at_once_one_is_refused(server: Any, what: str) -> None:
+    url = url_of(server)
+    open_storage(url)  # its tables
+    for number in range(3):
+        name = f"{what}-{number}"
+        other = wanted(name, "bbbb") if what == "data" else wanted(name, "aaaa", depth=3)
+        found = side_by_side([open_storage(url), open_storage(url)], [wanted(name, "aaaa"), other])
+        refused = [each for each in found if isinstance(each, StudyError)]
+        assert (len(found), len(refused)) == (2, 1)
+        assert f"made with {'other data' if what == 'data' else 'another `space`'}" in str(refused)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
-from small_study import LIMITS
 
 from nfopt import attributes as names
 from nfopt.errors import StudyError
-from nfopt.space import SearchSpace
 from nfopt.storage.open import open_storage
 from nfopt.study import claim as claims
-from nfopt.study.create import Opened, Wanted, open_study
+from nfopt.study.create import Opened, open_study
+
+from .makers import side_by_side, wanted
 
 Open = Callable[[], BaseStorage]
 
@@ -30,35 +28,6 @@ def opener(kind: str, folder: Path) -> Open:
     url = {"sqlite": f"sqlite:///{folder}/s.db", "journal": f"journal:///{folder}/s.log"}[kind]
     open_storage(url)  # its tables
     return lambda: open_storage(url)
-
-
-def wanted(name: str, fingerprint: str, depth: int = 2) -> Wanted:
-    values = np.random.default_rng(0).normal(size=(50, 3))
-    limits = {**LIMITS, "depth": [1, depth]}
-    space = SearchSpace.for_data(values, kind="coupling", limits=limits, recipes=[])
-    data = {"name": "d", "fingerprint": fingerprint, "rows": [40, 5, 5], "columns": ["a", "b", "c"]}
-    return Wanted(name=name, data=data, space=space, own_space=True)
-
-
-def side_by_side(storages: list[BaseStorage], asked: list[Wanted]) -> list[Opened | StudyError]:
-    barrier = threading.Barrier(len(asked))
-    found: list[Opened | StudyError] = []
-
-    def make(storage: BaseStorage, one: Wanted) -> None:
-        barrier.wait()
-        try:
-            found.append(open_study(one, storage))
-        except StudyError as error:
-            found.append(error)
-
-    threads = [
-        threading.Thread(target=make, args=pair) for pair in zip(storages, asked, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "journal"])
