@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from nfopt.errors import ExportError
 from nfopt.export.check import Array, agree, chosen
 from nfopt.export.doubles import DOUBLES
-from nfopt.export.programs import Input, examples, log_prob_of, traced
+from nfopt.export.programs import ROWS, Input, examples, log_prob_of, traced
 from nfopt.export.torch_export import ABOUT, describe, signature
 from nfopt.files import check_free, making
 from nfopt.model import Flow
@@ -78,7 +78,7 @@ def _write(program: ExportedProgram, inputs: Sequence[Input], path: Path) -> Non
         with _quiet():
             made = torch.onnx.export(
                 program,
-                examples(inputs, 7),
+                examples(inputs, ROWS),
                 input_names=names,
                 output_names=["log_prob"],
                 dynamo=True,

@@ -146,8 +146,8 @@ class Agenda:
         self, left: float, pace: Pace, trials: Sequence[FrozenTrial] | None, budget: int | None
     ) -> Next:
         """Queue further seeds; at least one training is begun, however short."""
-        recipe = self._worthiest(1)[0]
-        own = pace.times(self.dearness(recipe.flow))
+        worthiest = self._worthiest(plan.MOST_SEEDS)
+        own = pace.times(self.dearness(worthiest[0].flow))
         count = plan.stack_fitting(left, own, plan.MOST_SEEDS)
         if (left > 0 or self.must) and best_of(self.study) is None:
             count = max(1, count)
@@ -155,7 +155,7 @@ class Agenda:
         count = self._fair(count, trials, budget, 1)
         if count and not trials_of(self.study, TrialState.WAITING):
             asked = {t.user_attrs.get(names.FIRST) for t in trials_of(self.study)}
-            for recipe in self._worthiest(count):
+            for recipe in worthiest[:count]:
                 key = first_key(recipe)
                 attribute = names.REPEATS if key in asked else names.FIRST
                 self.study.enqueue_trial(self.space.params_of(recipe), user_attrs={attribute: key})

@@ -156,13 +156,6 @@ def fitting(seconds: float, pace: Pace) -> float:
     return seconds / max(pace.stacked, 1e-9)
 
 
-def members_fitting(seconds: float, pace: Pace, most: int) -> int:
-    """Members of one stack that is trained to the end in time; 0 if not even one is."""
-    if seconds < MARGIN * pace.alone:
-        return 0
-    return max(1, min(most, int(seconds / max(MARGIN * pace.stacked, 1e-9))))
-
-
 def stack_fitting(seconds: float, pace: Pace, most: int) -> int:
     """Members of the next stack: as many as have nearly all of their steps.
 

@@ -91,7 +91,7 @@ def deliver(
             " it more time, limit the search with `space`, or look at the data."
         )
     scores = torch.stack([_scores(one, rows) for one in flows])
-    weights = None if rows.folds else rows.under(DEFAULT).val_weights
+    weights = rows.weights
     most = max(1, (BAG_MEMBERS if members == MEMBERS else members) // rows.bag)
     picked = choose_mixture(scores, members if rows.bag == 1 else most, weights)
     chosen = [flows[row] for row in picked]

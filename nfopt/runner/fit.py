@@ -167,8 +167,8 @@ def pace_of(recipe: Recipe, rows: MappedRows) -> Pace:
 def mixed(good: Sequence[Trained], rows: MappedRows) -> Picked:
     """Choose a mixture on validation rows."""
     scores = torch.stack([one.scores for one in good])
-    weights = rows.under(good[0].finalist.recipe.marginals).val_weights
-    return [(good[row], times) for row, times in choose_mixture(scores, MEMBERS, weights).items()]
+    picked = choose_mixture(scores, MEMBERS, rows.weights)
+    return [(good[row], times) for row, times in picked.items()]
 
 
 def assembled(

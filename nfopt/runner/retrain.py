@@ -117,8 +117,8 @@ class Retraining:
             trained += self._round(group, seconds, (again, 1 + self.more - more))
             best, more = _best(trained), more - len(group)
         good = sorted(_good(trained), key=lambda each: each.nll)
-        weights = self.data.under(best.finalist.recipe.marginals).val_weights
-        chosen = choose_mixture(torch.stack([t.scores for t in good]), self.members, weights)
+        scores = torch.stack([t.scores for t in good])
+        chosen = choose_mixture(scores, self.members, self.data.weights)
         return [(good[k], times) for k, times in chosen.items()]
 
     def all(self, finalists: Sequence[Finalist], again: int = 0) -> list[Trained]:

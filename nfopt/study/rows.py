@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nfopt import seeds
-from nfopt.data import Part, Prepared, Preprocessing, folds, merge_fault
+from nfopt.data import DEFAULT, Part, Prepared, Preprocessing, folds, merge_fault
 from nfopt.events import Notice, OnEvent
 from nfopt.model import Flow
 from nfopt.model.gaussian import gaussian_log_prob
@@ -100,8 +100,7 @@ class MappedRows:
     @property
     def weights(self) -> Tensor | None:
         """Of the rows behind `scores` in a mean of them, or None."""
-        weights = self.validation.weights
-        return None if weights is None else torch.as_tensor(weights)
+        return None if self.folds else self.under(DEFAULT).val_weights
 
     def gaussian_nll(self) -> float:
         """Validation NLL of a Gaussian fitted to the training rows; nan with context columns."""

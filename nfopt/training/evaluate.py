@@ -42,17 +42,13 @@ def in_parts(
     return torch.cat(parts, dim=-1)
 
 
-def spread_rows(count: int, data: TrainData) -> Tensor | slice:
-    """Choose some of the validation rows, evenly, so that ordered data is seen as a whole."""
-    if count >= data.val_rows:
-        return slice(None)
-    spread = torch.linspace(0, data.val_rows - 1, count, dtype=torch.float64).long()
-    return spread.to(data.val.device)
-
-
 def validated(stack: Stack, data: TrainData, rows: int) -> Tensor:
     """Score some of the validation rows: mean NLL and two standard errors, shape (2, P)."""
-    return torch.stack(mean_nll(stack, *data.validation(spread_rows(rows, data))))
+    index: Tensor | slice = slice(None)
+    if rows < data.val_rows:  # evenly spread, so that ordered data is seen as a whole
+        spread = torch.linspace(0, data.val_rows - 1, rows, dtype=torch.float64).long()
+        index = spread.to(data.val.device)
+    return torch.stack(mean_nll(stack, *data.validation(index)))
 
 
 def mean_nll(

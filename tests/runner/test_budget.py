@@ -51,10 +51,8 @@ def test_how_many_trainings_fit() -> None:
     assert plan.fitting(5.0, PACE) == 0.5
     assert plan.fitting(100.0, PACE) == 25.0
     assert plan.fitting(-1.0, PACE) == 0.0
-    assert plan.members_fitting(10.0, PACE, 8) == 0, "a training that might not end is not begun"
-    assert plan.members_fitting(11.1, PACE, 8) == 2
-    assert plan.members_fitting(1e6, PACE, 8) == 8
-    assert plan.members_fitting(1.0, Pace(0.0, 0.0), 8) == 8, "a flow without weights"
+    assert plan.stack_fitting(-1.0, PACE, 8) == 0
+    assert plan.stack_fitting(1.0, Pace(0.0, 0.0), 8) == 8, "a flow without weights"
 
 
 def test_recipes_are_compared_while_the_seeds_keep_their_share() -> None:
@@ -65,7 +63,7 @@ def test_recipes_are_compared_while_the_seeds_keep_their_share() -> None:
         left -= PACE.compared(size)
     assert 45.0 - plan.MARGIN * PACE.compared(plan.FEWEST_COMPARED) < left
     assert left >= 45.0 - 1e-9
-    assert plan.members_fitting(left, PACE, plan.MOST_SEEDS) >= 2
+    assert plan.stack_fitting(left, PACE, plan.MOST_SEEDS) == plan.MOST_SEEDS
 
 
 def test_a_pace_is_corrected_by_what_a_stack_took() -> None:
@@ -89,5 +87,5 @@ def test_where_time_is_short_a_few_shorter_trainings_fit() -> None:
     assert plan.share_of_steps(100.0, pace) == 1.0
     share = plan.share_of_steps(18.0, pace)
     assert 0.8 < share < 1.0
-    assert plan.members_fitting(18.0, pace.times(share), 8) == 3
+    assert plan.stack_fitting(18.0, pace.times(share), 8) == 3
     assert plan.share_of_steps(0.1, pace) == plan.LEAST_SHARE
