@@ -20,6 +20,8 @@ from nfopt.study.length import RUNGS
 
 SHORT = 3.0  # trainings that fit at least: else they are shorter
 LEAST_SHARE = 0.3  # of the full steps
+FULLER = 1.05  # times the steps that fit as measured: the clock ends the last of them
+LONGEST = 1.5  # times its steps, for a stack that takes the time that no other would fit into
 SEARCH = 16.0  # trainings that must fit before any is pruned, or beyond the portfolio tried
 FOLDS_SHARE = 0.25  # of the time is what a trial of one flow a fold may take, at most
 SEEDS_SHARE = 0.45  # of the time of all trainings goes to further seeds
@@ -134,14 +136,28 @@ def share_of_steps(seconds: float, pace: Pace) -> float:
     """Say how much of the full steps a training has where time is short.
 
     A few shorter trainings that are mixed are better than one in full: at half the steps of then,
-    three in 180 s gained 0.1 to 0.3 nats over that one (`studies/portfolio`).
+    three in 180 s gained 0.1 to 0.3 nats over that one (`studies/portfolio`). If the time ends
+    before the steps the rate falls earlier, so a little too many steps leave no time over.
 
     Args:
         seconds: Of all trainings.
         pace: Of a training in full.
     """
-    share = seconds / max(SHORT * MARGIN * pace.stacked, 1e-9)
+    share = FULLER * seconds / max(SHORT * pace.stacked, 1e-9)
     return min(1.0, max(LEAST_SHARE, share))
+
+
+def stretch(seconds: float, pace: Pace, count: int) -> float:
+    """Say by what factor the last stack is longer, so that no time is left over; 1 for others.
+
+    Args:
+        seconds: That are left.
+        pace: Of its trainings.
+        count: Of its members.
+    """
+    if seconds - MARGIN * pace.of(count) >= LEAST_LAST_SHARE * MARGIN * pace.alone:
+        return 1.0
+    return min(LONGEST, max(1.0, FULLER * seconds / max(pace.of(count), 1e-9)))
 
 
 def folds_fit(seconds: float, pace: Pace, folds: int) -> bool:

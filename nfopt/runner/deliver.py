@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from nfopt import seeds
 from nfopt.data import DEFAULT
 from nfopt.distributed.queue import COUNTED
 from nfopt.errors import NfoptError, StudyError
-from nfopt.events import Closing, Done, Mixed
+from nfopt.events import Done, Mixed
 from nfopt.model import Flow
 from nfopt.model.disk import UNWRITTEN
 from nfopt.model.mixture import choose_mixture, flow_shares, merge
 from nfopt.runner import budget as plan
 from nfopt.runner.context import Run
+from nfopt.runner.costs import costs_of
 from nfopt.spec import FlowSpec
 from nfopt.stored import attributes_of, recipe_of, trials_of
 from nfopt.study.candidate import fault
@@ -45,9 +45,6 @@ from nfopt.study.rows import MappedRows
 from nfopt.study.stacks import bag_scores, inverse_seconds, scoring_seconds, train_bags
 from nfopt.study.weights import BY_MIXTURE, BY_NLL, Kept, KeptFlows, provenance_of
 from nfopt.training.provenance import Made, of_bag
-
-ROWS = 1000  # scored and sampled, to say what that costs
-MANY = 1.5  # times what a flow's way back takes for a few rows, it takes for a hundred
 
 
 def deliver(
@@ -262,7 +259,7 @@ def conclude(
         if line is not None:
             call.notice(line)
             warnings = [*warnings, line]
-    costs = _costs(flow, rows, call.closing)
+    costs = costs_of(flow, rows, call.closing)
     alone = [score_of(row, data.parts[2]).nll for row in tested]
     info |= {"members_test_nll": alone, "costs": costs, "warnings": warnings}
     made = {"seconds": round(call.elapsed(), 3), "command": call.command}
@@ -315,22 +312,3 @@ def _save(flow: Flow, out: Path, call: Run, warnings: Sequence[str]) -> Path:
     flow.info["warnings"] = [*warnings, line]
     call.notice(line)
     return saved
-
-
-def _costs(flow: Flow, rows: MappedRows, closing: Closing) -> dict[str, float]:
-    """Seconds to score and to sample 1,000 rows, measured on a few, if there is time for that."""
-    expected = MANY * closing.inverse * len(flow)
-    if not closing.fits("what scoring and sampling cost", expected):
-        return {}
-    part = rows.data.parts[1]
-    few = part.take(range(min(len(part), 200)))  # type: ignore[arg-type]
-    began = time.perf_counter()
-    member_scores(flow, few)
-    scored = time.perf_counter() - began
-    found = {"score_1000": scored * ROWS / len(few)}
-    if not flow.context_columns:
-        began = time.perf_counter()
-        flow.sample(100, seed=0)
-        found["sample_1000"] = (time.perf_counter() - began) * ROWS / 100
-        closing.sampling = found["sample_1000"]
-    return found

@@ -148,12 +148,13 @@ def _fill(training: Retraining, recipes: Sequence[Recipe]) -> list[Trained]:
         group = [one for one in waiting if stack_key(one.flow, one.train) == key][:count]
         for recipe in group:
             waiting.remove(recipe)
-        shorter = [Finalist(None, _shortened(recipe, share)) for recipe in group]
-        trained += training.all(shorter, again=len(trained))
+        own = share * plan.stretch(left, pace.times(share), len(group))
+        finalists = [Finalist(None, _of_length(recipe, own)) for recipe in group]
+        trained += training.all(finalists, again=len(trained))
     return trained
 
 
-def _shortened(recipe: Recipe, share: float) -> Recipe:
+def _of_length(recipe: Recipe, share: float) -> Recipe:
     steps = max(1, round(share * recipe.train.steps))
     return replace(recipe, train=replace(recipe.train, steps=steps))
 

@@ -18,7 +18,7 @@ from nfopt.training.schedule import Plan
 WHOLE_STEP = 1.5  # of a measured one: optimiser, validation, and whatever else the machine does
 CHECKED = 1.1  # of the steps' time, with the validation checks
 WARM_UP, MEASURED = 3, 5  # steps
-ENOUGH = 2.0  # seconds after which a measurement ends, with two steps at least
+ENOUGH = 2.0  # seconds after which a measurement ends; a first step, which is slow, may be all
 SLOW_STEP = 0.1  # seconds of one member's step from which on a stack saves nothing
 
 
@@ -83,7 +83,7 @@ def measure_training(
         if stack.theta.shape[1] == 0:
             return 0.0, 0.0
         taken = _optimised(stack, train, data, WARM_UP + MEASURED, clock)
-        seconds.append(statistics.median(taken[WARM_UP:] or taken[1:]) / count)
+        seconds.append(statistics.median(taken[WARM_UP:] or taken[1:] or taken) / count)
         if seconds[0] > SLOW_STEP:
             break
     whole = CHECKED * train.steps
@@ -104,7 +104,7 @@ def _optimised(
         population.advance(0.5, data)
         population.wait()
         taken.append(clock() - began)
-        if len(taken) > 1 and sum(taken) > ENOUGH:
+        if sum(taken) > ENOUGH:
             break
     return taken
 

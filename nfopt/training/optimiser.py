@@ -6,6 +6,9 @@ row is scaled by its own rate. That is two more passes over the weights than the
 and no cost a member: on one CPU thread as fast as a parameter group a member, on a GPU one kernel
 for hundreds. Where all members share their rate and decay (an ensemble of seeds), the fused step
 moves the weights directly.
+
+torch.optim's functions are called, not its classes: to construct one of those imports torch's
+compiler, which takes two seconds.
 """
 
 from __future__ import annotations
@@ -15,9 +18,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from nfopt.spec import TrainSpec
 from nfopt.training.schedule import SCHEDULES
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam, as everywhere
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:
@@ -68,11 +75,10 @@ class PopulationAdam:
         self._decoupled = column(decoupled, theta) if any(decoupled) and not shared else None
         # what the fused step moves: the weights themselves, or a matrix of directions
         moved = theta.detach() if shared else torch.zeros_like(theta).detach()
-        self._moved = moved.requires_grad_()
-        kind = torch.optim.AdamW if shared and first.optimiser == "adamw" else torch.optim.Adam
-        decay = first.weight_decay if shared else 0.0
-        self._adam = kind([self._moved], lr=1.0, weight_decay=decay, fused=True)
-        self._adam.state[self._moved] = {
+        self._moved = moved
+        self._fused = adamw if shared and first.optimiser == "adamw" else adam
+        self._decay = first.weight_decay if shared else 0.0
+        self._state = {
             "step": torch.zeros((), device=theta.device),
             "exp_avg": torch.zeros_like(moved),
             "exp_avg_sq": torch.zeros_like(moved),
@@ -92,29 +98,44 @@ class PopulationAdam:
             clip_rows(gradient, self._clips)
         factors = [SCHEDULES[s.schedule](progress) for s in self.specs]
         if self.shared:
-            self._adam.param_groups[0]["lr"] = self.specs[0].learning_rate * factors[0]
-            self._moved.grad = gradient
-            self._adam.step()
+            self._move(gradient, self.specs[0].learning_rate * factors[0])
         else:
             if len(set(factors)) == 1:
                 rates = self._rates * factors[0]
             else:
                 rates = self._rates * self._rates.new_tensor(factors)[:, None]
-            weights, direction = self.theta.detach(), self._moved.detach()
+            weights, direction = self.theta.detach(), self._moved
             if self._coupled is not None:
                 gradient.addcmul_(weights, self._coupled)
             direction.zero_()
-            self._moved.grad = gradient
-            self._adam.step()
+            self._move(gradient, 1.0)
             if self._decoupled is not None:
                 weights.mul_(1.0 - rates * self._decoupled)
             weights.addcmul_(direction, rates)
-        self._moved.grad = None
         self.theta.grad = None
+
+    def _move(self, gradient: Tensor, rate: float) -> None:
+        """Take the fused step."""
+        self._fused(
+            [self._moved],
+            [gradient],
+            [self._state["exp_avg"]],
+            [self._state["exp_avg_sq"]],
+            [],
+            [self._state["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=rate,
+            weight_decay=self._decay,
+            eps=EPSILON,
+            maximize=False,
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Return the moments, shape (P, N), and the step count, as views of this object's."""
-        return dict(self._adam.state[self._moved])
+        return dict(self._state)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Copy what `state` returned into this object."""

@@ -82,10 +82,19 @@ def test_the_last_seeds_leave_no_time_over() -> None:
     assert plan.stack_fitting(1e6, PACE, 6) == 6
 
 
+def test_the_last_stack_is_longer_where_no_other_would_fit() -> None:
+    assert plan.stretch(100.0, PACE, 3) == 1.0, "others follow"
+    assert plan.stretch(16.0, PACE, 3) == pytest.approx(plan.FULLER * 16.0 / PACE.of(3))
+    assert plan.stretch(0.5, PACE, 3) == 1.0, "the clock will end it"
+    assert plan.stretch(10.0, plan.Pace(5.0, 5.0), 1) == 1.0, "a shorter one follows"
+    assert plan.stretch(8.0, plan.Pace(5.0, 5.0), 1) == plan.LONGEST
+
+
 def test_where_time_is_short_a_few_shorter_trainings_fit() -> None:
     pace = plan.Pace(alone=10.0, stacked=6.0)
     assert plan.share_of_steps(100.0, pace) == 1.0
-    share = plan.share_of_steps(18.0, pace)
+    share = plan.share_of_steps(16.0, pace)
     assert 0.8 < share < 1.0
-    assert plan.stack_fitting(18.0, pace.times(share), 8) == 3
+    assert plan.stack_fitting(16.0, pace.times(share), 8) == 3
+    assert 3 * share * pace.stacked > 16.0, "the clock ends them, so that no time is left over"
     assert plan.share_of_steps(0.1, pace) == plan.LEAST_SHARE

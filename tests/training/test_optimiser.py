@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -102,3 +105,21 @@ def test_step_without_a_gradient_is_a_clear_error() -> None:
     optimiser = PopulationAdam(torch.zeros(1, 2).requires_grad_(), [TrainSpec()])
     with pytest.raises(ValueError, match="no gradient"):
         optimiser.step(0.0)
+
+
+STEP = """
+import sys
+import torch
+from nfopt.spec import TrainSpec
+from nfopt.training.optimiser import PopulationAdam
+theta = torch.ones(2, 3, requires_grad=True)
+theta.grad = torch.ones(2, 3)
+PopulationAdam(theta, [TrainSpec()] * 2).step(0.5)
+assert (theta < 1).all()
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_step_does_without_torchs_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
