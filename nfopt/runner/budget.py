@@ -155,9 +155,22 @@ def stretch(seconds: float, pace: Pace, count: int) -> float:
         pace: Of its trainings.
         count: Of its members.
     """
-    if seconds - MARGIN * pace.of(count) >= LEAST_LAST_SHARE * MARGIN * pace.alone:
+    if not count or seconds - MARGIN * pace.of(count) >= LEAST_LAST_SHARE * MARGIN * pace.alone:
         return 1.0
     return min(LONGEST, max(1.0, FULLER * seconds / max(pace.of(count), 1e-9)))
+
+
+def share_of_trials(seconds: float, pace: Pace, most: int) -> float:
+    """Say how much of the full steps the trials of a study have, all of them alike.
+
+    Args:
+        seconds: Of all trainings.
+        pace: Of a training in full.
+        most: Members of a stack.
+    """
+    share = share_of_steps(seconds, pace)
+    own = pace.times(share)
+    return share * stretch(seconds, own, stack_fitting(seconds, own, most))
 
 
 def folds_fit(seconds: float, pace: Pace, folds: int) -> bool:

@@ -51,7 +51,7 @@ from nfopt.study.create import (
 )
 from nfopt.study.dataset import Source, keep
 from nfopt.study.first_trials import check_initial, first_key, first_of, holds
-from nfopt.study.length import FEW_ROWS, FOLDS, Length
+from nfopt.study.length import FEW_ROWS, FOLDS, MEMBERS, Length
 from nfopt.study.results import SearchResult
 from nfopt.study.rows import MappedRows, search_rows
 
@@ -276,10 +276,10 @@ def _folds(
 
 
 def _steps(recipe: Recipe, pace: Pace | None, seconds: float | None) -> int:
-    """Say how many steps the trials of a new study have: fewer where time is short."""
+    """Say how many steps the trials of a new study have: as many as its time is best used with."""
     share = 1.0
     if pace is not None and seconds is not None:
-        share = plan.share_of_steps(seconds, pace)
+        share = plan.share_of_trials(seconds, pace, MEMBERS)
     return max(1, round(share * recipe.train.steps))
 
 

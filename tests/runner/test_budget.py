@@ -88,6 +88,18 @@ def test_the_last_stack_is_longer_where_no_other_would_fit() -> None:
     assert plan.stretch(0.5, PACE, 3) == 1.0, "the clock will end it"
     assert plan.stretch(10.0, plan.Pace(5.0, 5.0), 1) == 1.0, "a shorter one follows"
     assert plan.stretch(8.0, plan.Pace(5.0, 5.0), 1) == plan.LONGEST
+    assert plan.stretch(1.0, PACE, 0) == 1.0, "there is none"
+
+
+@pytest.mark.parametrize("seconds", [16.0, 20.0, 21.0, 40.0, 1e4])
+def test_trials_of_a_short_study_take_its_time(seconds: float) -> None:
+    pace = plan.Pace(alone=10.0, stacked=6.0)
+    share = plan.share_of_trials(seconds, pace, 8)
+    own = pace.times(share)
+    count = plan.stack_fitting(seconds, own, 8)
+    left = seconds - own.of(count)
+    assert left <= 0.15 * seconds or left >= plan.LEAST_LAST_SHARE * own.alone
+    assert 0.8 < share < plan.LONGEST
 
 
 def test_where_time_is_short_a_few_shorter_trainings_fit() -> None:
