@@ -105,10 +105,10 @@ def portfolio(
     if few:  # which structure is best is a matter of the table, by a nat and more
         found = [
             best,
+            like("quantile", learning_rate=FEW_RATE),
+            like("standardise"),
             like(learning_rate=4e-3),
             like(dropout=0.6),
-            like("standardise"),
-            like("quantile", learning_rate=FEW_RATE),
             *thin[:1],
             *pairs,
             *thin[1:],
